@@ -1,0 +1,220 @@
+"""Config: every setting, from the environment, frozen.
+
+Each field has a working default and says what it bounds and how to choose it. The table in
+docs/configuration.md is generated from these descriptions (``python -m verifier.config``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from verifier.errors import ConfigError
+
+PREFIX = "VERIFIER_"
+
+# Kubernetes gives every pod such variables for a Service that is called "verifier".
+_KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
+
+
+def _bound(description: str, **limits: Any) -> Meta:
+    return Meta(description=description, **limits)
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings of one process. Sizes are bytes, times seconds."""
+
+    # Databases
+    primary_dsn: Annotated[
+        str, _bound("PostgreSQL DSN of the primary. Needed by `serve`, `migrate` and `import`.")
+    ] = ""
+    replica_dsns: Annotated[
+        tuple[str, ...],
+        _bound("Comma-separated DSNs of read replicas; none: the primary reads too."),
+    ] = ()
+    read_connections: Annotated[
+        int,
+        _bound(
+            "Dedicated look-up connections per replica and worker; bounds concurrent queries. "
+            "Two to four keep one core of PostgreSQL busy; more only lengthens its queue.",
+            ge=1,
+            le=64,
+        ),
+    ] = 3
+    primary_connections: Annotated[
+        int,
+        _bound(
+            "Look-up connections to the primary per worker: how much re-checking of absent "
+            "invoices may cost it. Beyond it a fresh replica's word stands.",
+            ge=1,
+            le=16,
+        ),
+    ] = 2
+    write_connections: Annotated[
+        int, _bound("Connections of the ledger feed to the primary, per worker.", ge=1, le=32)
+    ] = 4
+    connect_timeout: Annotated[
+        float, _bound("Longest time to open a database connection.", gt=0, le=60)
+    ] = 2.0
+    query_timeout: Annotated[
+        float,
+        _bound(
+            "Longest time a look-up may take; the connection is dropped beyond it, and its "
+            "questions become `unavailable`.",
+            gt=0,
+            le=60,
+        ),
+    ] = 1.0
+    write_timeout: Annotated[
+        float, _bound("Longest time for one transaction of the ledger feed.", gt=0, le=3600)
+    ] = 300.0
+    probe_interval: Annotated[
+        float,
+        _bound(
+            "How often each database is asked for its role, LSN and watermarks. Below half of "
+            "the staleness bound.",
+            gt=0,
+            le=60,
+        ),
+    ] = 0.25
+
+    # Memory
+    cache_entries: Annotated[
+        int,
+        _bound(
+            "Invoices kept in memory per worker, at up to 900 bytes each. Choose by the pod's "
+            "memory.",
+            ge=2,
+        ),
+    ] = 200_000
+    absence_entries: Annotated[
+        int, _bound("Absent identities kept in memory per worker.", ge=2)
+    ] = 50_000
+    absence_seconds: Annotated[
+        float, _bound("Longest time that 'not there' is remembered.", ge=0, le=1)
+    ] = 1.0
+    max_staleness: Annotated[
+        float,
+        _bound(
+            "An acknowledged change of the ledger shows in every answer to a question that "
+            "starts this much later.",
+            gt=0,
+            le=86_400,
+        ),
+    ] = 2.0
+
+    # Look-ups
+    max_batch: Annotated[
+        int,
+        _bound("Most identities in one query. Larger ones gain little and hold others up.", ge=1),
+    ] = 128
+    waiting_singles: Annotated[
+        int,
+        _bound(
+            "Identities that may wait for a free connection before single questions are "
+            "refused: about 50,000 look-ups a second times the 0.1 s that a caller waits.",
+            ge=1,
+        ),
+    ] = 5_000
+    waiting_bulk: Annotated[
+        int,
+        _bound("The same for batches and streams; lower, so that singles go first.", ge=1),
+    ] = 4_000
+    max_wait: Annotated[
+        float,
+        _bound("Longest wait for a free connection before a look-up is given up.", gt=0, le=60),
+    ] = 1.0
+
+    # HTTP
+    max_body: Annotated[int, _bound("Largest body of a single question.", ge=1024)] = 65_536
+    max_batch_items: Annotated[int, _bound("Most invoices in one batch.", ge=1, le=10_000)] = 10_000
+    max_batch_body: Annotated[int, _bound("Largest body of a batch.", ge=1024)] = 16_777_216
+    max_line: Annotated[int, _bound("Longest line of NDJSON, in streams and feeds.", ge=1024)] = (
+        65_536
+    )
+    max_header: Annotated[int, _bound("Longest request line or header field.", ge=1024)] = 8_190
+    body_timeout: Annotated[
+        float,
+        _bound("Longest time to receive the body of a single question or batch.", gt=0, le=600),
+    ] = 15.0
+    idle_timeout: Annotated[
+        float,
+        _bound(
+            "Longest time that a stream or feed may stand still, whichever side is slow.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 60.0
+    keepalive: Annotated[
+        float,
+        _bound("How long an idle connection is kept; above the load balancer's.", gt=0, le=3600),
+    ] = 75.0
+    max_streams: Annotated[
+        int, _bound("Streams and feeds served at once by a worker; 503 beyond.", ge=1)
+    ] = 64
+    max_batches: Annotated[
+        int, _bound("Batches served at once by a worker; 503 beyond.", ge=1)
+    ] = 32
+    drain_seconds: Annotated[
+        float,
+        _bound("How long running requests may finish after SIGTERM.", gt=0, le=600),
+    ] = 10.0
+
+    # Access and logs
+    auth: Annotated[
+        Literal["on", "off"],
+        _bound("Whether callers need an API key. Only `off` exists in this version."),
+    ] = "off"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], _bound("Least severe line that is logged.")
+    ] = "info"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Config:
+        """The settings given by ``VERIFIER_*`` variables; ConfigError names the one that is wrong.
+
+        An unknown ``VERIFIER_*`` variable is an error too: a misspelt bound must not silently be
+        the default.
+        """
+        kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
+        values: dict[str, Any] = {}
+        for variable, text in environ.items():
+            if not variable.startswith(PREFIX) or variable.startswith(_KUBERNETES):
+                continue
+            name = variable.removeprefix(PREFIX).lower()
+            if name not in kinds:
+                raise ConfigError(f"{variable}: no such setting (see docs/configuration.md)")
+            given: Any = text.strip()
+            if name == "replica_dsns":
+                given = [dsn.strip() for dsn in text.split(",") if dsn.strip()]
+            try:
+                values[name] = msgspec.convert(given, kinds[name], strict=False)
+            except msgspec.ValidationError as error:
+                raise ConfigError(f"{variable}={text!r}: {error}") from error
+        config = cls(**values)
+        if config.waiting_bulk > config.waiting_singles:
+            raise ConfigError(
+                f"{PREFIX}WAITING_BULK={config.waiting_bulk}: expected at most "
+                f"{PREFIX}WAITING_SINGLES={config.waiting_singles}, so that singles go first"
+            )
+        return config
+
+
+def _default(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def table() -> str:
+    """The settings as a Markdown table: variable, default, what it bounds."""
+    rows = ["| variable | default | what it is and bounds |", "|---|---|---|"]
+    for field in msgspec.structs.fields(Config):
+        text = next(meta.description for meta in field.type.__metadata__)
+        rows.append(f"| `{PREFIX}{field.name.upper()}` | `{_default(field.default)}` | {text} |")
+    return "\n".join(rows).replace("``", "") + "\n"
+
+
+if __name__ == "__main__":
+    print(table(), end="")

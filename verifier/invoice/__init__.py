@@ -1,0 +1,1 @@
+"""The domain: structures and pure functions. No await, no I/O."""

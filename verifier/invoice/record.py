@@ -1,0 +1,167 @@
+"""Record: what memory keeps of a known invoice, and how it is keyed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from sys import intern
+from typing import Literal
+
+import msgspec
+
+from verifier.invoice.codes import kind_of_code, region_of
+from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS, PAPER_TWIN
+
+_quote = msgspec.json.encode
+
+# Interned names of the factor sets, so that the judge compares them by identity.
+ASKS_TOTAL = intern("total")
+ASKS_AMOUNT = intern("amount")
+ASKS_CHECK_CODE = intern("check_code")
+ASKS_AMOUNT_AND_CHECK_CODE = intern("amount+check_code")
+ASKS_KIND = intern("kind")
+
+
+def key_of(code: str, number: str) -> str:
+    """The key of an identity: a 20-digit number is its own, others are ``code-number``.
+
+    The hyphen keeps a 12-digit code with an 8-digit number apart from a 20-digit number.
+    """
+    return f"{code}-{number}" if code else number
+
+
+def identity_of(key: str) -> tuple[str, str]:
+    """The inverse of ``key_of``: ``(code, number)`` with an empty code for the digital family."""
+    code, hyphen, number = key.partition("-")
+    return (code, number) if hyphen else ("", key)
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One invoice of the ledger as the judge needs it, at a few hundred bytes.
+
+    Text is canonical (dates ``2026-03-01``, money with two decimals), so that a caller's field
+    that equals it byte for byte is valid and agrees. Kinds, dates and states are interned: a
+    million records share a few thousand of them. ``invoice`` is the encoded ``invoice`` member
+    of an answer, which never changes while the record does not; what is seldom compared (tax
+    ids) is read from it. ``gc=False`` keeps a large cache out of the garbage collector.
+    """
+
+    kind: str
+    date: str
+    amount: str
+    total: str
+    check_code: str
+    status: str
+    # What a question without a kind must supply for the fast path; ASKS_KIND when the code does
+    # not say the kind or says another one than the ledger.
+    asks: str
+    # False where the record itself calls for a hint (the number's year is not the date's).
+    plain: bool
+    invoice: bytes
+
+    def _text(self, member: bytes) -> str:
+        start = self.invoice.index(member) + len(member)
+        return self.invoice[start : self.invoice.index(b'"', start)].decode()
+
+    @property
+    def seller_tax_id(self) -> str:
+        """The seller's tax id, empty when the ledger has none."""
+        return self._text(b'"seller_tax_id":"')
+
+    @property
+    def buyer_tax_id(self) -> str:
+        """The buyer's tax id, empty when the ledger has none (an individual)."""
+        return self._text(b'"buyer_tax_id":"')
+
+
+class Reading(msgspec.Struct, frozen=True, gc=False):
+    """The state of the ledger that a read saw; many findings share one.
+
+    ``as_of`` is in seconds since the epoch: the state is at least that new. ``watermarks`` maps a
+    region to the moment (the same scale) until which it is complete; it was read before the
+    invoices, from the same server, so that an invoice that came with a watermark is never missed.
+    """
+
+    source: Literal["replica", "primary"]
+    as_of: float
+    watermarks: Mapping[str, float]
+
+
+class Finding(msgspec.Struct, frozen=True, gc=False):
+    """What a read of the ledger said about one key; ``record`` is None when it is not there."""
+
+    record: Record | None
+    reading: Reading
+
+
+def _reference(key: str) -> str:
+    code, number = identity_of(key)
+    return f'{{"code":"{code}","number":"{number}"}}'
+
+
+def asks_of(kind: str, code: str) -> str:
+    """Which factors a question without a kind must supply, as one of the ASKS constants."""
+    if not code:
+        factors = DIGITAL_FACTORS
+    else:
+        inferred = kind_of_code(code)
+        if inferred is None or kind not in (inferred, PAPER_TWIN.get(inferred)):
+            return ASKS_KIND
+        factors = KINDS[kind].factors
+    return intern("+".join(factors))
+
+
+def build(
+    key: str,
+    kind: str,
+    date: str,
+    amount: str,
+    tax: str,
+    total: str,
+    check_code: str,
+    seller_tax_id: str,
+    seller_name: str,
+    buyer_tax_id: str,
+    buyer_name: str,
+    status: str,
+    red_letter_of: str | None,
+    red_letters: Sequence[str],
+) -> Record:
+    """A record from one row of the ledger.
+
+    Money is canonical text with two decimals; ``red_letter_of`` and ``red_letters`` are keys.
+    Names are free text; everything else is text that the ledger's checks admit, which needs no
+    escaping in JSON.
+    """
+    code, hyphen, number = key.partition("-")
+    if hyphen:
+        asks = asks_of(kind, code)
+        plain = True
+    else:
+        code, number, asks = "", key, ASKS_TOTAL
+        plain = key[:2] == date[2:4]
+    origin = _reference(red_letter_of) if red_letter_of else "null"
+    flushes = ",".join(map(_reference, red_letters)) if red_letters else ""
+    head = (
+        f'{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
+        f'"region":"{region_of(code, number)}","amount":"{amount}","tax":"{tax}",'
+        f'"total":"{total}","seller_tax_id":"{seller_tax_id}","seller_name":'
+    )
+    return Record(
+        intern(kind),
+        intern(date),
+        amount,
+        total,
+        check_code,
+        intern(status),
+        asks,
+        plain,
+        b'%b%b,"buyer_tax_id":"%b","buyer_name":%b,"red_letter_of":%b,"red_letters":[%b]}'
+        % (
+            head.encode(),
+            _quote(seller_name),
+            buyer_tax_id.encode(),
+            _quote(buyer_name),
+            origin.encode(),
+            flushes.encode(),
+        ),
+    )
