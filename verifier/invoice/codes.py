@@ -6,6 +6,8 @@ return None where the text does not say; they never raise.
 
 from __future__ import annotations
 
+from verifier.invoice.kinds import KINDS, PAPER_TWIN
+
 REGIONS: dict[str, str] = {
     "1100": "北京", "1200": "天津", "1300": "河北", "1400": "山西", "1500": "内蒙古",
     "2100": "辽宁", "2102": "大连", "2200": "吉林", "2300": "黑龙江", "3100": "上海",
@@ -68,6 +70,17 @@ def kind_of_code(code: str) -> str | None:
     if code[0] == "1" and code[7:9] == "09" and code[11] == "0":
         return "blockchain"
     return None
+
+
+def may_have_code(kind: str, code: str) -> bool:
+    """Whether an invoice of this kind can have this code; an empty code means 20 digits."""
+    lengths = KINDS[kind].code_lengths
+    if not code:
+        return not lengths
+    inferred = kind_of_code(code)
+    return len(code) in lengths and (
+        inferred is None or kind == inferred or kind == PAPER_TWIN.get(inferred)
+    )
 
 
 def region_of_code(code: str) -> str | None:

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from verifier.invoice.codes import kind_of_code, region_of
-from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS, PAPER_TWIN
+from verifier.invoice.codes import kind_of_code, may_have_code, region_of
+from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 
 _quote = msgspec.json.encode
 
@@ -100,14 +100,9 @@ def _reference(key: str) -> str:
 
 def asks_of(kind: str, code: str) -> str:
     """Which factors a question without a kind must supply, as one of the ASKS constants."""
-    if not code:
-        factors = DIGITAL_FACTORS
-    else:
-        inferred = kind_of_code(code)
-        if inferred is None or kind not in (inferred, PAPER_TWIN.get(inferred)):
-            return ASKS_KIND
-        factors = KINDS[kind].factors
-    return intern("+".join(factors))
+    if code and (kind_of_code(code) is None or not may_have_code(kind, code)):
+        return ASKS_KIND
+    return intern("+".join(KINDS[kind].factors if code else DIGITAL_FACTORS))
 
 
 def build(

@@ -1,0 +1,119 @@
+"""``verifier check`` as its user sees it: files, summary, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.cli.fake_service import FakeService, Turn
+from verifier.cli.check import check
+from verifier.cli.lines import CHUNK_LINES, LINE_BYTES
+from verifier.errors import VerifierError
+
+app = typer.Typer()
+app.command()(check)
+
+
+class Outcome:
+    """What a run of the command left."""
+
+    def __init__(self, code: int, stdout: str, stderr: str, out: Path) -> None:
+        self.code = code
+        self.stdout = stdout
+        self.stderr = stderr
+        self.answers: list[dict[str, Any]] = (
+            [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+        )
+
+
+async def run(path: Path, text: str, turns: Iterable[Turn] = (), *options: str) -> Outcome:
+    """Run ``check`` on a file with this text, against a service that takes these turns."""
+    file, out = path / "questions.ndjson", path / "answers.ndjson"
+    file.write_text(text)
+    async with FakeService(turns).serving() as service:
+        arguments = [str(file), "-o", str(out), "--url", service.url, *options]
+        result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    error = str(result.exception) if isinstance(result.exception, VerifierError) else ""
+    return Outcome(result.exit_code, result.stdout, result.stderr + error, out)
+
+
+def questions(*wants: str) -> str:
+    """A question a verdict."""
+    asked = [{"reference": str(index), "want": want} for index, want in enumerate(wants)]
+    return "".join(json.dumps(question) + "\n" for question in asked)
+
+
+async def test_all_checked(tmp_path: Path) -> None:
+    """Exit code 0, an answer a line in order, and a count a verdict."""
+    text = questions("match", "mismatch", "not_found", "pending", "match")
+    outcome = await run(tmp_path, text)
+    assert outcome.code == 0
+    assert [answer["reference"] for answer in outcome.answers] == list("01234")
+    assert outcome.stdout.split() == (
+        "match 2 mismatch 1 not_found 1 pending 1 lines 5".split()
+    )
+
+
+async def test_invalid_is_not_checked(tmp_path: Path) -> None:
+    """A question that is no valid one is answered, but the exit code is 1 and says why."""
+    outcome = await run(tmp_path, questions("match", "invalid"))
+    assert outcome.code == 1
+    assert [answer["verdict"] for answer in outcome.answers] == ["match", "invalid"]
+    assert "not all lines were checked: 1 invalid" in outcome.stderr
+
+
+async def test_unavailable_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stays unavailable is written as such, and the exit code is 1."""
+    turns = [Turn(unavailable=frozenset("1"))] * 2
+    monkeypatch.setattr("verifier.cli.asking._LONGEST_WAIT", 0.0)
+    outcome = await run(tmp_path, questions("match", "match"), turns, "--attempts", "1")
+    assert outcome.code == 1
+    assert [answer["verdict"] for answer in outcome.answers] == ["match", "unavailable"]
+    assert "1 unavailable" in outcome.stderr
+
+
+async def test_service_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was answered before the end is kept; the message names the line to go on from."""
+    monkeypatch.setattr("verifier.cli.asking._LONGEST_WAIT", 0.0)
+    turns = [Turn(cut_after=2), *[Turn(cut_after=0)] * 5]
+    outcome = await run(tmp_path, questions(*["match"] * 5), turns, "--attempts", "2")
+    assert outcome.code == 1
+    assert len(outcome.answers) == 2
+    assert "3 unanswered; asked in vain from line 3 on: " in outcome.stderr
+
+
+async def test_many_chunks(tmp_path: Path) -> None:
+    """A file of several chunks is one list of answers, blank lines counted as lines of it."""
+    count = 2 * CHUNK_LINES + 1
+    text = "\n" + questions(*["match"] * count)
+    outcome = await run(tmp_path, text, [Turn(), Turn(cut_after=100)])
+    assert outcome.code == 0
+    assert [int(answer["reference"]) for answer in outcome.answers] == list(range(count))
+    assert [answer["index"] for answer in outcome.answers] == list(range(1, count + 1))
+
+
+async def test_empty_file(tmp_path: Path) -> None:
+    """Nothing to ask is nothing unchecked."""
+    outcome = await run(tmp_path, "")
+    assert outcome.code == 0
+
+
+async def test_endless_line(tmp_path: Path) -> None:
+    """A file that is no NDJSON is refused by its line, not read into memory."""
+    outcome = await run(tmp_path, questions("match") + "x" * (LINE_BYTES + 1))
+    assert outcome.code == 1
+    assert "line 2 is longer than" in outcome.stderr
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    """A file that is not there is an error of usage: exit code 2."""
+    result = CliRunner().invoke(app, [str(tmp_path / "missing")])
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr

@@ -1,0 +1,203 @@
+"""The supervisor, with workers made by hand and real signals."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Journal, runs, until
+from verifier.cli.signals import Stop
+from verifier.cli.supervisor import Policy, Supervisor, WorkersError
+
+FAKE = Path(__file__).with_name("fake_worker.py")
+PATIENT = Policy(drain=5.0, quick=0.0, first_pause=0.01)
+
+
+class Rig:
+    """A running supervisor of fake workers."""
+
+    def __init__(self, path: Path, mode: str, count: int, policy: Policy) -> None:
+        self.journal = Journal(path / "journal")
+        self.stop = Stop()
+        self.ready = 0
+        self.supervisor = Supervisor(
+            [sys.executable, str(FAKE), str(self.journal.path), mode],
+            count,
+            policy,
+            environ=os.environ,
+            random=lambda: 0.0,
+        )
+        self.task = asyncio.create_task(self.supervisor.run(self.stop, self._count))
+
+    def _count(self) -> None:
+        self.ready += 1
+
+
+@asynccontextmanager
+async def supervised(
+    path: Path, mode: str = "steady", count: int = 2, policy: Policy = PATIENT
+) -> AsyncIterator[Rig]:
+    """Supervise while the block runs; nothing runs afterwards."""
+    rig = Rig(path, mode, count, policy)
+    try:
+        yield rig
+    finally:
+        rig.stop.ask(signal.SIGTERM)
+        await asyncio.wait({rig.task})
+        assert not [pid for pid in rig.journal.pids("start") if runs(pid)]
+
+
+async def test_ready_is_said_once(tmp_path: Path) -> None:
+    """Readiness is told when every worker is ready, and not again after a restart."""
+    async with supervised(tmp_path, count=3) as rig:
+        await until(lambda: rig.ready)
+        assert len(rig.journal.pids("ready")) == 3
+        os.kill(rig.supervisor.pids[0], signal.SIGKILL)
+        await until(lambda: len(rig.journal.pids("ready")) == 4)
+        assert rig.ready == 1
+
+
+async def test_not_ready_without_all(tmp_path: Path) -> None:
+    """Workers that have started but are not ready are not reported as serving."""
+    async with supervised(tmp_path, "silent") as rig:
+        await until(lambda: len(rig.journal.pids("start")) == 2)
+        assert rig.ready == 0
+
+
+async def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    """A worker that is killed gets a successor while the other one goes on undisturbed."""
+    async with supervised(tmp_path) as rig:
+        await until(lambda: rig.ready)
+        victim, other = rig.supervisor.pids
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: len(rig.journal.pids("ready")) == 3)
+        assert other in rig.supervisor.pids
+        assert victim not in rig.supervisor.pids
+        assert len(rig.supervisor.pids) == 2
+
+
+async def test_stop_asks_each_worker_once(tmp_path: Path) -> None:
+    """A stop sends SIGTERM to every worker exactly once and waits for their ends."""
+    async with supervised(tmp_path) as rig:
+        await until(lambda: rig.ready)
+        pids = rig.supervisor.pids
+        rig.stop.ask(signal.SIGINT)
+        await rig.task
+        assert sorted(rig.journal.pids("SIGTERM")) == sorted(pids)
+        assert rig.supervisor.pids == []
+
+
+async def test_drain_is_bounded(tmp_path: Path) -> None:
+    """A worker that does not end within the drain time is killed."""
+    policy = Policy(drain=0.2)
+    async with supervised(tmp_path, "deaf", 1, policy) as rig:
+        await until(lambda: rig.ready)
+        rig.stop.ask(signal.SIGTERM)
+        async with asyncio.timeout(3):
+            await rig.task
+        assert len(rig.journal.pids("SIGTERM")) == 1
+
+
+async def test_frozen_worker_is_killed(tmp_path: Path) -> None:
+    """A worker that is frozen does not keep the stop from ending."""
+    async with supervised(tmp_path, count=1, policy=Policy(drain=0.2)) as rig:
+        await until(lambda: rig.ready)
+        os.kill(rig.supervisor.pids[0], signal.SIGSTOP)
+        rig.stop.ask(signal.SIGTERM)
+        async with asyncio.timeout(3):
+            await rig.task
+
+
+async def test_second_signal_does_not_wait(tmp_path: Path) -> None:
+    """A second signal kills workers that are still draining."""
+    async with supervised(tmp_path, "deaf", 2, Policy(drain=60.0)) as rig:
+        await until(lambda: rig.ready)
+        rig.stop.ask(signal.SIGINT)
+        await until(lambda: len(rig.journal.pids("SIGTERM")) == 2)
+        rig.stop.ask(signal.SIGINT)
+        async with asyncio.timeout(3):
+            await rig.task
+
+
+async def test_gives_up_on_workers_that_never_live(tmp_path: Path) -> None:
+    """When all workers end at once again and again, the supervisor says so and ends."""
+    policy = Policy(drain=1.0, tries=3, first_pause=0.01)
+    async with supervised(tmp_path, "brief", 2, policy) as rig:
+        with pytest.raises(WorkersError, match="3 times in a row; the last one exited with 3"):
+            await rig.task
+        assert len(rig.journal.pids("start")) <= 8
+
+
+async def test_stop_during_a_pause(tmp_path: Path) -> None:
+    """A stop does not wait for the pause before a restart."""
+    policy = Policy(drain=1.0, first_pause=60.0, longest_pause=60.0)
+    async with supervised(tmp_path, "brief", 1, policy) as rig:
+        await until(lambda: rig.journal.pids("start") and not rig.supervisor.pids)
+        rig.stop.ask(signal.SIGTERM)
+        async with asyncio.timeout(2):
+            await rig.task
+
+
+async def test_command_that_cannot_start(tmp_path: Path) -> None:
+    """A program that cannot be started counts as a worker that ends at once."""
+    supervisor = Supervisor(
+        [str(tmp_path / "missing")],
+        2,
+        Policy(drain=1.0, tries=2, first_pause=0.01),
+        environ={},
+        random=lambda: 0.0,
+    )
+    with pytest.raises(WorkersError, match="could not be started"):
+        await supervisor.run(Stop(), lambda: None)
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    """The pause doubles with each quick end, up to its bound, and chance halves it at most."""
+    policy = Policy(drain=1.0, first_pause=0.2, longest_pause=10.0)
+    assert [policy.pause(deaths, 0.999999) for deaths in (0, 1, 2, 3)] == pytest.approx(
+        [0.2, 0.2, 0.4, 0.8], rel=1e-3
+    )
+    assert policy.pause(1, 0.0) == pytest.approx(0.1)
+    assert policy.pause(1000, 0.5) == pytest.approx(7.5)
+
+
+async def test_workers_die_with_the_supervisor(tmp_path: Path) -> None:
+    """When the supervisor is killed with SIGKILL, its workers end at once."""
+    script = (
+        "import asyncio, os, sys\n"
+        "from verifier.cli import logs\n"
+        "from verifier.cli.signals import Stop\n"
+        "from verifier.cli.supervisor import Policy, Supervisor\n"
+        "logs.configure('info')\n"
+        "async def main():\n"
+        "    supervisor = Supervisor(sys.argv[1:], 2, Policy(drain=1.0), environ=os.environ,\n"
+        "                            random=lambda: 0.0)\n"
+        "    await supervisor.run(Stop(), lambda: print('ready', flush=True))\n"
+        "asyncio.run(main())\n"
+    )
+    journal = Journal(tmp_path / "journal")
+    fake = [sys.executable, str(FAKE), str(journal.path), "tied"]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, *fake],
+        env=os.environ | {"PYTHONPATH": str(FAKE.parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        assert parent.stdout
+        assert await asyncio.to_thread(parent.stdout.readline) == b"ready\n"
+        workers = journal.pids("ready")
+        assert [runs(pid) for pid in workers] == [True, True]
+    finally:
+        parent.kill()
+        parent.communicate()
+    await until(lambda: not any(runs(pid) for pid in workers), within=2)
+    assert journal.pids("SIGTERM") == []

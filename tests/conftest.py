@@ -1,0 +1,53 @@
+"""Fixtures of the whole suite: real PostgreSQL servers and a fresh database for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import asyncpg
+import pytest
+
+from tests.support import Database, run, wait_replayed
+from verifier.embedded import Cluster
+
+# Small, so that several clusters fit on a small machine beside the tests themselves.
+SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "512MB", "max_connections": "100"}
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Run a primary and two streaming replicas; a test that kills one starts it again."""
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), replicas=2, settings=SETTINGS)
+    run(cluster.start())
+    yield cluster
+    run(cluster.stop())
+
+
+@pytest.fixture
+def database(cluster: Cluster) -> Iterator[Database]:
+    """Make an empty database for one test, and wait until both replicas have it."""
+    name = f"test_{next(_numbers)}"
+    database = Database(
+        name=name,
+        primary_dsn=cluster.primary.dsn_for(name),
+        replica_dsns=tuple(replica.dsn_for(name) for replica in cluster.replicas),
+    )
+    replicas = [replica.dsn for replica in cluster.replicas]
+
+    async def execute(sql: str) -> None:
+        connection = await asyncpg.connect(cluster.primary.dsn)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    async def create() -> None:
+        await execute(f"CREATE DATABASE {name}")
+        await wait_replayed(cluster.primary.dsn, replicas)
+
+    run(create())
+    yield database
+    run(execute(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -1,0 +1,98 @@
+"""The whole service on a free port, and what tests ask of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tests.support import Database, wait_replayed
+from verifier import app
+from verifier.config import Config
+from verifier.ledger.migrate import migrate
+
+CONFORMANCE = Path(__file__).parent.parent / "conformance"
+
+# The conformance set's moment (its README): 2026-11-24T12:00:00+08:00.
+NOON = datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp()
+
+Json = dict[str, Any]
+
+
+def clock_at(moment: float) -> Callable[[], float]:
+    """A clock that starts at a moment and then runs."""
+    real = app.steady_clock()
+    start = real()
+    return lambda: moment + real() - start
+
+
+class Service:
+    """A running service; answers come back as JSON."""
+
+    def __init__(self, url: str, session: aiohttp.ClientSession, database: Database) -> None:
+        self.url = url
+        self.session = session
+        self.database = database
+
+    async def ask(self, question: Json, **headers: str) -> tuple[int, Json]:
+        """Status and body of a single question."""
+        async with self.session.post(
+            f"{self.url}/v1/verify", json=question, headers=headers
+        ) as response:
+            return response.status, await response.json(content_type=None)
+
+    async def batch(self, questions: list[Json]) -> list[Json]:
+        """The results of a batch."""
+        async with self.session.post(
+            f"{self.url}/v1/verify/batch", json={"invoices": questions}
+        ) as response:
+            assert response.status == 200, await response.text()
+            body = await response.json()
+        assert sum(body["summary"].values()) == len(questions)
+        results: list[Json] = body["results"]
+        return results
+
+    async def stream(self, lines: Iterable[bytes] | AsyncIterator[bytes]) -> list[Json]:
+        """The lines that a stream answers, the summary last."""
+        data = lines if isinstance(lines, AsyncIterator) else b"\n".join(lines)
+        async with self.session.post(f"{self.url}/v1/verify/stream", data=data) as response:
+            assert response.status == 200, await response.text()
+            return [json.loads(line) async for line in response.content]
+
+    async def feed(self, lines: Iterable[bytes], what: str = "invoices") -> Json:
+        """Feed the ledger, and wait until every replica shows it."""
+        async with self.session.post(
+            f"{self.url}/v1/ledger/{what}", data=b"\n".join(lines)
+        ) as response:
+            assert response.status == 200, await response.text()
+            fed: Json = await response.json()
+        await wait_replayed(self.database.primary_dsn, self.database.replica_dsns)
+        return fed
+
+
+@asynccontextmanager
+async def running(
+    database: Database, clock: Callable[[], float] | None = None, **settings: Any
+) -> AsyncIterator[Service]:
+    """The service over a database, on a free port of this machine."""
+    await migrate(database.primary_dsn)
+    await wait_replayed(database.primary_dsn, database.replica_dsns)
+    config = Config(
+        primary_dsn=database.primary_dsn, replica_dsns=database.replica_dsns, **settings
+    )
+    runner = web.AppRunner(app.build(config, clock), access_log=None, auto_decompress=False)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession() as session:
+            yield Service(url, session, database)
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,74 @@
+"""The conformance set, through all three endpoints, over real replicas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
+from tests.support import Database
+
+CASES: list[Json] = [json.loads(line) for line in (CONFORMANCE / "cases.ndjson").open()]
+
+
+def wrong(case: Json, answer: Json) -> list[str]:
+    """What an answer has otherwise than the case expects."""
+    expect = case["expect"]
+    got = {
+        "verdict": answer.get("verdict"),
+        "status": answer.get("status"),
+        "usable": answer.get("usable"),
+        "mismatched": answer.get("mismatched"),
+        "errors": [[error["field"], error["code"]] for error in answer.get("errors", [])],
+    }
+    hints = {hint["code"] for hint in answer.get("hints", [])}
+    return [
+        *(name for name, value in expect.items() if name in got and got[name] != value),
+        *(f"no {code}" for code in expect.get("hints_include", []) if code not in hints),
+        *(f"has {code}" for code in expect.get("hints_exclude", []) if code in hints),
+    ]
+
+
+def failures(answers: list[Json]) -> list[tuple[str, list[str], Json]]:
+    return [
+        (case["id"], found, answer)
+        for case, answer in zip(CASES, answers, strict=True)
+        if (found := wrong(case, answer))
+    ]
+
+
+@pytest.fixture
+async def service(database: Database) -> AsyncIterator[Service]:
+    """Serve the conformance ledger at the conformance set's moment."""
+    async with running(database, clock_at(NOON)) as service:
+        fed = await service.feed((CONFORMANCE / "ledger.ndjson").read_bytes().splitlines())
+        assert fed["rejected"] == []
+        yield service
+
+
+async def test_every_case_holds_for_single_questions(service: Service) -> None:
+    """Each case gets its expected answer from POST /v1/verify, with the status that belongs."""
+    answers = []
+    for case in CASES:
+        status, answer = await service.ask(case["request"])
+        assert status == (422 if case["expect"]["verdict"] == "invalid" else 200)
+        answers.append(answer)
+    assert failures(answers) == []
+
+
+async def test_every_case_holds_in_a_batch(service: Service) -> None:
+    """Each case gets its expected answer in one batch of all of them, twice over."""
+    for _ in range(2):  # from the replicas, then from memory
+        answers = await service.batch([case["request"] for case in CASES])
+        assert [answer["index"] for answer in answers] == list(range(len(CASES)))
+        assert failures(answers) == []
+
+
+async def test_every_case_holds_in_a_stream(service: Service) -> None:
+    """Each case gets its expected answer in one stream, which ends complete."""
+    *answers, end = await service.stream(json.dumps(case["request"]).encode() for case in CASES)
+    assert end["complete"] is True
+    assert sum(end["summary"].values()) == len(CASES)
+    assert failures(answers) == []

@@ -1,0 +1,208 @@
+"""``verifier up`` as its user sees it: started, asked, killed and started again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.cli.support import runs, until
+from tests.support import require_tool
+from verifier.cli.demo import MARK, SEED
+from verifier.synthetic import example
+from verifier.synthetic.ledger import generate
+
+# `make test PORT=… ROWS=… WORKERS=…` sets them for these tests.
+PORT = os.environ.get("PORT", "0")
+ROWS = int(os.environ.get("ROWS", "3000"))
+WORKERS = os.environ.get("WORKERS", "2")
+
+
+class Up:
+    """A running ``verifier up``."""
+
+    def __init__(self, data: Path, rows: int = ROWS) -> None:
+        self.data = data
+        self.log = data.with_name(f"{data.name}.log")
+        self.started = time.monotonic()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "verifier", "up", "--data", str(data), "--port", PORT]
+                + ["--rows", str(rows), "--workers", WORKERS],
+                cwd=Path(__file__).parents[2],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    async def ready(self) -> str:
+        """Where it serves, once it does."""
+        assert self.process.stdout
+        async with asyncio.timeout(60):
+            line = await asyncio.to_thread(self.process.stdout.readline)
+        assert line.startswith("ready http://127.0.0.1:"), self.log.read_text()
+        return line.split()[1]
+
+    def family(self) -> dict[int, list[str]]:
+        """All processes under it, with their arguments."""
+        parents: dict[int, list[int]] = {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            parents.setdefault(parent, []).append(int(entry.name))
+        found, waiting = {}, [self.process.pid]
+        while waiting:
+            for pid in parents.get(waiting.pop(), []):
+                waiting.append(pid)
+                command = Path(f"/proc/{pid}/cmdline")
+                found[pid] = command.read_text().split("\0") if command.exists() else []
+        return found
+
+    def workers(self) -> list[int]:
+        """The worker processes."""
+        return [pid for pid, command in self.family().items() if "verifier.cli.worker" in command]
+
+    async def end(self, signum: int, within: float) -> int:
+        """Signal it; its exit code, once it and everything under it has ended."""
+        family = [self.process.pid, *self.family()]
+        self.process.send_signal(signum)
+        async with asyncio.timeout(within):
+            code = await asyncio.to_thread(self.process.wait)
+            await until(lambda: not [pid for pid in family if runs(pid)], within)
+        return code
+
+
+@contextmanager
+def up(data: Path, rows: int = ROWS) -> Iterator[Up]:
+    """Start it; whatever the test did, nothing of it runs afterwards."""
+    service = Up(data, rows)
+    try:
+        yield service
+    finally:
+        if service.process.poll() is None:
+            service.process.terminate()
+            service.process.wait()
+        assert service.process.stdout
+        service.process.stdout.close()
+
+
+async def ask_all(url: str, data: Path, rows: int = ROWS) -> dict[str, int]:
+    """Ask about each invoice of the demo ledger: how many of each verdict."""
+    until_day = date.fromisoformat(json.loads((data / MARK).read_text())["until"])
+    asked = ("code", "number", "date", "amount", "total", "check_code")
+    questions = []
+    for line in (*generate(rows, SEED, until_day), example.LINE):
+        invoice = json.loads(line)
+        questions.append(json.dumps({name: invoice[name] for name in asked if invoice[name]}))
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/v1/verify/stream", data="\n".join(questions)) as response,
+    ):
+        *_, last = [json.loads(line) async for line in response.content]
+    assert last["complete"] is True
+    return {verdict: count for verdict, count in last["summary"].items() if count}
+
+
+async def verdict(url: str) -> str:
+    """The answer to the example's question, over a connection of its own."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/v1/verify", data=example.QUESTION) as response,
+    ):
+        return str((await response.json(content_type=None))["verdict"])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One data directory for the life of a service over several starts."""
+    return tmp_path_factory.mktemp("up") / "data"
+
+
+async def test_first_start(data: Path) -> None:
+    """The first start ends in one ready line and a curl that matches; SIGTERM ends everything."""
+    require_tool("curl")
+    with up(data) as service:
+        url = await service.ready()
+        printed = service.log.read_text().partition("try: ")[2].splitlines()[0]
+        assert printed == example.curl(url)
+        answer = await asyncio.to_thread(subprocess.check_output, printed, shell=True)
+        assert json.loads(answer)["verdict"] == "match"
+        assert await ask_all(url, data) == {"match": ROWS + 1}
+        assert await service.end(signal.SIGTERM, within=20) == 0
+        assert service.process.stdout
+        assert service.process.stdout.read() == ""
+
+
+async def test_second_start_is_quick_and_survives_kills(data: Path) -> None:
+    """The next start finds its ledger within 10 s; a killed worker is replaced, answers go on."""
+    with up(data, ROWS + 5) as service:
+        url = await service.ready()
+        assert time.monotonic() - service.started < 10
+        log = service.log.read_text()
+        assert "importing" not in log
+        assert f"holds {ROWS:,} invoices" in log
+        before = service.workers()
+        assert len(before) == int(WORKERS)
+        os.kill(before[0], signal.SIGKILL)
+        await until(lambda: len(service.workers()) == len(before) != service.workers() == before)
+        if len(before) > 1:
+            assert await verdict(url) == "match"
+        assert await ask_all(url, data) == {"match": ROWS + 1}
+        # As the power switch would: nobody is told.
+        assert await service.end(signal.SIGKILL, within=10) == -signal.SIGKILL
+
+
+async def test_start_after_a_crash(data: Path) -> None:
+    """After SIGKILL of everything's parent, the next start serves the whole ledger; Ctrl-C ends."""
+    with up(data) as service:
+        assert await ask_all(await service.ready(), data) == {"match": ROWS + 1}
+        assert await service.end(signal.SIGINT, within=20) == 0
+
+
+async def test_interrupted_import_is_made_whole(tmp_path: Path) -> None:
+    """A first start that is killed while it imports leaves a ledger that the next one completes."""
+    rows = 60_000
+    with up(tmp_path / "data", rows) as service:
+        await until(lambda: "importing" in service.log.read_text(), within=30)
+        await service.end(signal.SIGKILL, within=10)
+    with up(tmp_path / "data", rows) as service:
+        url = await service.ready()
+        assert "importing" in service.log.read_text()
+        assert await ask_all(url, tmp_path / "data", rows) == {"match": rows + 1}
+
+
+async def test_directory_in_use(data: Path) -> None:
+    """A second start on the same directory says who uses it, with exit code 2, and harms nothing."""
+    with up(data) as service:
+        url = await service.ready()
+        second = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "verifier", "up", "--data", str(data), "--port", "0"],
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 2
+        assert f"in use by process {service.process.pid}" in second.stderr
+        assert "Traceback" not in second.stderr
+        third = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "verifier", "up", "--port", url.rpartition(":")[2]],
+            capture_output=True,
+            text=True,
+        )
+        assert third.returncode == 2
+        assert "in use" in third.stderr
+        assert await verdict(url) == "match"

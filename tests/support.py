@@ -1,0 +1,63 @@
+"""What tests of several folders share."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Coroutine, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+import asyncpg
+import pytest
+
+T = TypeVar("T")
+
+
+class Database(NamedTuple):
+    """A fresh database: the same one on the primary and, through replication, on each replica."""
+
+    name: str
+    primary_dsn: str
+    replica_dsns: tuple[str, ...]
+
+
+def require_tool(name: str, found: bool | None = None) -> None:
+    """Skip the test where a tool is missing; fail it where CI=true, which has all of them.
+
+    ``found`` replaces the search for a program called ``name``, e.g. for an importable module.
+    """
+    if shutil.which(name) is not None if found is None else found:
+        return
+    reason = f"{name} is not installed"
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{reason}, and CI=true expects it", pytrace=False)
+    pytest.skip(reason)
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end in a loop of its own, leaving the current one of the test as it is."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(work)
+
+
+async def wait_replayed(
+    primary_dsn: str, replica_dsns: Iterable[str], within: float = 10.0
+) -> None:
+    """Return when each replica has replayed all that the primary has written until now."""
+    primary = await asyncpg.connect(primary_dsn)
+    try:
+        target = await primary.fetchval("SELECT pg_current_wal_insert_lsn()")
+        # What an aborted transaction wrote last may wait in memory for the WAL writer's next round.
+        await primary.fetchval("SELECT pg_logical_emit_message(true, 'flush', '')")
+    finally:
+        await primary.close()
+    async with asyncio.timeout(within):
+        for dsn in replica_dsns:
+            replica = await asyncpg.connect(dsn)
+            try:
+                sql = "SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn"
+                while not await replica.fetchval(sql, target):  # noqa: ASYNC110 - no such event
+                    await asyncio.sleep(0.005)
+            finally:
+                await replica.close()

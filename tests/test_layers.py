@@ -1,0 +1,77 @@
+"""The house's layout holds: imports point down, modules are small, and the contracts bite."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = sorted((ROOT / "verifier").rglob("*.py"))
+LONGEST = 300
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of pyproject.toml against the package in a folder."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    return subprocess.run(
+        [str(linter), "--no-cache"],
+        cwd=root,
+        env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the package, to break."""
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    shutil.copytree(
+        ROOT / "verifier", tmp_path / "verifier", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return tmp_path
+
+
+def test_imports_point_down() -> None:
+    """No contract of pyproject.toml is broken."""
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("invoice/kinds.py", "import verifier.engine.cache", "Imports point down"),
+        ("engine/cache.py", "import verifier.ledger.migrate", "Imports point down"),
+        ("embedded/settings.py", "import verifier.invoice.kinds", "embedded cluster knows only"),
+        ("engine/cache.py", "import aiohttp", "HTTP stays in"),
+        ("api/routes.py", "import asyncpg", "SQL stays in"),
+        ("invoice/kinds.py", "import asyncio", "The domain does no I/O"),
+        ("stray.py", "", "Imports point down"),
+    ],
+)
+def test_contracts_bite(copy: Path, module: str, line: str, contract: str) -> None:
+    """An import that points up, or a module that no layer knows, breaks its contract."""
+    file = copy / "verifier" / module
+    text = file.read_text() if file.exists() else ""
+    file.write_text(f"{text}\n{line}\n")
+    result = lint_imports(copy)
+    assert result.returncode == 1
+    assert any(
+        contract in broken and "BROKEN" in broken for broken in result.stdout.splitlines()
+    ), result.stdout
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_modules_are_small_and_say_what_they_are(module: Path) -> None:
+    """A module has a docstring and at most 300 lines, or says in its first line why not."""
+    text = module.read_text()
+    lines = text.splitlines()
+    assert ast.get_docstring(ast.parse(text)), "no docstring"
+    assert len(lines) <= LONGEST or "long because" in lines[0].lower()

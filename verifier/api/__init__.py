@@ -1,0 +1,1 @@
+"""Everything aiohttp: routes, handlers, codec, problems, health, the OpenAPI document."""

@@ -1,0 +1,101 @@
+"""Reading request bodies within bounds of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from aiohttp import StreamReader, web
+
+from verifier.errors import BadRequest
+
+
+async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
+    """The whole body of at most ``limit`` bytes, received within ``seconds``.
+
+    A small body has arrived with its headers, which costs neither a timer nor a wait. A trickled
+    one is not bounded by aiohttp.
+    """
+    content = request.content
+    if content.is_eof():
+        body = content.read_nowait(-1)
+    else:
+        body = await _receive(content, limit, seconds)
+    if len(body) > limit:
+        raise BadRequest("body_too_large", f"expected at most {limit} bytes")
+    return body
+
+
+async def _receive(content: StreamReader, limit: int, seconds: float) -> bytes:
+    blocks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while size <= limit:
+                block = await content.readany()
+                if not block:
+                    break
+                blocks.append(block)
+                size += len(block)
+    except TimeoutError:
+        raise BadRequest("body_timeout", f"expected the body within {seconds:g} s") from None
+    return b"".join(blocks)
+
+
+async def blocks_of_lines(content: StreamReader, max_line: int) -> AsyncGenerator[bytes | None]:
+    """Blocks of whole lines as they arrive; None stands for one line that was too long.
+
+    Holds at most one block and one partial line. The last line may lack its newline.
+    """
+    partial = b""
+    skipping = False
+    while block := await content.readany():
+        if skipping:
+            _, newline, block = block.partition(b"\n")
+            if not newline:
+                continue
+            skipping = False
+        head, newline, tail = block.rpartition(b"\n")
+        if newline:
+            whole = partial + head
+            partial = tail
+            if _has_long_line(whole, max_line):
+                for piece in _without_long_lines(whole, max_line):
+                    yield piece
+            else:
+                yield whole
+        else:
+            partial += tail
+        if len(partial) > max_line:
+            partial = b""
+            skipping = True
+            yield None
+    if partial:
+        yield partial
+
+
+def _has_long_line(block: bytes, max_line: int) -> bool:
+    start = 0
+    while len(block) - start > max_line:
+        newline = block.rfind(b"\n", start, start + max_line + 1)
+        if newline < 0:
+            return True
+        start = newline + 1
+    return False
+
+
+def _without_long_lines(block: bytes, max_line: int) -> list[bytes | None]:
+    """Whole lines as they are, with None in the place of each that is too long."""
+    pieces: list[bytes | None] = []
+    kept: list[bytes] = []
+    for line in block.split(b"\n"):
+        if len(line) <= max_line:
+            kept.append(line)
+            continue
+        if kept:
+            pieces.append(b"\n".join(kept))
+            kept = []
+        pieces.append(None)
+    if kept:
+        pieces.append(b"\n".join(kept))
+    return pieces

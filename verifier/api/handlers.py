@@ -1,0 +1,183 @@
+"""Single questions and batches: parse, call the verifier once, respond."""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from collections.abc import AsyncGenerator
+
+from aiohttp import web
+from multidict import istr
+
+from verifier.api import codec, problems, tokens
+from verifier.api.body import read_body
+from verifier.api.messages import Language
+from verifier.config import Config
+from verifier.engine.verifier import Item, Verifier
+from verifier.errors import BadRequest, Unavailable
+from verifier.invoice.verdict import VERDICTS, Answer
+from verifier.metrics import Cell, Metrics
+
+JSON = {"Content-Type": "application/json"}
+
+# What a batch loads at a time: enough for several full queries, and a bound on what one batch
+# has in the loader's queue.
+ITEMS_PER_LOAD = 1_000
+
+# Encoded and written at a time: about 64 KiB, and well under half a millisecond.
+ITEMS_PER_BLOCK = 128
+
+_CONTENT_ENCODING = istr("Content-Encoding")
+
+
+class Counts:
+    """Counts answers of one endpoint by verdict, source and reason."""
+
+    def __init__(self, metrics: Metrics, endpoint: str) -> None:
+        self._verdicts: dict[str, Cell] = {
+            verdict: metrics.answers.cell(endpoint, verdict) for verdict in VERDICTS
+        }
+        self._sources: dict[str, Cell] = {
+            source: metrics.sources.cell(source)
+            for source in ("cache", "joined", "replica", "primary")
+        }
+        self._unavailable = metrics.unavailable
+
+    def count(self, answer: Answer) -> None:
+        """Count one answer."""
+        self._verdicts[answer.verdict].count += 1
+        if answer.source:
+            self._sources[answer.source].count += 1
+        elif answer.reason:
+            self._unavailable.add(answer.reason)
+
+
+class Bulk:
+    """The answers of one batch or stream, as blocks of JSON, with their summary."""
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        encoder: codec.Encoder,
+        counts: Counts,
+        language: Language,
+        *,
+        fresh: bool,
+    ) -> None:
+        self._verifier = verifier
+        self._encoder = encoder
+        self._counts = counts
+        self._language = language
+        self._fresh = fresh
+        self._answered = 0
+        self._verdicts: dict[str, int] = dict.fromkeys(VERDICTS, 0)
+
+    async def answer(
+        self, items: list[Item], separator: bytes, seen: dict[str, int] | None = None
+    ) -> AsyncGenerator[bytes]:
+        """The answers to the next items in their order, numbered on from the last ones.
+
+        ``seen`` is for ``Verifier.verify_many``. Blocks carry no separator at their ends.
+        """
+        for start in range(0, len(items), ITEMS_PER_LOAD):
+            answers = await self._verifier.verify_many(
+                items[start : start + ITEMS_PER_LOAD],
+                fresh=self._fresh,
+                seen=seen,
+                offset=self._answered,
+            )
+            for turn in range(0, len(answers), ITEMS_PER_BLOCK):
+                yield separator.join(
+                    [self._encode(answer) for answer in answers[turn : turn + ITEMS_PER_BLOCK]]
+                )
+                # Bulk gives way to other work between blocks.
+                await sleep(0)
+
+    def _encode(self, answer: Answer) -> bytes:
+        index = self._answered
+        self._answered = index + 1
+        self._verdicts[answer.verdict] += 1
+        self._counts.count(answer)
+        return self._encoder.encode(answer, self._language, index)
+
+    def summary(self) -> bytes:
+        """How many answers of each verdict, as JSON."""
+        return codec.counts_json(self._verdicts)
+
+
+class Handlers:
+    """``POST /v1/verify`` and ``POST /v1/verify/batch``."""
+
+    def __init__(
+        self, verifier: Verifier, encoder: codec.Encoder, config: Config, metrics: Metrics
+    ) -> None:
+        self._verifier = verifier
+        self._encoder = encoder
+        self._config = config
+        self._metrics = metrics
+        self._single_counts = Counts(metrics, "verify")
+        self._batch_counts = Counts(metrics, "batch")
+        self._batches = 0
+        metrics.in_progress.labels("batch").set_function(lambda: self._batches)
+
+    async def verify(self, request: web.Request) -> web.Response:
+        """One question."""
+        config = self._config
+        try:
+            body = await read_body(request, config.max_body, config.body_timeout)
+            item = codec.decode_question(body)
+            fresh = tokens.wanted(request)
+        except BadRequest as error:
+            return self._refuse(request, "verify", error)
+        answer = await self._verifier.verify(item, fresh=fresh)
+        self._single_counts.count(answer)
+        if answer.verdict == "match" and not answer.hints:
+            return web.Response(body=self._encoder.encode(answer, "zh"), headers=JSON)
+        language = problems.language(request)
+        if answer.verdict == "invalid" or answer.verdict == "unavailable":
+            return problems.problem(
+                request,
+                answer.verdict,
+                answer.reason or "; ".join(
+                    f"{error.field}: {error.code}" for error in answer.errors
+                ),
+                retry_after=answer.retry_after,
+                members=self._encoder.members(answer, language),
+            )
+        return web.Response(body=self._encoder.encode(answer, language), headers=JSON)
+
+    async def batch(self, request: web.Request) -> web.Response:
+        """Many questions in one body; exactly one result each, in their order."""
+        config = self._config
+        if self._batches >= config.max_batches:
+            return self._refuse(request, "batch", Unavailable("overloaded"))
+        self._batches += 1
+        try:
+            body = await read_body(request, config.max_batch_body, config.body_timeout)
+            items = codec.decode_batch(body, config.max_batch_items)
+            fresh = tokens.wanted(request)
+            return web.Response(
+                body=await self._results(items, fresh, problems.language(request)), headers=JSON
+            )
+        except BadRequest as error:
+            return self._refuse(request, "batch", error)
+        finally:
+            self._batches -= 1
+
+    async def _results(
+        self, items: list[Item], fresh: bool, language: Language
+    ) -> bytes:
+        bulk = Bulk(self._verifier, self._encoder, self._batch_counts, language, fresh=fresh)
+        seen: dict[str, int] = {}
+        blocks = [block async for block in bulk.answer(items, b",", seen)]
+        return b'{"results":[%b],"summary":%b}' % (b",".join(blocks), bulk.summary())
+
+    def _refuse(
+        self, request: web.Request, route: str, error: BadRequest | Unavailable
+    ) -> web.Response:
+        # A compressed body reads as garbage, since it is not unpacked; say so rather than that.
+        if error.code == "malformed_json" and _CONTENT_ENCODING in request.headers:
+            error = BadRequest("content_encoding", "expected a body without Content-Encoding")
+        self._metrics.http_errors.add(route, error.code)
+        return problems.of_error(request, error)
+
+

@@ -1,0 +1,65 @@
+"""Whether the process lives, has started and can answer; its metrics; how fresh its databases are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from verifier.api.handlers import JSON
+from verifier.metrics import Metrics
+
+
+class Health:
+    """The health routes. ``status`` describes the databases, ``serving`` says if any answers."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        serving: Callable[[], bool],
+        status: Callable[[], dict[str, Any]],
+    ) -> None:
+        self._metrics = metrics
+        self._serving = serving
+        self._status = status
+        self.started = False
+        self.draining = False
+
+    async def livez(self, _: web.Request) -> web.Response:
+        """The event loop turns; never asks a database, whose failure a restart does not cure."""
+        return _state(True, "live")
+
+    async def startupz(self, _: web.Request) -> web.Response:
+        """The process has finished its start."""
+        return _state(self.started, "started")
+
+    async def readyz(self, _: web.Request) -> web.Response:
+        """The process takes questions: it has started, does not drain, and some database serves."""
+        reasons = [
+            reason
+            for reason, holds in (
+                ("starting", not self.started),
+                ("draining", self.draining),
+                ("no_database", not self._serving()),
+            )
+            if holds
+        ]
+        return _state(not reasons, "ready", reasons)
+
+    async def metrics(self, _: web.Request) -> web.Response:
+        """All metrics in the Prometheus text format."""
+        return web.Response(
+            body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def freshness(self, _: web.Request) -> web.Response:
+        """Per region the watermark; per database its role, lag and whether it serves."""
+        return web.Response(body=msgspec.json.encode(self._status()), headers=JSON)
+
+
+def _state(holds: bool, name: str, reasons: list[str] | None = None) -> web.Response:
+    body = msgspec.json.encode({name: holds, **({"reasons": reasons} if reasons else {})})
+    return web.Response(status=200 if holds else 503, body=body, headers=JSON)

@@ -1,0 +1,102 @@
+"""Problem documents (RFC 9457): one table maps each code to its status and title."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from verifier.api.messages import Language, language_of
+from verifier.errors import BadRequest, Unavailable
+
+# code -> (status, Chinese title, English title)
+PROBLEMS: dict[str, tuple[int, str, str]] = {
+    "invalid": (422, "输入有误", "The question is malformed"),
+    "unavailable": (503, "暂不可用", "The question could not be checked"),
+    "malformed_json": (400, "不是有效的 JSON", "The body is not JSON"),
+    "malformed_batch": (400, "批量请求格式不正确", "The body is not a batch"),
+    "malformed_watermark": (400, "水位格式不正确", "The body is not a watermark"),
+    "malformed_token": (400, "一致性令牌无效", "The consistency token is not one of ours"),
+    "content_encoding": (415, "不接受压缩的请求", "Compressed requests are refused"),
+    "body_too_large": (413, "请求过大", "The body is too large"),
+    "too_many_items": (413, "批量条数过多", "The batch has too many items"),
+    "body_timeout": (408, "接收请求超时", "The body did not arrive in time"),
+    "unknown_region": (404, "地区代码不存在", "There is no such region"),
+    "not_found": (404, "没有这个地址", "There is no such address"),
+    "method_not_allowed": (405, "不支持的方法", "The method is not allowed here"),
+    "bad_request": (400, "请求有误", "The request is malformed"),
+    "internal": (500, "内部错误", "Internal error"),
+}
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def language(request: web.BaseRequest) -> Language:
+    """The language that the caller prefers."""
+    return language_of(request.headers.get("Accept-Language", ""))
+
+
+def jittered(seconds: int, random: Random) -> int:
+    """Whole seconds for Retry-After, spread by up to half, so that callers do not come back at once."""
+    return max(1, round(seconds * (1 + random.random() / 2)))
+
+
+def document(code: str, language: Language, detail: str, members: Mapping[str, Any]) -> bytes:
+    """The JSON of a problem; ``members`` are extensions."""
+    status, chinese, english = PROBLEMS[code]
+    return msgspec.json.encode(
+        {
+            "type": f"urn:verifier:problem:{code}",
+            "title": chinese if language == "zh" else english,
+            "status": status,
+            "code": code,
+            "detail": detail,
+            **members,
+        }
+    )
+
+
+def problem(
+    request: web.BaseRequest,
+    code: str,
+    detail: str,
+    *,
+    retry_after: int = 0,
+    members: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """The response for a code; ``retry_after`` is in seconds, 0 for none."""
+    sent = {"Content-Type": CONTENT_TYPE, **(headers or {})}
+    if retry_after:
+        sent["Retry-After"] = str(retry_after)
+    return web.Response(
+        status=PROBLEMS[code][0],
+        body=document(code, language(request), detail, members or {}),
+        headers=sent,
+    )
+
+
+def of_error(request: web.BaseRequest, error: BadRequest | Unavailable) -> web.Response:
+    """The response for a request that fails as a whole."""
+    if isinstance(error, Unavailable):
+        return problem(
+            request,
+            "unavailable",
+            error.reason,
+            retry_after=error.retry_after,
+            members={"reason": error.reason, "retry_after": error.retry_after},
+        )
+    return problem(request, error.code, error.detail)
+
+
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+def of_http(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """The response for what aiohttp itself refuses (no such route or method)."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    code = _HTTP_CODES.get(error.status, "bad_request")
+    return problem(request, code, error.reason, headers=headers)

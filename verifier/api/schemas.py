@@ -1,0 +1,251 @@
+"""The shapes of what the service returns, for the OpenAPI document and the tests that hold the
+encoder to it. Answers are put together from bytes (codec.py), never from these structures."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from verifier.invoice.kinds import KINDS, STATUSES
+
+Kind = Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
+Status = Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})]
+Money = Annotated[str, Meta(pattern=r"^-?\d{1,11}\.\d{2}$", description="Yuan, two decimals")]
+Date = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$", description="In Asia/Shanghai")]
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Id = Annotated[str, Meta(description="Unique to this answer")]
+
+
+class _Strict(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    pass
+
+
+class Identity(_Strict):
+    """An invoice's identity; ``code`` is empty with a 20-digit number."""
+
+    code: str
+    number: str
+
+
+class Invoice(_Strict):
+    """What the ledger holds; only an answer whose verdict is ``match`` shows it."""
+
+    kind: Kind
+    code: str
+    number: str
+    date: Date
+    region: Annotated[str, Meta(pattern=r"^\d{4}$")]
+    amount: Money
+    tax: Money
+    total: Money
+    seller_tax_id: str
+    seller_name: str
+    buyer_tax_id: str
+    buyer_name: str
+    red_letter_of: Identity | None
+    red_letters: list[Identity]
+
+
+class Hint(_Strict):
+    """Does not change the verdict."""
+
+    code: Literal[
+        "repaired",
+        "qr_checksum",
+        "number_year",
+        "tax_id_check_digit",
+        "kind_differs_from_code",
+        "duplicate_in_request",
+        "swapped_amounts",
+    ]
+    field: str
+    message: Annotated[str, Meta(description="In the language of Accept-Language")]
+    first_index: Annotated[int, Meta(description="With duplicate_in_request")] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
+
+
+class Freshness(_Strict):
+    """The state of the ledger that the answer rests on."""
+
+    as_of: Moment
+    source: Literal["cache", "joined", "replica", "primary"]
+    stale: bool
+
+
+class FieldError(_Strict):
+    """One bad field; ``field`` is empty when the item as a whole is no JSON object."""
+
+    field: str
+    code: Literal[
+        "required",
+        "bad_format",
+        "bad_length",
+        "out_of_range",
+        "unknown_region",
+        "date_in_future",
+        "out_of_window",
+        "unknown_kind",
+        "kind_needed",
+        "unknown_field",
+        "not_applicable",
+        "unknown_invoice",
+    ]
+    message: str
+    expected: str
+
+
+Index = Annotated[int, Meta(ge=0, description="The item's place; in batches and streams only")]
+
+
+class _Item(_Strict):
+    id: Id
+    reference: str | None
+    hints: list[Hint]
+    index: Index | msgspec.UnsetType = msgspec.UNSET
+
+
+class Match(_Item, tag_field="verdict", tag="match"):
+    """一致: found, and everything supplied agrees."""
+
+    status: Status
+    usable: Annotated[bool, Meta(description="normal or partially_red_flushed")]
+    invoice: Invoice
+    freshness: Freshness
+
+
+class Mismatch(_Item, tag_field="verdict", tag="mismatch"):
+    """不一致: found, but at least one supplied field differs."""
+
+    mismatched: Annotated[list[str], Meta(min_length=1, description="Field names, sorted")]
+    freshness: Freshness
+
+
+class NotFound(_Item, tag_field="verdict", tag="not_found"):
+    """查无此票: the ledger is complete for that region and date, and it is not there."""
+
+    freshness: Freshness
+
+
+RetryAfter = Annotated[int, Meta(ge=1, description="Seconds")]
+
+
+class Pending(_Item, tag_field="verdict", tag="pending"):
+    """未同步: not there, but the ledger is not yet complete for that region and date."""
+
+    freshness: Freshness
+    retry_after: RetryAfter
+
+
+class Invalid(_Item, tag_field="verdict", tag="invalid"):
+    """输入有误: the question is malformed."""
+
+    errors: Annotated[list[FieldError], Meta(min_length=1)]
+
+
+class Unavailable(_Item, tag_field="verdict", tag="unavailable"):
+    """暂不可用: could not be checked; says nothing about the invoice."""
+
+    reason: str
+    retry_after: RetryAfter
+
+
+Answer = Match | Mismatch | NotFound | Pending
+Result = Match | Mismatch | NotFound | Pending | Invalid | Unavailable
+
+
+class Summary(_Strict):
+    """How many results of each verdict."""
+
+    match: int
+    mismatch: int
+    not_found: int
+    pending: int
+    invalid: int
+    unavailable: int
+
+
+class BatchAnswer(_Strict):
+    """Exactly one result per item, in request order."""
+
+    results: list[Result]
+    summary: Summary
+
+
+class StreamEnd(_Strict):
+    """The last line of a stream; a client that does not see it knows that the stream was cut."""
+
+    summary: Summary
+    complete: bool
+    reason: Literal["closing", "idle_timeout"] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """RFC 9457. Problems of a single question carry the members of its result as well."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+    retry_after: RetryAfter | msgspec.UnsetType = msgspec.UNSET
+
+
+class Rejected(_Strict):
+    """A line that was not accepted; ``line`` counts from 1."""
+
+    line: int
+    errors: list[FieldError]
+
+
+class Fed(_Strict):
+    """What became of the lines of one request; all accepted ones were committed together."""
+
+    accepted: int
+    unchanged: int
+    rejected: Annotated[list[Rejected], Meta(description="The first 1,000")]
+    rejected_count: int
+    token: Annotated[str, Meta(description="For the Consistency-Token header of a question")]
+
+
+class Watermark(_Strict):
+    """The ledger holds everything that the region issued before this moment."""
+
+    complete_until: Moment
+
+
+class WatermarkSet(_Strict):
+    """The watermark as stored."""
+
+    region: str
+    complete_until: Moment
+    token: str
+
+
+class Database(_Strict):
+    """One database as its last probe saw it."""
+
+    name: str
+    role: Literal["primary", "replica", "unknown"]
+    serving: bool
+    lag_bytes: int | None
+    lag_seconds: float | None
+
+
+class RegionFreshness(_Strict):
+    """Until when a region is complete; ``set`` is false for the default of 24 hours ago."""
+
+    region: str
+    name: str
+    complete_until: Moment
+    set: bool
+
+
+class FreshnessReport(_Strict):
+    """Watermarks by region, lag by database."""
+
+    regions: list[RegionFreshness]
+    databases: list[Database]

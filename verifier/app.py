@@ -1,0 +1,178 @@
+"""build(config) -> application: the only wiring. Reads from top to bottom in the order of start."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from secrets import token_hex
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+
+from verifier.api import routes
+from verifier.api.codec import Encoder
+from verifier.api.feeds import Feeds
+from verifier.api.handlers import Handlers
+from verifier.api.health import Health
+from verifier.api.stream import Streams
+from verifier.config import Config
+from verifier.engine.cache import Cache
+from verifier.engine.loader import Limits, Loader
+from verifier.engine.verifier import Bounds, Verifier
+from verifier.errors import ConfigError
+from verifier.invoice.record import Finding
+from verifier.ledger.lookup import Lookup
+from verifier.ledger.writer import Writer
+from verifier.metrics import Metrics
+
+log = structlog.get_logger()
+
+LOOP_LAG_INTERVAL = 0.1
+
+HEALTH = web.AppKey("health", Health)
+STREAMS = web.AppKey("streams", Streams)
+
+
+def steady_clock() -> Callable[[], float]:
+    """Seconds since the epoch that are never set back, so that no memory outlives its bound."""
+    start = time.time() - time.monotonic()
+    monotonic = time.monotonic
+    return lambda: start + monotonic()
+
+
+def build(config: Config, clock: Callable[[], float] | None = None) -> web.Application:
+    """The service as an application; databases are reached when it starts.
+
+    ``clock`` gives seconds since the epoch; tests pass their own.
+    """
+    if HttpRequestParser is HttpRequestParserPy:
+        raise ConfigError("aiohttp was installed without its C extensions; expected a wheel")
+    clock = clock or steady_clock()
+    metrics = Metrics()
+    lookup = Lookup(config, metrics, clock)
+    writer = Writer(config)
+    loader = Loader(lookup.fetch_many, _limits(config, lookup), clock, metrics)
+    cache: Cache[Finding] = Cache(config.cache_entries)
+    absences: Cache[Finding] = Cache(config.absence_entries)
+    verifier = Verifier(
+        loader,
+        lookup.fetch_primary,
+        cache=cache,
+        absences=absences,
+        bounds=Bounds(config.max_staleness, config.absence_seconds),
+        clock=clock,
+        metrics=metrics,
+    )
+    encoder = Encoder(token_hex(6))
+    handlers = Handlers(verifier, encoder, config, metrics)
+    streams = Streams(verifier, encoder, config, metrics)
+    feeds = Feeds(writer, config, metrics)
+    health = Health(metrics, lookup.serving, lookup.status)
+    _observe(metrics, loader, cache, absences)
+
+    app = web.Application(client_max_size=config.max_batch_body)
+    app[HEALTH], app[STREAMS] = health, streams
+    routes.add_routes(app, routes.table(handlers, streams, feeds, health))
+
+    async def databases(_: web.Application) -> AsyncIterator[None]:
+        await lookup.start()
+        await writer.start()
+        yield
+        await loader.close()
+        await writer.close()
+        await lookup.close()
+
+    async def loop_lag(_: web.Application) -> AsyncIterator[None]:
+        watch = asyncio.create_task(_watch_loop(metrics))
+        yield
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+
+    async def started(_: web.Application) -> AsyncIterator[None]:
+        health.started = True
+        yield
+        health.started = False
+
+    app.cleanup_ctx.extend((databases, loop_lag, started))
+    return app
+
+
+def _limits(config: Config, lookup: Lookup) -> Limits:
+    return Limits(
+        slots=lookup.slots,
+        max_batch=config.max_batch,
+        waiting_singles=config.waiting_singles,
+        waiting_bulk=config.waiting_bulk,
+        max_wait=config.max_wait,
+    )
+
+
+def _observe(
+    metrics: Metrics, loader: Loader, cache: Cache[Finding], absences: Cache[Finding]
+) -> None:
+    """Have the gauges read what they show when they are scraped."""
+    metrics.cache_entries.labels("invoice").set_function(lambda: len(cache))
+    metrics.cache_entries.labels("absence").set_function(lambda: len(absences))
+    metrics.loader_waiting.labels("single").set_function(lambda: loader.waiting[0])
+    metrics.loader_waiting.labels("bulk").set_function(lambda: loader.waiting[1])
+    metrics.loader_reading.set_function(lambda: loader.reading)
+
+
+async def _watch_loop(metrics: Metrics) -> None:
+    """Measure how late the event loop runs a timer, for as long as it runs."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + LOOP_LAG_INTERVAL
+        await asyncio.sleep(LOOP_LAG_INTERVAL)
+        metrics.loop_lag.observe(max(0.0, loop.time() - due))
+
+
+async def serve(
+    config: Config,
+    host: str,
+    port: int,
+    *,
+    reuse_port: bool,
+    ready: Callable[[str], None],
+    stop: asyncio.Event,
+) -> None:
+    """Serve until ``stop`` is set, then drain: running requests finish within their bounds.
+
+    ``ready`` is called once with the address when it serves. Raises OSError when the address
+    cannot be had.
+    """
+    app = build(config)
+    runner = web.AppRunner(app, **_server_settings(config))
+    await runner.setup()
+    try:
+        # What start-up made lives as long as the process: the collector need not look again.
+        gc.collect()
+        gc.freeze()
+        site = web.TCPSite(runner, host, port, reuse_port=reuse_port, backlog=1024)
+        await site.start()
+        ready(f"http://{host}:{runner.addresses[0][1]}")
+        await stop.wait()
+        log.info("draining", seconds=config.drain_seconds)
+        app[HEALTH].draining = True
+        app[STREAMS].drain()
+    finally:
+        await runner.cleanup()
+
+
+def _server_settings(config: Config) -> dict[str, Any]:
+    return {
+        "access_log": None,
+        "auto_decompress": False,
+        "handle_signals": False,
+        "keepalive_timeout": config.keepalive,
+        "max_field_size": config.max_header,
+        "max_line_size": config.max_header,
+        "shutdown_timeout": config.drain_seconds,
+        "tcp_keepalive": True,
+    }

@@ -1,0 +1,135 @@
+"""``verifier check``: asks a running service about each line of a file."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import aiohttp
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from verifier.cli.asking import ATTEMPTS, Answer, Asker, GaveUp
+from verifier.cli.lines import STDIN, chunks, opened
+from verifier.cli.progress import LineProgress
+
+_encode = msgspec.json.Encoder().encode
+
+# In the order of the summary: first what was checked, then what was not.
+_CHECKED = ("match", "mismatch", "not_found", "pending")
+_UNCHECKED = ("invalid", "unavailable", "unanswered")
+
+
+def check(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Questions as NDJSON, one a line; - is standard input.",
+            exists=True,
+            dir_okay=False,
+            allow_dash=True,
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="OUT",
+            help="Where to write the answers as NDJSON, in the order of the questions; "
+            "- is standard output.",
+            dir_okay=False,
+            allow_dash=True,
+        ),
+    ] = None,
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Where the service is.")
+    ] = "http://127.0.0.1:8080",
+    attempts: Annotated[
+        int,
+        typer.Option(
+            min=1, help="How often in a row to try in vain before giving up what is left."
+        ),
+    ] = ATTEMPTS,
+) -> None:
+    """Ask a running service about each line of FILE.
+
+    Shows progress and a summary by verdict. What was cut off or could not be checked is asked
+    again. The exit code is 0 only when every line was checked: 1 when the service could not
+    check some of them, or some are no valid questions.
+    """
+    with ExitStack() as stack:
+        source, size = stack.enter_context(opened(file))
+        sink: BinaryIO | None = None
+        if out == STDIN:
+            sink = sys.stdout.buffer
+        elif out is not None:
+            sink = stack.enter_context(out.open("wb"))
+        progress = stack.enter_context(LineProgress("checking", size))
+        counts: Counter[str] = Counter()
+        why = ""
+        try:
+            why = asyncio.run(_ask(source, sink, url, attempts, counts, progress))
+        except GaveUp as error:
+            why = str(error)
+    _summary(counts, Console(stderr=out == STDIN))
+    left = [f"{counts[name]:,} {name}" for name in _UNCHECKED if counts[name]]
+    if why or left:
+        text = f"not all lines were checked: {', '.join(left) or 'none was asked'}"
+        typer.echo(f"verifier: {text}" + (f"; {why}" if why else ""), err=True)
+        raise typer.Exit(1)
+
+
+async def _ask(
+    source: BinaryIO,
+    sink: BinaryIO | None,
+    url: str,
+    attempts: int,
+    counts: Counter[str],
+    progress: LineProgress,
+) -> str:
+    """Ask everything; why some questions stayed without an answer, or nothing."""
+    why = ""
+    async with aiohttp.ClientSession() as session:
+        asker = Asker(session, url, attempts=attempts)
+        for chunk in chunks(source):
+            answers = await asker.answers(chunk, partial(progress.advance, 1, chunk.share))
+            given = _until_gap(answers)
+            if sink:
+                sink.write(b"".join(_encode(answer) + b"\n" for answer in given))
+            counts.update(answer["verdict"] for answer in given)
+            if len(given) < len(answers):
+                rest = len(answers) - len(given)
+                counts["unanswered"] += rest + sum(len(each.lines) for each in chunks(source))
+                return f"asked in vain from line {chunk.numbers[len(given)]} on: {asker.why}"
+            if counts["unavailable"]:
+                why = asker.why
+    return why
+
+
+def _until_gap(answers: list[Answer | None]) -> list[Answer]:
+    given: list[Answer] = []
+    for answer in answers:
+        if answer is None:
+            break
+        given.append(answer)
+    return given
+
+
+def _summary(counts: Counter[str], console: Console) -> None:
+    table = Table(box=None, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name in (*_CHECKED, *_UNCHECKED):
+        if counts[name]:
+            table.add_row(name, f"{counts[name]:,}")
+    table.add_row("lines", f"{counts.total():,}")
+    console.print(table)

@@ -1,0 +1,65 @@
+"""A progress bar over the lines of a file: on stderr, and only on a terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class _Rate(ProgressColumn):
+    """Lines per second since the start."""
+
+    def render(self, task: Task) -> Text:
+        rate = task.fields["lines"] / task.elapsed if task.elapsed else 0.0
+        return Text(f"{rate:,.0f}/s")
+
+
+class LineProgress:
+    """Counts lines; the time left comes from the bytes read, for nobody has counted the lines.
+
+    ``size`` is the file's size in bytes, None when it is not known.
+    """
+
+    def __init__(self, verb: str, size: int | None) -> None:
+        console = Console(stderr=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[lines]:,} lines"),
+            _Rate(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task = self._progress.add_task(verb, total=size, lines=0)
+        self.lines = 0
+
+    def advance(self, lines: int, size: float) -> None:
+        """So many more lines, of so many bytes together, are done."""
+        self.lines += lines
+        self._progress.update(self._task, advance=size, lines=self.lines)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()

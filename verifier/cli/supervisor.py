@@ -1,0 +1,248 @@
+"""Keeps worker processes alive: starts, restarts and ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Literal
+
+import msgspec
+import structlog
+
+from verifier.cli.signals import Stop
+from verifier.errors import VerifierError
+
+log = structlog.get_logger()
+
+READY = b"ready\n"
+_PR_SET_PDEATHSIG = 1
+
+
+class WorkersError(VerifierError):
+    """No worker stays alive: says how often each was tried, and how the last one ended."""
+
+    code = "workers"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """How patient a supervisor is. Times in seconds."""
+
+    # From SIGTERM to SIGKILL: what a worker takes to drain, and some to spare.
+    drain: float
+    # A worker that ends sooner than this after its start is failing, not unlucky.
+    quick: float = 5.0
+    # So many quick ends in a row, of every worker, are a fault that no restart mends.
+    tries: int = 5
+    first_pause: float = 0.2
+    longest_pause: float = 10.0
+
+    def pause(self, deaths: int, random: float) -> float:
+        """Seconds before a restart after ``deaths`` quick ends in a row.
+
+        ``random`` in [0, 1) halves it at most, so that workers that fail together do not
+        come back together.
+        """
+        longest: float = min(self.longest_pause, self.first_pause * 2 ** max(0, deaths - 1))
+        return longest * (0.5 + random / 2)
+
+
+class Worker:
+    """One worker process, and its two pieces of news: it is ready, it has ended.
+
+    Raises OSError when it cannot be started.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], ready: Callable[[], None]
+    ) -> None:
+        self._loop = loop = asyncio.get_running_loop()
+        self._on_ready = ready
+        self.born = loop.time()
+        self.exited: asyncio.Future[int] = loop.create_future()
+        with ExitStack() as undo:
+            self._news, theirs = os.pipe()
+            undo.callback(os.close, self._news)
+            try:
+                self._process = subprocess.Popen(
+                    [*command, "--ready-fd", str(theirs), "--parent", str(os.getpid())],
+                    pass_fds=(theirs,),
+                    env=environ,
+                    stdin=subprocess.DEVNULL,
+                    # Ours carries one line, for whoever waits for it.
+                    stdout=2,
+                    # A Ctrl-C in the terminal reaches us alone; workers are told in their turn.
+                    process_group=0,
+                )
+            finally:
+                os.close(theirs)
+            undo.callback(self._process.wait)
+            undo.callback(self._process.kill)
+            self.pid = self._process.pid
+            self._pidfd = os.pidfd_open(self.pid)
+            undo.pop_all()
+        loop.add_reader(self._news, self._read_news)
+        loop.add_reader(self._pidfd, self._read_exit)
+
+    def _read_news(self) -> None:
+        if os.read(self._news, len(READY)) == READY:
+            self._on_ready()
+        self._close_news()
+
+    def _close_news(self) -> None:
+        if self._news >= 0:
+            self._loop.remove_reader(self._news)
+            os.close(self._news)
+            self._news = -1
+
+    def _read_exit(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        self._close_news()
+        self.exited.set_result(self._process.wait())
+
+    def age(self) -> float:
+        """Seconds since the start."""
+        return self._loop.time() - self.born
+
+    def send(self, signum: int) -> None:
+        """Signal the process, if it still runs."""
+        self._process.send_signal(signum)
+
+
+class Supervisor:
+    """Runs ``count`` processes of one command.
+
+    The command is called with ``--ready-fd FD``, where it writes READY once it serves, and
+    ``--parent PID``, with whose death it must die. ``random`` gives numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        policy: Policy,
+        *,
+        environ: Mapping[str, str],
+        random: Callable[[], float],
+    ) -> None:
+        self._command = command
+        self._policy = policy
+        self._environ = environ
+        self._random = random
+        self._workers: list[Worker | None] = [None] * count
+        self._deaths = [0] * count
+        self._waited_for = set(range(count))
+
+    @property
+    def pids(self) -> list[int]:
+        """The processes that run now."""
+        return [worker.pid for worker in self._alive()]
+
+    async def run(self, stop: Stop, ready: Callable[[], None]) -> None:
+        """Serve until ``stop`` is asked, then drain; nothing runs any more on return.
+
+        Calls ``ready`` once, when every worker has been ready. Raises WorkersError when all of
+        them end again and again right after their start.
+        """
+        keepers = [
+            asyncio.create_task(self._keep(slot, ready)) for slot in range(len(self._workers))
+        ]
+        asked = asyncio.create_task(stop.asked.wait())
+        try:
+            await asyncio.wait({asked, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (asked, *keepers):
+                task.cancel()
+            await asyncio.wait({asked, *keepers})
+            await self._end(stop)
+        for keeper in keepers:
+            if not keeper.cancelled():
+                keeper.result()
+
+    async def _keep(self, slot: int, ready: Callable[[], None]) -> None:
+        """One worker after the other; never returns."""
+
+        def is_ready() -> None:
+            if slot in self._waited_for:
+                self._waited_for.remove(slot)
+                if not self._waited_for:
+                    ready()
+
+        while True:
+            how = await self._once(slot, is_ready)
+            if self._hopeless():
+                raise WorkersError(
+                    f"every worker ended right after its start, {self._policy.tries} times in a "
+                    f"row; the last one {how}: see its message above"
+                )
+            await asyncio.sleep(self._policy.pause(self._deaths[slot], self._random()))
+
+    async def _once(self, slot: int, is_ready: Callable[[], None]) -> str:
+        """Run one worker to its end; says how it ended."""
+        try:
+            worker = self._workers[slot] = Worker(self._command, self._environ, is_ready)
+        except OSError as error:
+            # Out of processes or memory for now: those that run go on.
+            self._deaths[slot] += 1
+            log.warning("worker not started", why=str(error))
+            return f"could not be started: {error}"
+        log.info("worker started", pid=worker.pid)
+        how = _how(await asyncio.shield(worker.exited))
+        self._deaths[slot] = self._deaths[slot] + 1 if worker.age() < self._policy.quick else 0
+        log.warning("worker ended", pid=worker.pid, how=how, age=round(worker.age(), 1))
+        return how
+
+    def _hopeless(self) -> bool:
+        return all(
+            deaths >= self._policy.tries
+            and (worker is None or worker.exited.done() or worker.age() < self._policy.quick)
+            for deaths, worker in zip(self._deaths, self._workers, strict=True)
+        )
+
+    def _alive(self) -> list[Worker]:
+        return [worker for worker in self._workers if worker and not worker.exited.done()]
+
+    async def _end(self, stop: Stop) -> None:
+        """SIGTERM to all, and SIGKILL to those that do not end in time."""
+        alive = self._alive()
+        for worker in alive:
+            worker.send(signal.SIGTERM)
+        if not alive:
+            return
+        hurry = asyncio.create_task(stop.hurry.wait())
+        ended = asyncio.create_task(_ended(alive))
+        await asyncio.wait(
+            {hurry, ended}, timeout=self._policy.drain, return_when=asyncio.FIRST_COMPLETED
+        )
+        hurry.cancel()
+        for worker in self._alive():
+            log.warning("worker killed", pid=worker.pid, why="it did not end in time")
+            worker.send(signal.SIGKILL)
+        await ended
+
+
+async def _ended(workers: Sequence[Worker]) -> Literal[True]:
+    await asyncio.gather(*(worker.exited for worker in workers))
+    return True
+
+
+def _how(code: int) -> str:
+    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when the process ``parent`` ends, however it ends.
+
+    An orphan would share the port with the workers of the next start, and answer from databases
+    that nobody looks after any more.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != parent:
+        sys.exit("verifier: the supervisor is gone")

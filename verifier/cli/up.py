@@ -1,0 +1,105 @@
+"""``verifier up``: the whole service on one machine, with nothing to install or configure."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from verifier.cli import demo, logs, signals
+from verifier.cli.ports import Reservation
+from verifier.cli.serve import Port, say_ready, supervise
+from verifier.config import PREFIX, Config
+from verifier.embedded import Cluster
+from verifier.errors import ConfigError
+from verifier.ledger.migrate import migrate
+from verifier.synthetic import example
+
+# The databases and their data are meant for this machine alone.
+_HOST = "127.0.0.1"
+
+
+def up(
+    port: Port = 8080,
+    replicas: Annotated[
+        int, typer.Option(metavar="N", min=0, max=8, help="Streaming replicas of PostgreSQL.")
+    ] = 2,
+    workers: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            max=256,
+            help="Processes that share the port. With two, one answers while the other is "
+            "restarted; beyond the number of cores, more do not help.",
+        ),
+    ] = 2,
+    rows: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Made-up invoices in the ledger; only counts on the first start.",
+        ),
+    ] = 100_000,
+    data: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Where everything is kept. Remove it, while nothing runs, to start anew.",
+        ),
+    ] = Path("verifier-data"),
+) -> None:
+    """Run everything on this machine: PostgreSQL, its replicas, a demo ledger, the workers.
+
+    Prints one line, ready http://127.0.0.1:PORT, once it serves. SIGTERM or Ctrl-C lets the
+    running requests finish and stops everything; a second one does not wait for them. The next
+    start finds the same ledger again, after a crash too.
+    """
+    config = Config.from_env(os.environ)
+    logs.configure(config.log_level)
+    asyncio.run(_up(config, port, replicas, workers, rows, data))
+
+
+async def _up(
+    config: Config, port: int, replicas: int, workers: int, rows: int, data: Path
+) -> None:
+    async with AsyncExitStack() as stack:
+        stop = stack.enter_context(signals.catching())
+        address = stack.enter_context(Reservation(_HOST, port))
+        cluster = Cluster(data, replicas=replicas, notify=_say)
+        stack.push_async_callback(cluster.stop)
+        await stop.unless(cluster.start())
+        await stop.unless(migrate(cluster.primary.dsn))
+        await stop.unless(demo.fill(cluster.primary.dsn, data, rows, _say))
+        environ = _environ(cluster, data)
+
+        def ready() -> None:
+            _say(f"try: {example.curl(address.url)}")
+            say_ready(address.url)
+
+        await supervise(config, address, workers, environ).run(stop, ready)
+        _say("stopping PostgreSQL")
+
+
+def _environ(cluster: Cluster, data: Path) -> Mapping[str, str]:
+    """The environment of the workers: ours, with the cluster's databases."""
+    replicas = [replica.dsn for replica in cluster.replicas]
+    if any("," in dsn for dsn in replicas):
+        raise ConfigError(f"--data {data}: expected a path without a comma")
+    return os.environ | {
+        f"{PREFIX}PRIMARY_DSN": cluster.primary.dsn,
+        f"{PREFIX}REPLICA_DSNS": ",".join(replicas),
+    }
+
+
+def _say(text: str) -> None:
+    """One step, for whoever watches; stdout is kept for the line that others wait for."""
+    sys.stderr.write(f"{text}\n")

@@ -1,0 +1,75 @@
+"""What one worker process runs: ``python -m verifier.cli.worker``, started by a supervisor."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import uvloop
+
+from verifier import app
+from verifier.cli import logs, signals
+from verifier.cli.supervisor import READY, die_with
+from verifier.config import Config
+from verifier.errors import VerifierError
+
+
+def serve(
+    config: Config, host: str, port: int, *, reuse_port: bool, ready: Callable[[str], None]
+) -> None:
+    """Serve in this process until SIGTERM or Ctrl-C, then drain; a second one ends it at once.
+
+    ``ready`` is called with the address once it serves. Raises VerifierError and OSError.
+    """
+    logs.configure(config.log_level)
+
+    async def until_stopped() -> None:
+        with signals.catching() as stop:
+            serving = asyncio.ensure_future(
+                app.serve(config, host, port, reuse_port=reuse_port, ready=ready, stop=stop.asked)
+            )
+            hurry = asyncio.ensure_future(stop.hurry.wait())
+            await asyncio.wait({serving, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+            if serving.done():
+                serving.result()
+            else:
+                # Cancelling would only start another, slower way of draining.
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(until_stopped())
+
+
+def main() -> None:
+    """Serve with settings from the environment; exit code 2 when that cannot be."""
+    parser = argparse.ArgumentParser(prog="verifier-worker")
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--parent", type=int, required=True)
+    arguments = parser.parse_args()
+    die_with(arguments.parent)
+
+    def tell(_url: str) -> None:
+        os.write(arguments.ready_fd, READY)
+        os.close(arguments.ready_fd)
+
+    try:
+        config = Config.from_env(os.environ)
+        serve(config, arguments.host, arguments.port, reuse_port=True, ready=tell)
+    except VerifierError as error:
+        sys.exit(_say(error))
+
+
+def _say(error: VerifierError) -> int:
+    sys.stderr.write(f"verifier: {error}\n")
+    return 2
+
+
+if __name__ == "__main__":
+    main()

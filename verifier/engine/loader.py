@@ -1,0 +1,202 @@
+"""Loader: how questions that memory cannot answer become few reads of the ledger.
+
+Callers of one key share one read. Different keys that wait for a free slot share one query, up to
+``max_batch``. There is no timer: a look-up that finds a slot free leaves at once and alone, and
+batches form by themselves while all slots are taken. The queue is the only one in the program and
+is bounded; when it is full a key is refused at once, and bulk has a lower bound than singles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from verifier.errors import Unavailable
+from verifier.invoice.record import Finding
+from verifier.metrics import Metrics
+
+Outcome = Finding | Unavailable
+FetchMany = Callable[[Sequence[str]], Coroutine[Any, Any, Mapping[str, Finding]]]
+
+# A key that a read left out: its server could not say.
+UNCHECKED = Unavailable("unchecked")
+
+_OVERLOADED = Unavailable("overloaded")
+_TIMEOUT = Unavailable("timeout")
+_CLOSING = Unavailable("closing")
+_FAILED = Unavailable("failed")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The loader's bounds: ``slots`` concurrent queries, keys per query, keys waiting, seconds."""
+
+    slots: int
+    max_batch: int
+    waiting_singles: int
+    waiting_bulk: int
+    max_wait: float
+
+
+class _Call:
+    """One caller: what it has got so far, and a future for when nothing is open any more."""
+
+    __slots__ = ("future", "joined", "open", "outcomes")
+
+    def __init__(self, future: asyncio.Future[None]) -> None:
+        self.future = future
+        self.outcomes: dict[str, Outcome] = {}
+        self.joined: set[str] = set()
+        self.open = 0
+
+    def deliver(self, key: str, outcome: Outcome) -> None:
+        self.outcomes[key] = outcome
+        self.open -= 1
+        if not self.open and not self.future.done():
+            self.future.set_result(None)
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """An outcome for every key asked, and which keys were read on behalf of another caller."""
+
+    outcomes: Mapping[str, Outcome]
+    joined: set[str]
+
+
+class Loader:
+    """Turns keys into findings through ``fetch_many``; one per event loop."""
+
+    def __init__(
+        self,
+        fetch_many: FetchMany,
+        limits: Limits,
+        clock: Callable[[], float],
+        metrics: Metrics,
+    ) -> None:
+        self._fetch_many = fetch_many
+        self._limits = limits
+        self._clock = clock
+        self._metrics = metrics
+        # Who waits for a key, from its first request until its outcome.
+        self._calls: dict[str, list[_Call]] = {}
+        # Keys that wait for a slot, with the time of their request.
+        self._singles: deque[tuple[str, float]] = deque()
+        self._bulk: deque[tuple[str, float]] = deque()
+        self._reads: set[asyncio.Task[Mapping[str, Finding]]] = set()
+        self._bulk_reads = 0
+        # One slot is kept from bulk, so that a single question never waits for a bulk query.
+        self._bulk_slots = max(1, limits.slots - 1)
+        self._closed = False
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Keys that wait for a slot: of single questions, and of bulk."""
+        return len(self._singles), len(self._bulk)
+
+    @property
+    def reading(self) -> int:
+        """Queries that are running."""
+        return len(self._reads)
+
+    async def load(self, keys: Iterable[str], *, bulk: bool = False) -> Loaded:
+        """An outcome for each of the distinct keys; Unavailable is returned, never raised.
+
+        A caller that is cancelled leaves the read to the others who wait for it.
+        """
+        call = _Call(asyncio.get_running_loop().create_future())
+        if bulk:
+            queue, bound = self._bulk, self._limits.waiting_bulk
+        else:
+            queue, bound = self._singles, self._limits.waiting_singles
+        now = self._clock()
+        for key in keys:
+            sharing = self._calls.get(key)
+            if sharing is not None:
+                sharing.append(call)
+                call.joined.add(key)
+            elif self._closed or len(queue) >= bound:
+                call.outcomes[key] = _CLOSING if self._closed else _OVERLOADED
+                continue
+            else:
+                self._calls[key] = [call]
+                queue.append((key, now))
+            call.open += 1
+        if call.open:
+            self._dispatch()
+            await call.future
+        return Loaded(call.outcomes, call.joined)
+
+    async def close(self) -> None:
+        """Refuse what waits and what comes; return when the running queries have ended."""
+        self._closed = True
+        for queue in (self._singles, self._bulk):
+            while queue:
+                self._settle(queue.popleft()[0], _CLOSING)
+        if self._reads:
+            await asyncio.wait(self._reads)
+
+    def _settle(self, key: str, outcome: Outcome) -> None:
+        for call in self._calls.pop(key):
+            call.deliver(key, outcome)
+
+    def _dispatch(self) -> None:
+        """Start queries while there are free slots and keys that wait."""
+        while len(self._reads) < self._limits.slots:
+            if self._singles:
+                keys, bulk = self._take(self._singles), False
+            elif self._bulk and self._bulk_reads < self._bulk_slots:
+                keys, bulk = self._take(self._bulk), True
+            else:
+                return
+            if keys:
+                read = asyncio.get_running_loop().create_task(self._fetch_many(keys))
+                self._reads.add(read)
+                self._bulk_reads += bulk
+                read.add_done_callback(partial(self._finish, keys, bulk, self._clock()))
+
+    def _take(self, queue: deque[tuple[str, float]]) -> list[str]:
+        """The next keys for a query, without those that nobody awaits or that waited too long."""
+        since_at_least = self._clock() - self._limits.max_wait
+        keys: list[str] = []
+        while queue and len(keys) < self._limits.max_batch:
+            key, since = queue.popleft()
+            if all(call.future.done() for call in self._calls[key]):
+                del self._calls[key]
+            elif since < since_at_least:
+                self._settle(key, _TIMEOUT)
+            else:
+                keys.append(key)
+        return keys
+
+    def _finish(
+        self,
+        keys: list[str],
+        bulk: bool,
+        started: float,
+        read: asyncio.Task[Mapping[str, Finding]],
+    ) -> None:
+        """Hand out the outcomes of a query, whatever became of it, and start the next."""
+        self._reads.discard(read)
+        self._bulk_reads -= bulk
+        self._metrics.query_keys.observe(len(keys))
+        self._metrics.query_seconds.observe(self._clock() - started)
+        found: Mapping[str, Finding] = {}
+        otherwise = UNCHECKED
+        if read.cancelled():
+            otherwise = _CLOSING
+        elif (error := read.exception()) is None:
+            found = read.result()
+        elif isinstance(error, Unavailable):
+            otherwise = error
+        else:
+            otherwise = _FAILED
+            read.get_loop().call_exception_handler(
+                {"message": "look-up failed", "exception": error, "task": read}
+            )
+        for key in keys:
+            self._settle(key, found.get(key, otherwise))
+        self._dispatch()

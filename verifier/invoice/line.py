@@ -1,0 +1,182 @@
+"""One line of the ledger feed (contract.md §4): read, checked, and laid out as a row for COPY.
+
+The feed is the word of those who issue, so nothing is repaired: what is not canonical is rejected
+with its field, except that amounts may be JSON numbers or lack decimals. A line in canonical form,
+which nearly all are, is laid out as its row and checked by one regular expression over the row;
+only what fails that is looked at field by field (line_checks.py), to say what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from verifier.invoice.codes import NUMBER_REGIONS, region_of_code, region_of_number
+from verifier.invoice.fields import FieldError
+from verifier.invoice.kinds import KINDS, STATUSES, Kind
+from verifier.invoice.line_checks import (
+    CHECK_CODES,
+    MAX_NAME,
+    MAX_TAX_ID,
+    canonical,
+    exact,
+    is_date,
+    is_moment,
+    reference_key,
+)
+from verifier.invoice.record import key_of
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The identity of another invoice."""
+
+    number: str
+    code: str = ""
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """An invoice as the feed gives it: the members of an answer's ``invoice`` and three more.
+
+    ``region`` follows from the identity and is only compared. A line without ``red_letters``
+    leaves those that the ledger knows as they are.
+    """
+
+    kind: str
+    number: str
+    date: str
+    amount: str | int | float
+    tax: str | int | float
+    total: str | int | float
+    status: str
+    code: str = ""
+    check_code: str = ""
+    seller_tax_id: str = ""
+    seller_name: Annotated[str, Meta(max_length=MAX_NAME)] = ""
+    buyer_tax_id: str = ""
+    buyer_name: Annotated[str, Meta(max_length=MAX_NAME)] = ""
+    region: str | None = None
+    red_letter_of: Reference | None = None
+    red_letters: list[Reference] | None = None
+    issued_at: str | None = None
+
+
+class Row(msgspec.Struct, gc=False):
+    """A line as COPY's text format takes it.
+
+    ``text`` holds the values of ``COLUMNS``: tab-separated, escaped, without a line end.
+    ``red_letters`` is the array literal of one more column, empty when the line does not mention
+    them. ``red_letter_of`` is a key or empty.
+    """
+
+    key: str
+    text: str
+    red_letters: str
+    red_letter_of: str
+
+
+COLUMNS = (
+    "key", "kind", "issue_date", "amount", "tax", "total", "check_code", "status",
+    "seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name", "red_letter_of", "issued_at",
+)  # fmt: skip
+
+_decode = msgspec.json.Decoder(Line).decode
+# Floats keep their digits: money is never a float.
+_decode_any = msgspec.json.Decoder(float_hook=exact).decode
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+NOT_AN_OBJECT = (FieldError("", "bad_format", "JSON object"),)
+
+# COPY's names of the characters that would end a value or a row.
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _shape(kind: Kind) -> re.Pattern[str]:
+    """What a canonical row of this kind looks like, up to the buyer's name."""
+    if kind.digital:
+        key = rf"\d\d(?:{'|'.join(NUMBER_REGIONS)})\d{{16}}"
+    else:
+        codes = "|".join(rf"\d{{{length}}}" for length in kind.code_lengths)
+        key = rf"(?:{codes})-(?!0{{8}})\d{{8}}"
+    money = r"(?:-?(?:0|[1-9]\d{0,10})\.\d\d\t){3}"
+    # The length of a name is the decoder's part; names with control characters go the long way.
+    party = rf"[0-9A-Z]{{0,{MAX_TAX_ID}}}\t[^\x00-\x1f\\]*\t"
+    return re.compile(
+        rf"{key}\t{kind.name}\t\d{{4}}-\d\d-\d\d\t{money}{CHECK_CODES[kind.name].whole}\t"
+        rf"(?:{'|'.join(STATUSES)})\t{party}{party}",
+        re.ASCII,
+    )
+
+
+_SHAPES = {kind.name: _shape(kind) for kind in KINDS.values()}
+
+
+def read(data: bytes) -> Row | tuple[FieldError, ...]:
+    """The row of one line of NDJSON, or what is wrong with it, sorted by field."""
+    try:
+        line = _decode(data)
+    except UNREADABLE:
+        return _read_carefully(data)
+    code = line.code
+    key = f"{code}-{line.number}" if code else line.number
+    head = _head(line, key)
+    shape = _SHAPES.get(line.kind)
+    if shape is None or shape.fullmatch(head) is None or not is_date(line.date):
+        return _read_carefully(data)
+    if code or line.region is not None:
+        region = region_of_code(code) if code else region_of_number(key)
+        if region is None or (line.region is not None and line.region != region):
+            return _read_carefully(data)
+    return _row(line, key, head) or _read_carefully(data)
+
+
+def _read_carefully(data: bytes) -> Row | tuple[FieldError, ...]:
+    try:
+        given = _decode_any(data)
+    except UNREADABLE:
+        return NOT_AN_OBJECT
+    if not isinstance(given, dict):
+        return NOT_AN_OBJECT
+    values = canonical(given)
+    if isinstance(values, tuple):
+        return values
+    line = msgspec.convert(values, Line)
+    line = msgspec.structs.replace(
+        line,
+        seller_name=line.seller_name.translate(_ESCAPES),
+        buyer_name=line.buyer_name.translate(_ESCAPES),
+    )
+    key = key_of(line.code, line.number)
+    row = _row(line, key, _head(line, key))
+    assert row is not None
+    return row
+
+
+def _head(line: Line, key: str) -> str:
+    return (
+        f"{key}\t{line.kind}\t{line.date}\t{line.amount}\t{line.tax}\t{line.total}\t"
+        f"{line.check_code}\t{line.status}\t{line.seller_tax_id}\t{line.seller_name}\t"
+        f"{line.buyer_tax_id}\t{line.buyer_name}\t"
+    )
+
+
+def _row(line: Line, key: str, head: str) -> Row | None:
+    """The row, or None when one of the seldom members is wrong."""
+    origin, origin_text = "", "\\N"
+    if line.red_letter_of is not None:
+        origin = origin_text = reference_key(line.red_letter_of.code, line.red_letter_of.number)
+        if not origin or origin == key:
+            return None
+    issued_at = line.issued_at
+    if issued_at is None:
+        issued_at = "\\N"
+    elif not is_moment(issued_at):
+        return None
+    red_letters = ""
+    if line.red_letters is not None:
+        keys = {reference_key(letter.code, letter.number) for letter in line.red_letters}
+        if "" in keys or key in keys:
+            return None
+        red_letters = f"{{{','.join(sorted(keys))}}}"
+    return Row(key, f"{head}{origin_text}\t{issued_at}", red_letters, origin)

@@ -1,0 +1,276 @@
+"""The fields of a ledger line, one by one: what is wrong with each, or its canonical form.
+
+Only lines that are not in canonical form come here, see line.py. The rules are those of domain.md
+§2-§5; every bad field is reported once, and none causes a follow-up error in another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date as Date
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import Any
+
+from verifier.invoice import fields
+from verifier.invoice.codes import REGIONS, region_of_code, region_of_number
+from verifier.invoice.fields import FieldError
+from verifier.invoice.kinds import KINDS, STATUSES, Kind
+from verifier.invoice.record import key_of
+
+MAX_NAME = 300
+MAX_TAX_ID = 20
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MONEY = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d{1,2})?", re.ASCII)
+_NUMBERS = (int, Decimal)
+_KEY = re.compile(r"\d{20}|(?:\d{10}|\d{12})-(?!0{8})\d{8}", re.ASCII)
+_TAX_ID = re.compile(r"[0-9A-Z]*", re.ASCII)
+# PostgreSQL admits offsets up to 15:59; no place on Earth is beyond 14:00.
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d)", re.ASCII
+)
+
+_EXPECTED_MOMENT = "YYYY-MM-DDThh:mm:ssZ"
+_EXPECTED_REFERENCE = '{"code", "number"}'
+_EXPECTED_TAX_ID = f"0 … {MAX_TAX_ID} × 0-9 A-Z"
+_EXPECTED_NAME = f"≤ {MAX_NAME} characters"
+
+_KNOWN = frozenset(
+    (
+        "kind", "code", "number", "date", "region", "amount", "tax", "total", "check_code",
+        "status", "seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name",
+        "red_letter_of", "red_letters", "issued_at",
+    )
+)  # fmt: skip
+
+
+class CheckCode:
+    """The check code that a ledger keeps for a kind: its pattern, its lengths, its description."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.pattern = r"\d"
+        if kind.name == "blockchain":
+            self.length, self.pattern, characters = 5, "[0-9A-Za-z]", "0-9 a-z"
+        else:
+            self.length = 6 if kind.name == "digital_paper_ordinary" else 20
+            characters = "0-9"
+        self.required = "check_code" in kind.factors
+        self.expected = f"{self.length} × {characters}"
+        self.whole = f"{self.pattern}{{{self.length}}}"
+        if not self.required:
+            self.whole = f"(?:{self.whole})?"
+            self.expected = f"0 / {self.expected}"
+
+
+CHECK_CODES = {kind.name: CheckCode(kind) for kind in KINDS.values()}
+
+
+@lru_cache(maxsize=8192)
+def is_date(text: str) -> bool:
+    """Whether the text is a day of the calendar as ``YYYY-MM-DD``."""
+    try:
+        return _DATE.fullmatch(text) is not None and bool(Date.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def is_moment(text: str) -> bool:
+    """Whether the text is a moment of RFC 3339 with its offset from UTC."""
+    try:
+        return _MOMENT.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
+    except ValueError:
+        return False
+
+
+def exact(text: str) -> Decimal:
+    """A JSON number with all its digits; infinite when its exponent is beyond reason."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("Infinity")
+
+
+def reference_key(code: str, number: str) -> str:
+    """The key of another invoice that a line names, or empty when it cannot be one."""
+    key = key_of(code, number)
+    return key if _KEY.fullmatch(key) else ""
+
+
+def canonical(given: Mapping[str, Any]) -> dict[str, Any] | tuple[FieldError, ...]:
+    """A line's members in canonical form (absent ones left out), or its errors sorted by field."""
+    checks = _Checks(given)
+    values = checks.run()
+    return tuple(sorted(checks.errors.values())) or values
+
+
+class _Checks:
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        # In the feed, null means what absence means.
+        self.given = {name: value for name, value in given.items() if value is not None}
+        self.errors = {
+            name: FieldError(name, "unknown_field") for name in given if name not in _KNOWN
+        }
+        self.values: dict[str, Any] = {}
+
+    def run(self) -> dict[str, Any]:
+        name = self.take("kind", self.kind, required=" ".join(KINDS))
+        kind = KINDS[name] if name else None
+        self.identity(kind)
+        self.take("date", self.date, required=fields.EXPECTED_DATE)
+        for field in ("amount", "tax", "total"):
+            self.take(field, self.money, required=fields.EXPECTED_MONEY)
+        self.take("status", self.status, required=" ".join(STATUSES))
+        self.check_code(kind)
+        for party in ("seller", "buyer"):
+            self.take(f"{party}_tax_id", self.tax_id)
+            self.take(f"{party}_name", self.name)
+        self.take("issued_at", self.moment)
+        self.take("red_letter_of", self.reference)
+        self.take("red_letters", self.references)
+        return self.values
+
+    def fail(self, field: str, code: str, expected: str = "") -> None:
+        self.errors[field] = FieldError(field, code, expected)
+
+    def take(
+        self, field: str, check: Callable[[str, Any], Any], required: str | None = None
+    ) -> Any:
+        """Check a field that is there; one that is ``required`` (and what as) must be."""
+        value = self.given.get(field)
+        if value is None or (value == "" and required is not None):
+            if required is not None:
+                self.fail(field, "required", required)
+            return None
+        value = check(field, value)
+        if field in self.errors:
+            return None
+        self.values[field] = value
+        return value
+
+    def kind(self, field: str, value: Any) -> Any:
+        if not isinstance(value, str) or value not in KINDS:
+            self.fail(field, "unknown_kind", " ".join(KINDS))
+        return value
+
+    def status(self, field: str, value: Any) -> Any:
+        if value not in STATUSES:
+            self.fail(field, "bad_format", " ".join(STATUSES))
+        return value
+
+    def date(self, field: str, value: Any) -> Any:
+        if not isinstance(value, str) or not is_date(value):
+            self.fail(field, "bad_format", fields.EXPECTED_DATE)
+        return value
+
+    def moment(self, field: str, value: Any) -> Any:
+        if not isinstance(value, str) or not is_moment(value):
+            self.fail(field, "bad_format", _EXPECTED_MOMENT)
+        return value
+
+    def money(self, field: str, value: Any) -> Any:
+        """Text in plain digits, or a JSON number by its value."""
+        if not (_MONEY.fullmatch(value) if isinstance(value, str) else type(value) in _NUMBERS):
+            self.fail(field, "bad_format", fields.EXPECTED_MONEY)
+            return value
+        money = fields.parse_money(field, value)
+        if isinstance(money, FieldError):
+            self.errors[field] = money
+        return money
+
+    def tax_id(self, field: str, value: Any) -> Any:
+        if not isinstance(value, str) or _TAX_ID.fullmatch(value) is None:
+            self.fail(field, "bad_format", _EXPECTED_TAX_ID)
+        elif len(value) > MAX_TAX_ID:
+            self.fail(field, "bad_length", _EXPECTED_TAX_ID)
+        return value
+
+    def name(self, field: str, value: Any) -> Any:
+        if not isinstance(value, str) or "\0" in value:
+            self.fail(field, "bad_format", _EXPECTED_NAME)
+        elif len(value) > MAX_NAME:
+            self.fail(field, "bad_length", _EXPECTED_NAME)
+        return value
+
+    def check_code(self, kind: Kind | None) -> None:
+        if kind is None:
+            return
+        rule = CHECK_CODES[kind.name]
+
+        def check(field: str, value: Any) -> Any:
+            if not isinstance(value, str) or not re.fullmatch(f"{rule.pattern}*", value, re.ASCII):
+                self.fail(field, "bad_format", rule.expected)
+            elif value and len(value) != rule.length:
+                self.fail(field, "bad_length", rule.expected)
+            return value
+
+        self.take("check_code", check, required=rule.expected if rule.required else None)
+
+    def digits(self, field: str, value: Any, lengths: tuple[int, ...]) -> bool:
+        """Whether the value is a number of one of these lengths; reports what else it is."""
+        expected = f"{' / '.join(map(str, lengths))} × 0-9"
+        if not (isinstance(value, str) and value.isascii() and value.isdigit()):
+            self.fail(field, "bad_format", expected)
+        elif len(value) not in lengths:
+            self.fail(field, "bad_length", expected)
+        elif value == "00000000":
+            self.fail(field, "bad_format", expected)
+        return field not in self.errors
+
+    def identity(self, kind: Kind | None) -> None:
+        """Code, number and region; of a line without a good kind only what any kind forbids."""
+        codes = kind.code_lengths if kind else (10, 12)
+        numbers = (8, 20) if kind is None else (20,) if kind.digital else (8,)
+        region: str | None = None
+
+        def check_code(field: str, value: Any) -> Any:
+            nonlocal region
+            if value == "":
+                return value
+            if not codes:
+                self.fail(field, "not_applicable")
+            elif self.digits(field, value, codes):
+                region = region_of_code(value)
+                if region is None:
+                    self.fail(field, "unknown_region")
+            return value
+
+        def check_number(field: str, value: Any) -> Any:
+            nonlocal region
+            if self.digits(field, value, numbers) and len(value) == 20:
+                region = region_of_number(value)
+                if region is None:
+                    self.fail(field, "unknown_region")
+            return value
+
+        def check_region(field: str, value: Any) -> Any:
+            if value not in REGIONS:
+                self.fail(field, "unknown_region")
+            elif region is not None and value != region:
+                self.fail(field, "bad_format", region)
+            return value
+
+        needs_code = f"{' / '.join(map(str, codes))} × 0-9" if kind and codes else None
+        self.take("code", check_code, required=needs_code)
+        self.take("number", check_number, required=f"{' / '.join(map(str, numbers))} × 0-9")
+        self.take("region", check_region)
+
+    def reference(self, field: str, value: Any) -> Any:
+        """Another invoice: an object with ``number`` and, unless it has 20 digits, ``code``."""
+        if isinstance(value, dict) and not value.keys() - {"code", "number"}:
+            code, number = value.get("code") or "", value.get("number")
+            if isinstance(code, str) and isinstance(number, str):
+                key = reference_key(code, number)
+                itself = (self.given.get("code") or "", self.given.get("number"))
+                if key and (code, number) != itself:
+                    return {"code": code, "number": number}
+        self.fail(field, "bad_format", _EXPECTED_REFERENCE)
+        return value
+
+    def references(self, field: str, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self.reference(field, item) for item in value]
+        self.fail(field, "bad_format", f"[{_EXPECTED_REFERENCE}]")
+        return value

@@ -1,0 +1,208 @@
+"""Judge: what an answer says, from a claim and what the ledger holds (domain.md §1).
+
+Most questions match, and most of those spell every field as the ledger does. ``agrees`` sees
+that without parsing: a field that equals the ledger's canonical text byte for byte is thereby
+valid and agreeing. Whatever it does not accept is parsed and judged in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from datetime import timezone as Timezone
+from math import ceil
+from typing import Literal
+
+import msgspec
+
+from verifier.invoice import hints
+from verifier.invoice.claim import Claim, Invalid, Question
+from verifier.invoice.fields import MIN_TAX_ID, FieldError, oldest_date
+from verifier.invoice.hints import Hint
+from verifier.invoice.record import (
+    ASKS_AMOUNT,
+    ASKS_AMOUNT_AND_CHECK_CODE,
+    ASKS_CHECK_CODE,
+    ASKS_KIND,
+    ASKS_TOTAL,
+    Reading,
+    Record,
+)
+from verifier.invoice.taxids import fails_check
+
+VerdictName = Literal["match", "mismatch", "not_found", "pending", "invalid", "unavailable"]
+VERDICTS: tuple[VerdictName, ...] = (
+    "match",
+    "mismatch",
+    "not_found",
+    "pending",
+    "invalid",
+    "unavailable",
+)
+
+# China has kept one zone without daylight saving since 1991, and no invoice in scope is older.
+SHANGHAI = Timezone(timedelta(hours=8))
+DAY = 86_400
+
+# A region that never said until when it is complete counts as complete until this long ago.
+UNSET_WATERMARK_AGE = DAY
+
+# A watermark may catch up in one step, so a caller is never sent away for longer.
+LONGEST_RETRY = 3_600
+
+
+class Window(msgspec.Struct, frozen=True):
+    """The issue dates in scope at a moment (ISO, Asia/Shanghai), and when that changes."""
+
+    oldest: str
+    today: str
+    until: float
+
+
+def window_at(now: float) -> Window:
+    """The window that holds at ``now`` (seconds since the epoch) and until midnight."""
+    moment = datetime.fromtimestamp(now, SHANGHAI)
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    return Window(oldest_date(moment.date()), moment.date().isoformat(), midnight.timestamp())
+
+
+class Answer(msgspec.Struct, gc=False):
+    """One of the six verdicts and what goes with it; ``reading`` is set when the ledger was read.
+
+    ``key`` is empty for a malformed question.
+    ``source`` says how this caller came by the reading: ``cache``, ``joined``, ``replica`` or
+    ``primary``. ``reason`` says why it could not be checked; ``retry_after`` is in seconds.
+    """
+
+    verdict: VerdictName
+    key: str = ""
+    reference: str | None = None
+    record: Record | None = None
+    mismatched: tuple[str, ...] = ()
+    errors: tuple[FieldError, ...] = ()
+    hints: tuple[Hint, ...] = ()
+    reading: Reading | None = None
+    source: str = ""
+    retry_after: int = 0
+    reason: str = ""
+
+
+def agrees(question: Question, record: Record, window: Window) -> bool:
+    """True only if the question is well formed, agrees with the record, and calls for no hint.
+
+    The record must be the one of the question's raw key. False means "look closer".
+    """
+    date = record.date
+    if (
+        question.date != date
+        or not window.oldest <= date <= window.today
+        or question.qr is not None
+        or not record.plain
+    ):
+        return False
+    total, amount, check_code = question.total, question.amount, question.check_code
+    asks = record.asks
+    if total is None:
+        if asks is ASKS_TOTAL:
+            return False
+    elif total != record.total:
+        return False
+    if amount is None:
+        if asks is ASKS_AMOUNT or asks is ASKS_AMOUNT_AND_CHECK_CODE:
+            return False
+    elif amount != record.amount:
+        return False
+    if check_code is None:
+        if asks is ASKS_CHECK_CODE or asks is ASKS_AMOUNT_AND_CHECK_CODE:
+            return False
+    elif not check_code or (
+        check_code != record.check_code
+        and (len(check_code) != 6 or check_code != record.check_code[-6:])
+    ):
+        return False
+    if asks is ASKS_KIND or (question.kind is not None and question.kind != record.kind):
+        return False
+    seller, buyer = question.seller_tax_id, question.buyer_tax_id
+    # The ledger admits ids that no question may have, which are shorter.
+    return not (
+        (
+            seller is not None
+            and (seller != record.seller_tax_id or len(seller) < MIN_TAX_ID or fails_check(seller))
+        )
+        or (
+            buyer is not None
+            and (buyer != record.buyer_tax_id or len(buyer) < MIN_TAX_ID or fails_check(buyer))
+        )
+    )
+
+
+def complete_until(watermark: float | None, now: float) -> float:
+    """Until when the ledger is complete for a region whose watermark is given (contract.md §4)."""
+    return now - UNSET_WATERMARK_AGE if watermark is None else watermark
+
+
+def _end_of_day(date: str) -> float:
+    """Midnight in Asia/Shanghai after an ISO date, in seconds since the epoch."""
+    return datetime.fromisoformat(date).replace(tzinfo=SHANGHAI).timestamp() + DAY
+
+
+def _same_check_code(given: str, held: str) -> bool:
+    """All 20 digits when both have them, otherwise the last 6 (domain.md §2); letters of any case."""
+    if len(given) == len(held):
+        return given.lower() == held.lower()
+    return min(len(given), len(held)) >= 6 and given[-6:] == held[-6:]
+
+
+def _mismatched(claim: Claim, record: Record) -> Iterable[str]:
+    """The supplied fields that differ, in alphabetical order."""
+    if claim.amount is not None and claim.amount != record.amount:
+        yield "amount"
+    if claim.buyer_tax_id is not None and claim.buyer_tax_id != record.buyer_tax_id:
+        yield "buyer_tax_id"
+    if claim.check_code is not None and not _same_check_code(claim.check_code, record.check_code):
+        yield "check_code"
+    if claim.date != record.date:
+        yield "date"
+    if claim.kind is not None and claim.kind != record.kind:
+        yield "kind"
+    if claim.seller_tax_id is not None and claim.seller_tax_id != record.seller_tax_id:
+        yield "seller_tax_id"
+    if claim.total is not None and claim.total != record.total:
+        yield "total"
+
+
+def judge(claim: Claim, record: Record | None, watermark: float) -> Answer:
+    """The verdict on a well-formed claim.
+
+    ``watermark`` is until when the claim's region is complete (seconds since the epoch, see
+    ``complete_until``); it must not be newer than the reading that found no record.
+    """
+    if record is None:
+        missing = _end_of_day(claim.date) - watermark
+        if missing <= 0:
+            return Answer("not_found", claim.key, claim.reference, hints=claim.hints)
+        return Answer(
+            "pending",
+            claim.key,
+            claim.reference,
+            hints=claim.hints,
+            retry_after=min(ceil(missing), LONGEST_RETRY),
+        )
+    differing = tuple(_mismatched(claim, record))
+    if not differing:
+        return Answer("match", claim.key, claim.reference, record=record, hints=claim.hints)
+    swapped = None
+    if "amount" in differing or "total" in differing:
+        swapped = hints.swapped_amounts(claim.amount, claim.total)
+    return Answer(
+        "mismatch",
+        claim.key,
+        claim.reference,
+        mismatched=differing,
+        hints=claim.hints if swapped is None else (*claim.hints, swapped),
+    )
+
+
+def invalid(outcome: Invalid) -> Answer:
+    """The answer to a malformed question."""
+    return Answer("invalid", errors=outcome.errors, hints=outcome.hints)
