@@ -81,7 +81,6 @@ def build(config: Config, clock: Callable[[], float] | None = None) -> web.Appli
 
     async def databases(_: web.Application) -> AsyncIterator[None]:
         await lookup.start()
-        await writer.start()
         yield
         await loader.close()
         await writer.close()

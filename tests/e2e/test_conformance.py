@@ -10,7 +10,9 @@ import pytest
 from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
 from tests.support import Database
 
-CASES: list[Json] = [json.loads(line) for line in (CONFORMANCE / "cases.ndjson").open()]
+CASES: list[Json] = [
+    json.loads(line) for line in (CONFORMANCE / "cases.ndjson").read_bytes().splitlines()
+]
 
 
 def wrong(case: Json, answer: Json) -> list[str]:

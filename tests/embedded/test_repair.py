@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.embedded.support import (
 )
 from tests.support import run
 from verifier.embedded import Server, replication
+from verifier.errors import ClusterError
 
 
 def crash(data: Path, replicas: int, word: str) -> list[str]:
@@ -59,17 +59,17 @@ def test_death_of_the_owner_ends_all_servers(tmp_path: Path) -> None:
     assert run(works(tmp_path, replicas=2)) == ["starting the primary"]
 
 
-def test_next_start_need_not_wait_for_the_servers_end(tmp_path: Path) -> None:
+def test_next_start_need_not_wait_for_the_servers_end(stopped: Path) -> None:
     """A start right after the owner's death waits for its servers, even for a frozen one."""
-    with owner(tmp_path) as process:
+    with owner(stopped) as process:
         lines_until(process, "ready")
-        pids = servers_in(tmp_path)
+        pids = servers_in(stopped)
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         process.kill()
         process.wait()
         assert not run(all_gone(pids, within=0.1))
-    assert run(works(tmp_path)) == ["starting the primary"]
+    assert run(works(stopped)) == ["starting the primary"]
     assert run(all_gone(pids, within=1))
 
 
@@ -80,24 +80,22 @@ def test_death_of_the_owner_while_it_builds(tmp_path: Path, word: str) -> None:
     assert "cloning replica-1: there is no copy yet" in run(works(tmp_path))
 
 
-def test_remains_of_a_clone_are_swept(tmp_path: Path) -> None:
+def test_remains_of_a_clone_are_swept(stopped: Path) -> None:
     """Whatever the moment at which a clone took the place of the old one was interrupted."""
-    run(works(tmp_path))
-    (tmp_path / "replica-1").rename(tmp_path / "replica-1.old")
-    (tmp_path / "replica-1.part").mkdir()
-    assert "cloning replica-1: there is no copy yet" in run(works(tmp_path))
+    (stopped / "replica-1").rename(stopped / "replica-1.old")
+    (stopped / "replica-1.part").mkdir()
+    assert "cloning replica-1: there is no copy yet" in run(works(stopped))
 
 
-def test_stale_postmaster_pid_of_a_living_process(tmp_path: Path) -> None:
+def test_stale_postmaster_pid_of_a_living_process(stopped: Path) -> None:
     """After a crash another program may have the recorded id; that keeps nothing from starting."""
-    run(works(tmp_path))
     # PostgreSQL itself would take any living process of its user for a postmaster.
     alive = os.getpid() if os.geteuid() else 1
     for name, port in (("primary", 5432), ("replica-1", 5433)):
         text = f"{alive}\n/proc/self/cwd\n1\n{port}\n/proc/self/cwd\n\n1 1\nready\n"
-        (tmp_path / name / "postmaster.pid").write_text(text)
-        (tmp_path / name / f".s.PGSQL.{port}.lock").write_text(text)
-    assert run(works(tmp_path)) == ["starting the primary"]
+        (stopped / name / "postmaster.pid").write_text(text)
+        (stopped / name / f".s.PGSQL.{port}.lock").write_text(text)
+    assert run(works(stopped)) == ["starting the primary"]
 
 
 def test_broken_replicas_are_cloned_anew(tmp_path: Path) -> None:
@@ -118,28 +116,26 @@ def test_broken_replicas_are_cloned_anew(tmp_path: Path) -> None:
         assert reason in step
 
 
-def test_replica_of_another_primary_is_cloned_anew(tmp_path: Path) -> None:
+def test_replica_of_another_primary_is_cloned_anew(tmp_path: Path, stopped: Path) -> None:
     """A replica that came from another system does not stay."""
-    run(works(tmp_path / "ours"))
-    run(works(tmp_path / "other"))
-    shutil.rmtree(tmp_path / "ours" / "replica-1")
-    (tmp_path / "other" / "replica-1").rename(tmp_path / "ours" / "replica-1")
-    steps = run(works(tmp_path / "ours"))
-    assert "cloning replica-1: it is a copy of another primary" in steps
+    run(works(tmp_path / "other", replicas=0))
+    (stopped / "primary").rename(tmp_path / "unused")
+    (tmp_path / "other" / "primary").rename(stopped / "primary")
+    assert "cloning replica-1: it is a copy of another primary" in run(works(stopped))
 
 
-async def test_promoted_replica_is_cloned_anew(tmp_path: Path) -> None:
+async def test_promoted_replica_is_cloned_anew(stopped: Path) -> None:
     """A replica that was made a primary, and wrote, follows again with the primary's data."""
 
     async def promote(replica: Server) -> None:
         await ask(replica, "SELECT pg_promote()")
         await ask(replica, "CREATE TABLE astray (n int)")
 
-    async with cluster_in(tmp_path) as cluster:
+    async with cluster_in(stopped) as cluster:
         await promote(cluster.replicas[0])
-    (tmp_path / "replica-1" / "standby.signal").touch()
+    (stopped / "replica-1" / "standby.signal").touch()
     steps: list[str] = []
-    async with cluster_in(tmp_path, steps=steps) as cluster:
+    async with cluster_in(stopped, steps=steps) as cluster:
         assert await ask(cluster.replicas[0], "SELECT to_regclass('astray')") is None
     assert "cloning replica-1: it has left the primary's timeline" in steps
 
@@ -162,3 +158,21 @@ async def test_replica_whose_wal_is_gone_is_cloned_anew(
     steps = await works(tmp_path, replicas=2)
     assert "cloning replica-1: the primary has not kept the WAL that it needs" in steps
     assert any("cloning replica-2: replica-2 does not get the primary's WAL" in s for s in steps)
+
+
+def test_replica_is_kept_when_the_primary_dies_meanwhile(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A primary that dies during the start is no reason to throw its replica away."""
+
+    async def streaming(primary: Server, replica: Server) -> None:
+        primary.kill(signal.SIGKILL)
+        await primary.wait()
+        raise ClusterError("the primary has died")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(replication, "streaming", streaming)
+        with pytest.raises(ClusterError, match="the primary has died"):
+            run(cluster_in(stopped).start())
+    assert servers_in(stopped) == []
+    assert run(works(stopped)) == ["starting the primary"]

@@ -42,14 +42,17 @@ async def _receive(content: StreamReader, limit: int, seconds: float) -> bytes:
     return b"".join(blocks)
 
 
-async def blocks_of_lines(content: StreamReader, max_line: int) -> AsyncGenerator[bytes | None]:
+async def blocks_of_lines(
+    content: StreamReader, max_line: int, seconds: float | None = None
+) -> AsyncGenerator[bytes | None]:
     """Blocks of whole lines as they arrive; None stands for one line that was too long.
 
-    Holds at most one block and one partial line. The last line may lack its newline.
+    Holds at most one block and one partial line. The last line may lack its newline. Raises
+    BadRequest when nothing arrives for ``seconds``.
     """
     partial = b""
     skipping = False
-    while block := await content.readany():
+    while block := await _next_block(content, seconds):
         if skipping:
             _, newline, block = block.partition(b"\n")
             if not newline:
@@ -72,6 +75,14 @@ async def blocks_of_lines(content: StreamReader, max_line: int) -> AsyncGenerato
             yield None
     if partial:
         yield partial
+
+
+async def _next_block(content: StreamReader, seconds: float | None) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await content.readany()
+    except TimeoutError:
+        raise BadRequest("body_timeout", f"expected more within {seconds:g} s") from None
 
 
 def _has_long_line(block: bytes, max_line: int) -> bool:

@@ -100,7 +100,7 @@ class FieldError(_Strict):
 Index = Annotated[int, Meta(ge=0, description="The item's place; in batches and streams only")]
 
 
-class _Item(_Strict):
+class _Item(_Strict, kw_only=True):
     id: Id
     reference: str | None
     hints: list[Hint]

@@ -20,6 +20,7 @@ CHUNK_LINES = 10_000
 CHUNK_BYTES = 8 << 20
 # No question and no invoice comes near; without a bound, a file without newlines fills memory.
 LINE_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 20
 
 
 class FileError(VerifierError):
@@ -42,6 +43,24 @@ class Chunk(msgspec.Struct):
         return self.size / max(1, len(self.lines))
 
 
+def blocks(source: BinaryIO) -> Iterator[bytes]:
+    """The file in blocks of whole lines, without the last one's end; FileError as ``chunks``."""
+    number, partial = 1, b""
+    while read := source.read(BLOCK_BYTES):
+        head, newline, tail = read.rpartition(b"\n")
+        if newline:
+            whole = partial + head
+            number += whole.count(b"\n") + 1
+            partial = tail
+            yield whole
+        else:
+            partial += tail
+        if len(partial) > LINE_BYTES:
+            raise _endless(number)
+    if partial:
+        yield partial
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
     """The file and its size in bytes, which is None for a pipe; "-" is standard input."""
@@ -60,7 +79,7 @@ def chunks(source: BinaryIO, most: int = CHUNK_LINES) -> Iterator[Chunk]:
     while line := source.readline(LINE_BYTES + 1):
         number += 1
         if len(line) > LINE_BYTES:
-            raise FileError(f"line {number} is longer than {LINE_BYTES:,} bytes; expected NDJSON")
+            raise _endless(number)
         chunk.size += len(line)
         if line := line.strip():
             chunk.lines.append(line)
@@ -70,3 +89,7 @@ def chunks(source: BinaryIO, most: int = CHUNK_LINES) -> Iterator[Chunk]:
             chunk = Chunk([], [], 0)
     if chunk.size:
         yield chunk
+
+
+def _endless(number: int) -> FileError:
+    return FileError(f"line {number} is longer than {LINE_BYTES:,} bytes; expected NDJSON")

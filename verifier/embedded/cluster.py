@@ -121,8 +121,8 @@ class Cluster:
     async def _start_primary(self, launcher: Launcher, binaries: Binaries) -> None:
         primary = self.primary
         if not primary.directory.exists():
-            copies = sorted(self._data.path.glob("replica-*"))
-            if any(copy.is_dir() for copy in copies):
+            copies = [copy for copy in self._data.path.glob("replica-*") if copy.is_dir()]
+            if copies:
                 # A new primary would make us throw away the only copies there are.
                 raise ClusterError(
                     f"{primary.directory} is missing, but {copies[0]} is there; bring the primary "
@@ -156,6 +156,9 @@ class Cluster:
                 await replica.start()
                 await replication.streaming(self.primary, replica)
             except ClusterError as error:
+                if self.primary.pid is None:
+                    # Not the replica's fault, and it may be the last copy.
+                    raise
                 defect = str(error)
                 await replica.stop()
             else:
@@ -190,13 +193,13 @@ class Cluster:
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Run side by side; the first ClusterError cancels the others and is raised by itself."""
+    """Run side by side; the first error cancels the others and is raised by itself."""
     first: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
             for each in work:
                 group.create_task(each)
-    except* ClusterError as errors:
+    except* (ClusterError, OSError) as errors:
         first = errors.exceptions[0]
     if first is not None:
         raise first

@@ -9,7 +9,8 @@ only what fails that is looked at field by field (line_checks.py), to say what i
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +23,7 @@ from verifier.invoice.line_checks import (
     MAX_NAME,
     MAX_TAX_ID,
     canonical,
+    canonical_status,
     exact,
     is_date,
     is_moment,
@@ -63,6 +65,23 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     issued_at: str | None = None
 
 
+class StatusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A new status of a known invoice, and the red letter that brought it about."""
+
+    number: str
+    status: str
+    code: str = ""
+    red_letter: Reference | None = None
+
+
+class StatusChange(msgspec.Struct, frozen=True, gc=False):
+    """A status line that is right; ``red_letter`` is a key or empty."""
+
+    key: str
+    status: str
+    red_letter: str
+
+
 class Row(msgspec.Struct, gc=False):
     """A line as COPY's text format takes it.
 
@@ -83,6 +102,7 @@ COLUMNS = (
 )  # fmt: skip
 
 _decode = msgspec.json.Decoder(Line).decode
+_decode_status = msgspec.json.Decoder(StatusLine).decode
 # Floats keep their digits: money is never a float.
 _decode_any = msgspec.json.Decoder(float_hook=exact).decode
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -131,14 +151,46 @@ def read(data: bytes) -> Row | tuple[FieldError, ...]:
     return _row(line, key, head) or _read_carefully(data)
 
 
-def _read_carefully(data: bytes) -> Row | tuple[FieldError, ...]:
+def read_status(data: bytes) -> StatusChange | tuple[FieldError, ...]:
+    """The change that one line of NDJSON tells, or what is wrong with it, sorted by field."""
+    try:
+        line = _decode_status(data)
+    except UNREADABLE:
+        line = None
+    key = "" if line is None else reference_key(line.code, line.number)
+    if line is None or not key or line.status not in STATUSES:
+        return _read_status_carefully(data)
+    red_letter = ""
+    if line.red_letter is not None:
+        red_letter = reference_key(line.red_letter.code, line.red_letter.number)
+        if red_letter in ("", key):
+            return _read_status_carefully(data)
+    return StatusChange(key, line.status, red_letter)
+
+
+def _read_status_carefully(data: bytes) -> StatusChange | tuple[FieldError, ...]:
+    values = _checked(data, canonical_status)
+    if isinstance(values, tuple):
+        return values
+    line = msgspec.convert(values, StatusLine)
+    red = line.red_letter
+    return StatusChange(
+        key_of(line.code, line.number), line.status, key_of(red.code, red.number) if red else ""
+    )
+
+
+def _checked(
+    data: bytes, check: Callable[[Mapping[str, Any]], dict[str, Any] | tuple[FieldError, ...]]
+) -> dict[str, Any] | tuple[FieldError, ...]:
     try:
         given = _decode_any(data)
     except UNREADABLE:
         return NOT_AN_OBJECT
-    if not isinstance(given, dict):
-        return NOT_AN_OBJECT
-    values = canonical(given)
+    return check(given) if isinstance(given, dict) else NOT_AN_OBJECT
+
+
+def _read_carefully(data: bytes) -> Row | tuple[FieldError, ...]:
+    values = _checked(data, canonical)
     if isinstance(values, tuple):
         return values
     line = msgspec.convert(values, Line)

@@ -7,7 +7,7 @@ Only lines that are not in canonical form come here, see line.py. The rules are 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date as Date
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -38,13 +38,12 @@ _EXPECTED_REFERENCE = '{"code", "number"}'
 _EXPECTED_TAX_ID = f"0 … {MAX_TAX_ID} × 0-9 A-Z"
 _EXPECTED_NAME = f"≤ {MAX_NAME} characters"
 
-_KNOWN = frozenset(
-    (
-        "kind", "code", "number", "date", "region", "amount", "tax", "total", "check_code",
-        "status", "seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name",
-        "red_letter_of", "red_letters", "issued_at",
-    )
+_LINE = (
+    "kind", "code", "number", "date", "region", "amount", "tax", "total", "check_code", "status",
+    "seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name", "red_letter_of", "red_letters",
+    "issued_at",
 )  # fmt: skip
+_STATUS_LINE = ("code", "number", "status", "red_letter")
 
 
 class CheckCode:
@@ -101,21 +100,41 @@ def reference_key(code: str, number: str) -> str:
 
 def canonical(given: Mapping[str, Any]) -> dict[str, Any] | tuple[FieldError, ...]:
     """A line's members in canonical form (absent ones left out), or its errors sorted by field."""
-    checks = _Checks(given)
-    values = checks.run()
-    return tuple(sorted(checks.errors.values())) or values
+    checks = _Checks(given, _LINE)
+    checks.line()
+    return checks.outcome()
+
+
+def canonical_status(given: Mapping[str, Any]) -> dict[str, Any] | tuple[FieldError, ...]:
+    """The same for a line that gives an invoice another status."""
+    checks = _Checks(given, _STATUS_LINE)
+    checks.status_line()
+    return checks.outcome()
 
 
 class _Checks:
-    def __init__(self, given: Mapping[str, Any]) -> None:
+    def __init__(self, given: Mapping[str, Any], known: Collection[str]) -> None:
         # In the feed, null means what absence means.
         self.given = {name: value for name, value in given.items() if value is not None}
         self.errors = {
-            name: FieldError(name, "unknown_field") for name in given if name not in _KNOWN
+            name: FieldError(name, "unknown_field") for name in given if name not in known
         }
         self.values: dict[str, Any] = {}
 
-    def run(self) -> dict[str, Any]:
+    def outcome(self) -> dict[str, Any] | tuple[FieldError, ...]:
+        return tuple(sorted(self.errors.values())) or self.values
+
+    def status_line(self) -> None:
+        self.identity(None)
+        code, number = self.values.get("code"), self.values.get("number")
+        if number and len(number) == 20 and code:
+            self.fail("code", "not_applicable")
+        elif number and len(number) == 8 and not code and "code" not in self.errors:
+            self.fail("code", "required", fields.EXPECTED_CODE)
+        self.take("status", self.status, required=" ".join(STATUSES))
+        self.take("red_letter", self.reference)
+
+    def line(self) -> None:
         name = self.take("kind", self.kind, required=" ".join(KINDS))
         kind = KINDS[name] if name else None
         self.identity(kind)
@@ -130,7 +149,6 @@ class _Checks:
         self.take("issued_at", self.moment)
         self.take("red_letter_of", self.reference)
         self.take("red_letters", self.references)
-        return self.values
 
     def fail(self, field: str, code: str, expected: str = "") -> None:
         self.errors[field] = FieldError(field, code, expected)

@@ -6,7 +6,8 @@ without a conversion in between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from typing import Any
 
 from verifier.invoice import record
 from verifier.invoice.record import Finding, Reading
@@ -34,7 +35,7 @@ WHERE key = ANY($1::text[])
 """
 
 
-def findings(rows: Iterable[Sequence[object]], reading: Reading) -> dict[str, Finding]:
+def findings(rows: Iterable[Any], reading: Reading) -> dict[str, Finding]:
     """What was found, by key."""
     build = record.build
     return {row[0]: Finding(build(*row), reading) for row in rows}

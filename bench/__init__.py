@@ -1,0 +1,15 @@
+"""How fast it is, beside what it is compared with. `make bench` runs all of it.
+
+Where to look::
+
+    __main__    argv; the table, docs/bench.json and docs/bench.png; exit code 1 outside the budget
+    figures     P1 to P13: what is divided by what; budget.toml holds the bounds
+    measure     how each side of a figure is measured
+    rig         the ledger under test, processes and their cores
+    load        wrk, and our own clients: open loop, batches, streams
+    agreement   peers give the same answers before they are timed
+    peers/      what a user would pick instead
+    test_*      one hot path a file, for pytest-benchmark and for counts
+    counts      instructions of each hot path (cachegrind)
+    compare     two revisions in turns: counts, and times with their confidence intervals
+"""

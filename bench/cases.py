@@ -1,0 +1,32 @@
+"""All hot paths by name, as ``file/case``: those that this tree can build, and why not the others."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from bench.samples import Case
+
+
+def names() -> list[str]:
+    """The files of hot paths, without ``test_``."""
+    return sorted(
+        file.stem.removeprefix("test_") for file in Path(__file__).parent.glob("test_*.py")
+    )
+
+
+def cases() -> tuple[dict[str, Case], dict[str, str]]:
+    """Cases by name, and the reason for each file that cannot be imported.
+
+    An older revision of the package may lack what a file measures.
+    """
+    found: dict[str, Case] = {}
+    missing: dict[str, str] = {}
+    for name in names():
+        try:
+            module = import_module(f"bench.test_{name}")
+        except (ImportError, AttributeError, TypeError) as error:
+            missing[name] = f"{type(error).__name__}: {error}"
+        else:
+            found |= {f"{name}/{case}": build for case, build in module.CASES.items()}
+    return found, missing

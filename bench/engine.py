@@ -1,0 +1,60 @@
+"""The engine over a ledger that is held in memory, for hot paths that need an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import uvloop
+
+from bench.samples import NOON, findings
+from verifier.engine.cache import Cache
+from verifier.engine.loader import Limits, Loader
+from verifier.engine.verifier import Bounds, Verifier
+from verifier.invoice.record import Finding
+from verifier.metrics import Metrics
+
+LIMITS = Limits(slots=3, max_batch=128, waiting_singles=5_000, waiting_bulk=4_000, max_wait=1.0)
+
+
+@cache
+def loop() -> asyncio.AbstractEventLoop:
+    """The loop in which all of them run."""
+    return uvloop.new_event_loop()
+
+
+def repeated(work: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[], object]:
+    """The same as something that can be called."""
+    run = loop().run_until_complete
+    return lambda: run(work())
+
+
+async def fetch_many(keys: Sequence[str]) -> Mapping[str, Finding]:
+    """A read that ends in the next turn of the loop."""
+    await asyncio.sleep(0)
+    known = findings()
+    return {key: known[key] for key in keys}
+
+
+def make_loader(metrics: Metrics) -> Loader:
+    """A loader over ``fetch_many``."""
+    return Loader(fetch_many, LIMITS, lambda: NOON, metrics)
+
+
+def make_verifier(metrics: Metrics, *, full: bool) -> Verifier:
+    """A verifier whose memory holds all sample invoices, or next to nothing."""
+    kept: Cache[Finding] = Cache(10_000 if full else 2)
+    if full:
+        for key, finding in findings().items():
+            kept.put(key, finding)
+    return Verifier(
+        make_loader(metrics),
+        fetch_many,
+        cache=kept,
+        absences=Cache(2),
+        bounds=Bounds(max_staleness=3600.0, absence_seconds=1.0),
+        clock=lambda: NOON,
+        metrics=metrics,
+    )

@@ -1,0 +1,71 @@
+"""Invoices, questions and records for the hot paths: the same ones in every run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from functools import cache
+
+import msgspec
+
+from verifier.invoice import record
+from verifier.invoice.record import Finding, Reading, Record, key_of
+from verifier.invoice.verdict import window_at
+from verifier.synthetic.ledger import Invoice, Ledger
+from verifier.synthetic.shapes import minimal
+
+ITEMS = 1_000
+NOON = datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp()
+WINDOW = window_at(NOON)
+READING = Reading("replica", NOON, {})
+
+# A hot path: builds what it needs, and returns the work of one round.
+Case = Callable[[], Callable[[], object]]
+
+
+@cache
+def invoices(count: int = ITEMS) -> tuple[Invoice, ...]:
+    """The first rows of a synthetic ledger whose dates are in scope at NOON."""
+    ledger = Ledger(100_000, 1, date(2026, 11, 24))
+    return tuple(ledger.invoice(index) for index in range(count))
+
+
+def record_of(invoice: Invoice) -> Record:
+    """What memory keeps of it."""
+    origin = invoice.red_letter_of
+    return record.build(
+        key_of(invoice.code, invoice.number),
+        invoice.kind,
+        invoice.date,
+        invoice.amount,
+        invoice.tax,
+        invoice.total,
+        invoice.check_code,
+        invoice.seller_tax_id,
+        invoice.seller_name,
+        invoice.buyer_tax_id,
+        invoice.buyer_name,
+        invoice.status,
+        None if isinstance(origin, msgspec.UnsetType) else key_of(origin.code, origin.number),
+        (),
+    )
+
+
+@cache
+def findings() -> dict[str, Finding]:
+    """What a read of the ledger finds of the invoices, by key."""
+    return {
+        key_of(invoice.code, invoice.number): Finding(record_of(invoice), READING)
+        for invoice in invoices()
+    }
+
+
+@cache
+def bodies() -> tuple[bytes, ...]:
+    """The minimal question about each invoice, as sent."""
+    return tuple(msgspec.json.encode(minimal(invoice)) for invoice in invoices())
+
+
+def batch() -> bytes:
+    """All questions in one body."""
+    return b'{"invoices":[%b]}' % b",".join(bodies())

@@ -1,0 +1,89 @@
+"""Codec: a thousand questions decoded, a thousand answers encoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.samples import READING, WINDOW, Case, batch, bodies, findings, record_of
+from bench.samples import invoices as sample_invoices
+from verifier.api import codec
+from verifier.invoice.claim import parse
+from verifier.invoice.verdict import Answer, invalid, judge
+
+
+def decode_single() -> Callable[[], object]:
+    """One body each."""
+    sent, decode = bodies(), codec.decode_question
+    return lambda: [decode(body) for body in sent]
+
+
+def decode_batch() -> Callable[[], object]:
+    """All in one body."""
+    body, count = batch(), len(bodies())
+    return lambda: codec.decode_batch(body, count)
+
+
+def decode_lines() -> Callable[[], object]:
+    """A block of a stream."""
+    block = b"\n".join(bodies())
+    return lambda: codec.decode_lines(block)
+
+
+def _encoded(answers: list[Answer]) -> Callable[[], object]:
+    encode = codec.Encoder("0123456789ab").encode
+    return lambda: [encode(answer, "zh", index) for index, answer in enumerate(answers)]
+
+
+def encode_match() -> Callable[[], object]:
+    """Matches, whose invoices are encoded already."""
+    return _encoded(
+        [
+            Answer("match", key, record=finding.record, reading=READING, source="cache")
+            for key, finding in findings().items()
+        ]
+    )
+
+
+def encode_mismatch() -> Callable[[], object]:
+    """Mismatches, put together member by member."""
+    answers = []
+    for invoice in sample_invoices():
+        given = {
+            "code": invoice.code,
+            "number": invoice.number,
+            "kind": invoice.kind,
+            "date": invoice.date,
+            "amount": invoice.amount,
+            "total": "0.01",
+            "check_code": invoice.check_code,
+        }
+        claim = parse(given, WINDOW.oldest, WINDOW.today)
+        assert hasattr(claim, "key"), claim
+        answer = judge(claim, record_of(invoice), 0)
+        answer.reading, answer.source = READING, "replica"
+        answers.append(answer)
+    return _encoded(answers)
+
+
+def encode_invalid() -> Callable[[], object]:
+    """What is malformed, with messages."""
+    outcome = parse({"number": "12345678", "totl": "1"}, WINDOW.oldest, WINDOW.today)
+    assert not hasattr(outcome, "key")
+    return _encoded([invalid(outcome)] * 1_000)
+
+
+CASES: dict[str, Case] = {
+    "decode-single": decode_single,
+    "decode-batch": decode_batch,
+    "decode-lines": decode_lines,
+    "encode-match": encode_match,
+    "encode-mismatch": encode_mismatch,
+    "encode-invalid": encode_invalid,
+}
+
+
+def test_codec(benchmark: BenchmarkFixture, case: Case) -> None:
+    """Bytes to questions and answers to bytes, a thousand of them."""
+    benchmark(case())

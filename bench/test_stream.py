@@ -1,0 +1,36 @@
+"""Stream: a chunk of a thousand lines, known to memory, from bytes to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.engine import make_verifier, repeated
+from bench.samples import Case, bodies
+from verifier.api import codec
+from verifier.api.handlers import Bulk, Counts
+from verifier.metrics import Metrics
+
+
+def chunk() -> Callable[[], object]:
+    """Decode, verify, encode, join."""
+    metrics = Metrics()
+    verifier = make_verifier(metrics, full=True)
+    encoder, counts = codec.Encoder("0123456789ab"), Counts(metrics, "stream")
+    block = b"\n".join(bodies())
+
+    async def work() -> None:
+        bulk = Bulk(verifier, encoder, counts, "zh", fresh=False)
+        async for _ in bulk.answer(codec.decode_lines(block), b"\n"):
+            pass
+
+    return repeated(work)
+
+
+CASES: dict[str, Case] = {"chunk": chunk}
+
+
+def test_stream(benchmark: BenchmarkFixture, case: Case) -> None:
+    """A thousand lines."""
+    benchmark(case())

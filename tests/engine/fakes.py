@@ -1,0 +1,120 @@
+"""A clock that stands still, and ledgers that answer when they are told to, or at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Literal
+
+from tests.invoice.samples import NOON, Sample
+from verifier.engine.loader import Loaded, Loader
+from verifier.errors import Unavailable
+from verifier.invoice.record import Finding, Reading, Record
+
+Found = Mapping[str, Finding]
+
+
+class Clock:
+    """Seconds since the epoch, moved by hand."""
+
+    def __init__(self, now: float = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        """The time."""
+        return self.now
+
+
+async def turns() -> None:
+    """Let everything run that can run without an answer of a ledger."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def absent(as_of: float = NOON) -> Finding:
+    """What a replica says about a key that is not there."""
+    return Finding(None, Reading("replica", as_of, {}))
+
+
+class Read:
+    """One query of a SlowLedger: what was asked, and a future for the answer."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.keys = list(keys)
+        self.answer: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+
+    def succeed(self) -> Found:
+        """Answer every key as absent; the findings are told apart by their identity."""
+        found = {key: absent() for key in self.keys}
+        self.answer.set_result(found)
+        return found
+
+    def fail(self, error: Exception) -> None:
+        """Raise an error."""
+        self.answer.set_exception(error)
+
+
+class SlowLedger:
+    """Keeps each query until the test answers it."""
+
+    def __init__(self) -> None:
+        self.reads: list[Read] = []
+
+    def fetch_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, Found]:
+        """Note the query at once, and wait for its answer."""
+        read = Read(keys)
+        self.reads.append(read)
+        return self._wait(read)
+
+    async def _wait(self, read: Read) -> Found:
+        return await read.answer
+
+    @property
+    def asked(self) -> list[list[str]]:
+        """The keys of each query so far."""
+        return [read.keys for read in self.reads]
+
+
+async def begin(loader: Loader, *keys: str, bulk: bool = False) -> asyncio.Task[Loaded]:
+    """A caller that has asked and now waits."""
+    task = asyncio.get_running_loop().create_task(loader.load(keys, bulk=bulk))
+    await asyncio.sleep(0)
+    return task
+
+
+class Ledger:
+    """Answers at once from what it holds; can be down, stale, behind or forgetful."""
+
+    def __init__(self, clock: Clock, *samples: Sample) -> None:
+        self.clock = clock
+        self.records: dict[str, Record] = {sample.key: sample.record() for sample in samples}
+        self.watermarks: dict[str, float] = {}
+        self.age = 0.0
+        self.down: Unavailable | None = None
+        self.left_out: set[str] = set()
+        self.reads: list[list[str]] = []
+        self.primary_reads: list[list[str]] = []
+
+    def put(self, *samples: Sample) -> None:
+        """Hold these invoices too."""
+        self.records |= {sample.key: sample.record() for sample in samples}
+
+    async def fetch_many(self, keys: Sequence[str]) -> Found:
+        """What a replica says."""
+        self.reads.append(list(keys))
+        return self._find(keys, "replica", self.clock() - self.age)
+
+    async def fetch_primary(self, keys: Sequence[str]) -> Found:
+        """What the primary says, which is never behind."""
+        self.primary_reads.append(list(keys))
+        return self._find(keys, "primary", self.clock())
+
+    def _find(
+        self, keys: Sequence[str], source: Literal["replica", "primary"], as_of: float
+    ) -> Found:
+        if self.down is not None:
+            raise self.down
+        reading = Reading(source, as_of, dict(self.watermarks))
+        return {
+            key: Finding(self.records.get(key), reading) for key in keys if key not in self.left_out
+        }

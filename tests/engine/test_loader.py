@@ -1,0 +1,163 @@
+"""The loader: shared reads, batches without a timer, one bounded queue."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.engine.fakes import turns
+from tests.engine.loader_desk import LIMITS, Desk, reason
+from verifier.engine.loader import Limits
+from verifier.errors import Unavailable
+
+
+def slots(count: int) -> Limits:
+    """The usual limits with so many slots."""
+    return Limits(count, LIMITS.max_batch, LIMITS.waiting_singles, LIMITS.waiting_bulk, 1.0)
+
+
+async def test_an_idle_look_up_leaves_at_once_and_alone() -> None:
+    """With a free slot there is no waiting, neither for a timer nor for company."""
+    desk = Desk(slots(3))
+    first = await desk.begin("a")
+    second = await desk.begin("b")
+    assert desk.ledger.asked == [["a"], ["b"]]
+    found = desk.ledger.reads[1].succeed()
+    assert (await second).outcomes == found
+    assert not first.done()
+    await desk.finish()
+    assert (await first).outcomes.keys() == {"a"}
+
+
+async def test_callers_of_one_key_share_one_read() -> None:
+    """Whoever asks for a key that is being read, or waits to be, gets the same outcome."""
+    desk = Desk()
+    first = await desk.begin("a")
+    running = await desk.begin("a")
+    waiting = await desk.begin("b")
+    joining = await desk.begin("b", "a", bulk=True)
+    await desk.finish()
+    assert desk.ledger.asked == [["a"], ["b"]]
+    assert (await running).outcomes == (await first).outcomes
+    assert (await joining).outcomes == {**(await first).outcomes, **(await waiting).outcomes}
+    assert [(await task).joined for task in (first, running, waiting, joining)] == [
+        set(),
+        {"a"},
+        set(),
+        {"a", "b"},
+    ]
+
+
+async def test_waiting_keys_share_a_query_up_to_max_batch() -> None:
+    """While all slots are taken batches form by themselves, in the order of asking."""
+    desk = Desk()
+    callers = [await desk.begin(key) for key in "abcde"]
+    assert desk.loader.waiting == (4, 0)
+    await desk.finish()
+    assert desk.ledger.asked == [["a"], ["b", "c", "d"], ["e"]]
+    for key, caller in zip("abcde", callers, strict=True):
+        assert (await caller).outcomes.keys() == {key}
+
+
+async def test_one_caller_s_keys_are_split_by_max_batch_over_slots() -> None:
+    """Many keys of one caller leave in as many queries as slots and max_batch allow."""
+    desk = Desk(Limits(slots=2, max_batch=2, waiting_singles=9, waiting_bulk=9, max_wait=1.0))
+    caller = await desk.begin(*"abcdefg")
+    assert desk.ledger.asked == [["a", "b"], ["c", "d"]]
+    await desk.finish()
+    assert desk.ledger.asked == [["a", "b"], ["c", "d"], ["e", "f"], ["g"]]
+    assert list((await caller).outcomes) == list("abcdefg")
+    assert (await caller).joined == set()
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    """A key beyond the bound is refused without waiting; the others of its caller are read."""
+    desk = Desk()
+    running = await desk.begin("running")
+    waiting = await desk.begin(*"abc")
+    mixed = await desk.begin("a", "d", "e", "running")
+    refused = await desk.loader.load(["f"])
+    assert reason(refused, "f") == "overloaded"
+    assert desk.loader.waiting == (4, 0)
+    # Sharing needs no place in the queue.
+    sharing = await desk.begin("d")
+    await desk.finish()
+    outcomes = (await mixed).outcomes
+    assert outcomes.keys() == {"a", "d", "e", "running"}
+    assert reason(await mixed, "e") == "overloaded"
+    assert isinstance(outcomes["a"], type(outcomes["d"]))
+    for task in (running, waiting, sharing):
+        assert not isinstance(next(iter((await task).outcomes.values())), Unavailable)
+
+
+async def test_bulk_has_its_own_and_lower_bound() -> None:
+    """When bulk is refused, single questions still find room."""
+    desk = Desk()
+    running = await desk.begin("running")
+    bulk = await desk.begin(*"abc", bulk=True)
+    single = await desk.begin("d")
+    assert desk.loader.waiting == (1, 2)
+    await desk.finish()
+    assert reason(await bulk, "c") == "overloaded"
+    assert (await bulk).outcomes.keys() == set("abc")
+    assert (await single).outcomes.keys() == {"d"}
+    assert (await running).outcomes.keys() == {"running"}
+
+
+async def test_singles_go_before_bulk() -> None:
+    """A single question that came later leaves before the bulk that waits."""
+    desk = Desk()
+    tasks = [
+        await desk.begin("running"),
+        await desk.begin("b", "c", bulk=True),
+        await desk.begin("a"),
+    ]
+    await desk.finish()
+    await asyncio.gather(*tasks)
+    assert desk.ledger.asked == [["running"], ["a"], ["b", "c"]]
+
+
+async def test_one_slot_is_kept_from_bulk() -> None:
+    """However much bulk there is, a single question finds a slot free."""
+    desk = Desk(Limits(slots=3, max_batch=1, waiting_singles=9, waiting_bulk=9, max_wait=1.0))
+    bulk = await desk.begin(*"abcd", bulk=True)
+    assert desk.ledger.asked == [["a"], ["b"]]
+    single = await desk.begin("s")
+    assert desk.ledger.asked[2:] == [["s"]]
+    desk.ledger.reads[2].succeed()
+    await single
+    assert len(desk.ledger.reads) == 3
+    desk.ledger.reads[0].succeed()
+    await turns()
+    assert desk.ledger.asked[3:] == [["c"]]
+    await desk.finish()
+    assert (await bulk).outcomes.keys() == set("abcd")
+
+
+async def test_bulk_may_use_the_only_slot() -> None:
+    """With one slot nothing can be kept free, and bulk is served all the same."""
+    desk = Desk()
+    bulk = await desk.begin("a", bulk=True)
+    assert desk.ledger.asked == [["a"]]
+    await desk.finish()
+    await bulk
+
+
+async def test_no_keys_need_no_query() -> None:
+    """An empty question is answered at once."""
+    desk = Desk()
+    assert (await desk.loader.load([])).outcomes == {}
+    assert desk.ledger.asked == []
+
+
+async def test_queries_are_measured() -> None:
+    """Each query's size and duration, by the clock, are in the metrics."""
+    desk = Desk()
+    first = await desk.begin("a")
+    rest = await desk.begin("b", "c")
+    desk.clock.now += 0.25
+    await desk.finish()
+    await asyncio.gather(first, rest)
+    text = desk.metrics.render().decode()
+    assert "verifier_query_keys_count 2.0" in text
+    assert "verifier_query_keys_sum 3.0" in text
+    assert "verifier_query_seconds_sum 0.25" in text

@@ -1,0 +1,212 @@
+"""The verifier: in which order it judges, what it believes of its memory, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.engine.desk import ABSENT, Desk, item_of
+from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample
+from verifier.engine.loader import Limits
+from verifier.engine.verifier import Bounds
+from verifier.errors import Unavailable
+from verifier.invoice.claim import Invalid
+from verifier.invoice.fields import FieldError
+
+# -- the order of judgement
+
+
+async def test_malformed_comes_before_unavailable() -> None:
+    """A malformed question is invalid although the ledger cannot be reached."""
+    desk = Desk()
+    desk.ledger.down = Unavailable("no_database")
+    for given in (
+        DIGITAL.minimal() | {"total": "x"},
+        DIGITAL.minimal() | {"date": "2026-11-25"},
+        {"number": DIGITAL.number},
+        {"number": "1"},
+        DIGITAL.minimal() | {"chek_code": "1"},
+    ):
+        answer = await desk.ask(given | {"reference": "r"})
+        assert (answer.verdict, answer.reference, answer.key) == ("invalid", "r", "")
+        assert answer.errors
+        assert answer.reading is None
+    many = await desk.ask_many(DIGITAL.minimal() | {"total": "x"}, DIGITAL.minimal())
+    assert [answer.verdict for answer in many] == ["invalid", "unavailable"]
+
+
+async def test_what_is_no_object_is_invalid() -> None:
+    """An item that was already refused by the decoder stays refused, among others too."""
+    desk = Desk(DIGITAL)
+    refused = Invalid((FieldError("", "bad_format", "JSON object"),), ())
+    assert (await desk.verifier.verify(refused)).errors == refused.errors
+    answers = await desk.verifier.verify_many([refused, item_of(DIGITAL.minimal()), refused])
+    assert [answer.verdict for answer in answers] == ["invalid", "match", "invalid"]
+
+
+async def test_unavailable_comes_before_any_verdict_on_the_invoice() -> None:
+    """Without the ledger nothing is found, missing or different: it could not be checked."""
+    desk = Desk(DIGITAL)
+    desk.ledger.down = Unavailable("no_database", 7)
+    for given in (DIGITAL.minimal(), ABSENT.minimal(), DIGITAL.minimal() | {"total": "1"}):
+        answer = await desk.ask(given | {"reference": "r", "date": "2026/3/1"})
+        assert answer.verdict == "unavailable"
+        assert (answer.reason, answer.retry_after, answer.reference) == ("no_database", 7, "r")
+        assert [hint.code for hint in answer.hints] == ["repaired"]
+        assert (answer.reading, answer.source, answer.record) == (None, "", None)
+
+
+async def test_the_verdicts_of_a_checked_question() -> None:
+    """Absent, then differing, then agreeing."""
+    desk = Desk(DIGITAL)
+    desk.ledger.watermarks = {"1100": NOON}
+    assert (await desk.ask(ABSENT.minimal())).verdict == "not_found"
+    differing = await desk.ask(DIGITAL.minimal() | {"total": "1", "date": "2026-03-02"})
+    assert (differing.verdict, differing.mismatched) == ("mismatch", ("date", "total"))
+    assert differing.record is None
+    matching = await desk.ask(DIGITAL.minimal())
+    assert matching.verdict == "match"
+    assert matching.record == DIGITAL.record()
+
+
+async def test_a_key_that_the_ledger_left_out_could_not_be_checked() -> None:
+    """A read that says nothing about a key makes it unavailable, and the others are answered."""
+    desk = Desk(DIGITAL, PAPER)
+    desk.ledger.left_out = {DIGITAL.key}
+    answers = await desk.ask_many(DIGITAL.minimal(), PAPER.minimal())
+    assert [answer.verdict for answer in answers] == ["unavailable", "match"]
+    assert answers[0].reason == "unchecked"
+
+
+async def test_overload_is_unavailable() -> None:
+    """Items beyond the queue are refused with a reason, and every item has its answer."""
+    limits = Limits(slots=1, max_batch=4, waiting_singles=50, waiting_bulk=3, max_wait=1.0)
+    desk = Desk(limits=limits)
+    given = [Sample(number=f"2611200000000000001{digit}").minimal() for digit in range(6)]
+    answers = await desk.ask_many(*given)
+    assert [answer.reason for answer in answers] == ["", "", "", *["overloaded"] * 3]
+    assert [answer.verdict for answer in answers][3:] == ["unavailable"] * 3
+
+
+# -- memory and freshness
+
+
+async def test_sources() -> None:
+    """An answer says how its caller came by it: replica, cache, joined or primary."""
+    desk = Desk(DIGITAL)
+    first, second = await asyncio.gather(desk.ask(DIGITAL.minimal()), desk.ask(DIGITAL.full()))
+    assert (first.source, second.source) == ("replica", "joined")
+    assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+    assert (await desk.ask(DIGITAL.minimal() | {"total": 113})).source == "cache"
+    assert (await desk.ask(DIGITAL.minimal() | {"total": "1"})).source == "cache"
+    assert (await desk.ask(DIGITAL.minimal(), fresh=True)).source == "primary"
+    assert desk.ledger.reads == [[DIGITAL.key]]
+
+
+async def test_joined_holds_for_every_verdict() -> None:
+    """Callers who share a read of an absent or differing invoice are told so too."""
+    desk = Desk(DIGITAL)
+    answers = await asyncio.gather(
+        *(desk.ask(ABSENT.minimal()) for _ in range(2)),
+        *(desk.ask(DIGITAL.minimal() | {"total": "1"}) for _ in range(2)),
+    )
+    assert [answer.source for answer in answers] == ["replica", "joined"] * 2
+
+
+@pytest.mark.parametrize("given", [DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}])
+async def test_memory_is_believed_until_the_staleness_bound(given: Given) -> None:
+    """From the state's own time, not from when it was read, and not a moment longer."""
+    desk = Desk(DIGITAL)
+    desk.ledger.age = 0.5
+    assert (await desk.ask(given)).source == "replica"
+    desk.clock.now += 1.5
+    answer = await desk.ask(given)
+    assert answer.source == "cache"
+    assert answer.reading is not None
+    assert answer.reading.as_of == NOON - 0.5
+    desk.clock.now += 0.001
+    desk.ledger.put(Sample(status="voided"))
+    answer = await desk.ask(given)
+    assert answer.source == "replica"
+    assert answer.record is not None
+    assert answer.record.status == "voided"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "believed"), [(Bounds(2.0, 1.0), 1.0), (Bounds(0.5, 1.0), 0.5), (Bounds(2.0, 0), 0)]
+)
+async def test_absence_is_believed_for_a_shorter_time(bounds: Bounds, believed: float) -> None:
+    """Absence is remembered for absence_seconds, and never beyond the staleness bound."""
+    desk = Desk(bounds=bounds)
+    assert (await desk.ask(ABSENT.minimal())).source == "replica"
+    desk.clock.now += believed
+    assert (await desk.ask(ABSENT.minimal())).source == "cache"
+    desk.clock.now += 0.001
+    desk.ledger.put(ABSENT)
+    answer = await desk.ask(ABSENT.minimal())
+    assert (answer.verdict, answer.source) == ("match", "replica")
+
+
+async def test_a_found_invoice_is_not_hidden_by_its_absence_before() -> None:
+    """What was absent a moment ago and has been found since is found."""
+    desk = Desk()
+    await desk.ask(ABSENT.minimal())
+    desk.clock.now += 1.5
+    desk.ledger.put(ABSENT)
+    for _ in range(2):
+        assert (await desk.ask(ABSENT.minimal())).verdict == "match"
+
+
+async def test_a_state_that_is_too_old_is_no_answer() -> None:
+    """A reading beyond the staleness bound is unavailable, found or not."""
+    desk = Desk(DIGITAL)
+    desk.ledger.age = 2.0
+    assert (await desk.ask(DIGITAL.minimal())).verdict == "match"
+    desk = Desk(DIGITAL)
+    desk.ledger.age = 2.001
+    for given in (DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}, ABSENT.minimal()):
+        answer = await desk.ask(given)
+        assert (answer.verdict, answer.reason) == ("unavailable", "stale")
+        assert answer.retry_after >= 1
+    many = await desk.ask_many(DIGITAL.minimal(), ABSENT.minimal(), {"number": "1"})
+    assert [answer.verdict for answer in many] == ["unavailable", "unavailable", "invalid"]
+
+
+async def test_fresh_goes_past_memory() -> None:
+    """A question that carries a token sees the primary's state, whatever memory holds."""
+    desk = Desk(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    await desk.ask(ABSENT.minimal())
+    desk.ledger.put(Sample(status="red_flushed"), ABSENT)
+    for given in (DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}):
+        answer = await desk.ask(given, fresh=True)
+        assert answer.record is not None
+        assert answer.record.status == "red_flushed"
+    answers = await desk.ask_many(ABSENT.minimal(), DIGITAL.minimal(), fresh=True)
+    assert [answer.verdict for answer in answers] == ["match", "match"]
+    assert [answer.source for answer in answers] == ["primary", "primary"]
+    assert desk.ledger.primary_reads[-1] == sorted([DIGITAL.key, ABSENT.key])
+
+
+async def test_fresh_is_unavailable_rather_than_old() -> None:
+    """When the primary cannot be asked, memory does not stand in for it."""
+    desk = Desk(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    desk.ledger.left_out = {DIGITAL.key}
+    answer = await desk.ask(DIGITAL.minimal(), fresh=True)
+    assert (answer.verdict, answer.reason) == ("unavailable", "unchecked")
+    desk.ledger.down = Unavailable("no_primary")
+    answer = await desk.ask(DIGITAL.minimal(), fresh=True)
+    assert (answer.verdict, answer.reason) == ("unavailable", "no_primary")
+    assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+
+
+async def test_look_ups_in_memory_are_counted() -> None:
+    """A question from memory is a hit, one that is loaded a miss."""
+    desk = Desk(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    await desk.ask(DIGITAL.minimal())
+    text = desk.metrics.render().decode()
+    assert 'verifier_cache_lookups_total{outcome="miss"} 1.0' in text
+    assert 'verifier_cache_lookups_total{outcome="hit"} 1.0' in text

@@ -1,0 +1,130 @@
+"""Record: keys, the fast path's preparations, and the encoded invoice."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.invoice.samples import Sample, digits, samples
+from verifier.api import schemas
+from verifier.invoice.record import (
+    ASKS_AMOUNT,
+    ASKS_AMOUNT_AND_CHECK_CODE,
+    ASKS_CHECK_CODE,
+    ASKS_KIND,
+    ASKS_TOTAL,
+    asks_of,
+    build,
+    identity_of,
+    key_of,
+)
+
+
+@given(st.one_of(st.just(""), digits(10), digits(12)), digits(8), digits(20))
+def test_keys_are_the_identity(code: str, short: str, long: str) -> None:
+    """A key gives back its identity, and no two identities share one."""
+    number = short if code else long
+    key = key_of(code, number)
+    assert identity_of(key) == (code, number)
+    assert key == (f"{code}-{number}" if code else number)
+
+
+def test_a_code_with_a_number_is_no_number_of_twenty_digits() -> None:
+    """A 12-digit code followed by 8 digits stays apart from the same 20 digits alone."""
+    assert key_of("261120000000", "00000001") != key_of("", "26112000000000000001")
+
+
+@given(samples())
+def test_the_encoded_invoice_is_the_contract_s(sample: Sample) -> None:
+    """The prepared bytes are the ``invoice`` member of an answer, field by field."""
+    record = sample.record()
+    invoice = msgspec.json.decode(record.invoice, type=schemas.Invoice)
+    shown = msgspec.structs.asdict(invoice)
+    for name in ("kind", "code", "number", "date", "amount", "tax", "total"):
+        assert shown[name] == getattr(sample, name)
+    for name in ("seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name"):
+        assert shown[name] == getattr(sample, name)
+    assert (shown["red_letter_of"], shown["red_letters"]) == (None, [])
+    assert list(msgspec.json.decode(record.invoice)) == list(schemas.Invoice.__struct_fields__)
+
+
+NASTY = ['"', '"buyer_tax_id":"x"', "\\", '\\"', "\n\0", "引号”", "\u2028", "😀", ""]
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_tax_ids_are_read_from_the_bytes_whatever_the_names(name: str) -> None:
+    """No seller's or buyer's name can pass for a tax id."""
+    record = Sample(
+        seller_tax_id="123456789012345",
+        seller_name=name,
+        buyer_tax_id="543210987654321",
+        buyer_name=name,
+    ).record()
+    assert record.seller_tax_id == "123456789012345"
+    assert record.buyer_tax_id == "543210987654321"
+    assert msgspec.json.decode(record.invoice)["seller_name"] == name
+
+
+def test_absent_tax_ids_are_empty() -> None:
+    """A buyer without a tax id has an empty one."""
+    record = Sample(seller_tax_id="", buyer_tax_id="").record()
+    assert (record.seller_tax_id, record.buyer_tax_id) == ("", "")
+
+
+def test_red_letters_are_shown_by_identity() -> None:
+    """A red letter links to its blue original and a flushed invoice to its red letters."""
+    row: dict[str, Any] = msgspec.structs.asdict(Sample())
+    row.pop("code")
+    row["key"] = row.pop("number")
+    record = build(
+        **row,
+        red_letter_of="011002300111-12345678",
+        red_letters=("26112000000000000002", "1100221130-00000001"),
+    )
+    shown = msgspec.json.decode(record.invoice)
+    assert shown["red_letter_of"] == {"code": "011002300111", "number": "12345678"}
+    assert shown["red_letters"] == [
+        {"code": "", "number": "26112000000000000002"},
+        {"code": "1100221130", "number": "00000001"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "asks"),
+    [
+        ("vat_special", "1100221130", ASKS_AMOUNT),
+        ("digital_paper_special", "1100221130", ASKS_AMOUNT),
+        ("digital_paper_ordinary", "1100221330", ASKS_CHECK_CODE),
+        ("vat_e_ordinary", "011002300111", ASKS_CHECK_CODE),
+        ("used_vehicle", "011002300117", ASKS_TOTAL),
+        ("blockchain", "144032309110", ASKS_AMOUNT_AND_CHECK_CODE),
+        ("digital_special", "", ASKS_TOTAL),
+        ("rail_ticket", "", ASKS_TOTAL),
+        ("vat_special", "1100221030", ASKS_KIND),  # the code does not say
+        ("vat_toll", "011002300111", ASKS_KIND),  # the code says another kind
+    ],
+)
+def test_what_a_question_without_a_kind_must_supply(kind: str, code: str, asks: str) -> None:
+    """The factor follows from the code, as a caller's would; the names compare by identity."""
+    assert asks_of(kind, code) is asks
+
+
+@given(samples())
+def test_a_number_of_another_year_is_not_plain(sample: Sample) -> None:
+    """Only a 20-digit number whose year is not the date's calls for a hint by itself."""
+    other = not sample.code and sample.number[:2] != sample.date[2:4]
+    assert sample.record().plain is not other
+
+
+def test_records_are_cheap_to_keep() -> None:
+    """Records are invisible to the collector and share their kinds, dates and states."""
+    one, other = Sample().record(), Sample(number="26112000000000000002").record()
+    assert not gc.is_tracked(one)
+    assert one.kind is other.kind
+    assert one.date is other.date
+    assert one.status is other.status

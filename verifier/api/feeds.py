@@ -1,0 +1,116 @@
+"""Feeding the ledger: invoices, changes of state, watermarks (contract.md §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import aclosing
+from datetime import datetime
+
+import msgspec
+from aiohttp import ClientPayloadError, web
+
+from verifier.api import codec, problems, tokens
+from verifier.api.body import blocks_of_lines, read_body
+from verifier.api.handlers import JSON
+from verifier.config import Config
+from verifier.errors import BadRequest, Unavailable
+from verifier.invoice.codes import REGIONS
+from verifier.ledger.feed import Blocks, FeedResult
+from verifier.ledger.writer import Writer
+from verifier.metrics import Metrics
+
+
+class _Watermark(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a watermark; a moment without its offset would be a guess."""
+
+    complete_until: datetime
+
+
+_watermark = msgspec.json.Decoder(_Watermark)
+
+
+class Feeds:
+    """The routes under ``/v1/ledger``."""
+
+    def __init__(self, writer: Writer, config: Config, metrics: Metrics) -> None:
+        self._writer = writer
+        self._config = config
+        self._metrics = metrics
+        self._under_way = 0
+        metrics.in_progress.labels("feed").set_function(lambda: self._under_way)
+
+    async def invoices(self, request: web.Request) -> web.Response:
+        """Upsert invoices, a line each; all accepted lines commit together."""
+        return await self._feed(request, "invoices", self._writer.ingest)
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Change the state of invoices, a line each; all accepted lines commit together."""
+        return await self._feed(request, "status", self._writer.set_status)
+
+    async def watermark(self, request: web.Request) -> web.Response:
+        """Say until when a region is complete."""
+        region = request.match_info["region"]
+        try:
+            if region not in REGIONS:
+                raise BadRequest("unknown_region", f"region: expected one of {' '.join(REGIONS)}")
+            body = await read_body(request, self._config.max_body, self._config.body_timeout)
+            moment = _moment(body)
+            position = await self._writer.set_watermark(region, moment)
+        except (BadRequest, Unavailable) as error:
+            return self._refuse(request, "watermark", error)
+        shown = {
+            "region": region,
+            "complete_until": codec.iso(moment.timestamp()),
+            "token": tokens.issue(position.timeline, position.lsn),
+        }
+        return web.Response(body=msgspec.json.encode(shown), headers=JSON)
+
+    async def _feed(
+        self, request: web.Request, name: str, apply: Callable[[Blocks], Awaitable[FeedResult]]
+    ) -> web.Response:
+        config = self._config
+        if self._under_way >= config.max_feeds:
+            return self._refuse(request, name, Unavailable("overloaded"))
+        self._under_way += 1
+        try:
+            blocks = blocks_of_lines(request.content, config.max_line, config.idle_timeout)
+            async with aclosing(blocks):
+                fed = await apply(blocks)
+        except (BadRequest, Unavailable) as error:
+            return self._refuse(request, name, error)
+        except ClientPayloadError as error:
+            return self._refuse(request, name, BadRequest("bad_request", str(error)))
+        finally:
+            self._under_way -= 1
+        for outcome in ("accepted", "unchanged"):
+            self._metrics.ledger_lines.add(name, outcome, count=getattr(fed, outcome))
+        self._metrics.ledger_lines.add(name, "rejected", count=fed.rejected_count)
+        language = problems.language(request)
+        shown = {
+            "accepted": fed.accepted,
+            "unchanged": fed.unchanged,
+            "rejected": [
+                {"line": each.line, "errors": codec.errors_json(each.errors, language)}
+                for each in fed.rejected
+            ],
+            "rejected_count": fed.rejected_count,
+            "token": tokens.issue(fed.timeline, fed.lsn),
+        }
+        return web.Response(body=msgspec.json.encode(shown), headers=JSON)
+
+    def _refuse(
+        self, request: web.Request, route: str, error: BadRequest | Unavailable
+    ) -> web.Response:
+        self._metrics.http_errors.add(route, error.code)
+        return problems.of_error(request, error)
+
+
+def _moment(body: bytes) -> datetime:
+    """The moment in the body of a watermark; BadRequest when it is none."""
+    try:
+        moment = _watermark.decode(body).complete_until
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest("malformed_watermark", str(error)) from error
+    if moment.tzinfo is None:
+        raise BadRequest("malformed_watermark", "complete_until: expected an offset or Z at the end")
+    return moment

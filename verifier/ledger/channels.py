@@ -1,0 +1,156 @@
+"""Channels: the dedicated look-up connections to one server.
+
+Each holds the prepared look-up and serves one query at a time. On the hot path there is a list of
+free channels and nothing else: no pool, no reset query, no timer. Queries that are late are found
+by ``sweep``, which terminates their connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from math import inf
+from typing import Any
+
+import asyncpg
+
+from verifier.errors import Unavailable
+from verifier.ledger.connections import FAILURES, unavailable
+from verifier.ledger.invoices import LOOK_UP
+from verifier.ledger.probes import identity_of
+
+Rows = Sequence[Any]
+
+
+class Channel:
+    """One connection. ``deadline`` is infinite while it is free; ``identity`` names its server."""
+
+    __slots__ = ("connection", "deadline", "identity", "look_up")
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        look_up: Callable[..., Awaitable[Rows]],
+        identity: str,
+    ) -> None:
+        self.connection = connection
+        self.look_up = look_up
+        self.identity = identity
+        self.deadline = inf
+
+
+class Channels:
+    """Up to ``size`` channels to one server.
+
+    A new channel is not used before ``prove``: a probe that began after it was opened must have
+    found the same server, else what the probe said about the server's state may not hold for it
+    (the server may have been restarted in between and have fallen back, or be another one).
+    ``freed`` is called when a channel becomes free, ``lost`` when one goes away. Who takes a
+    channel from ``free`` calls ``fetch`` with it at once.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Awaitable[asyncpg.Connection]],
+        size: int,
+        freed: Callable[[], None],
+        lost: Callable[[], None],
+    ) -> None:
+        self._connect = connect
+        self._size = size
+        self._freed = freed
+        self._lost = lost
+        self.free: list[Channel] = []
+        self.busy: set[Channel] = set()
+        self._unproven: list[Channel] = []
+        self._closed = False
+
+    @property
+    def lacking(self) -> int:
+        """How many more channels there should be."""
+        return self._size - len(self.free) - len(self.busy) - len(self._unproven)
+
+    @property
+    def proven(self) -> int:
+        """Channels that serve or could."""
+        return len(self.free) + len(self.busy)
+
+    async def fill(self, seconds: float) -> None:
+        """Open what is lacking; each within a bound. Raises what the database raises."""
+        while self.lacking > 0 and not self._closed:
+            async with asyncio.timeout(seconds):
+                connection = await self._connect()
+                try:
+                    statement = await connection.prepare(LOOK_UP)
+                    channel = Channel(connection, statement.fetch, await identity_of(connection))
+                except BaseException:
+                    connection.terminate()
+                    raise
+            connection.add_termination_listener(lambda _, gone=channel: self._drop(gone))
+            self._unproven.append(channel)
+
+    def prove(self, identity: str) -> None:
+        """Take up the channels that lead to the server that a later probe has just found."""
+        opened, self._unproven = self._unproven, []
+        for channel in opened:
+            if channel.identity == identity:
+                self.free.append(channel)
+                self._freed()
+            else:
+                # Not reported as lost: a DSN that leads to several servers must not spin.
+                channel.connection.terminate()
+
+    async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Rows:
+        """The rows of these keys, through a channel taken from ``free``, which is given back.
+
+        Raises Unavailable; the channel is then back too, or gone if its connection is. A caller
+        that is cancelled costs the connection.
+        """
+        busy = self.busy
+        busy.add(channel)
+        channel.deadline = deadline
+        usable = False
+        try:
+            rows = await channel.look_up(keys)
+            # A result may have arrived just before the sweep.
+            usable = channel.deadline != -inf
+        except FAILURES as error:
+            usable = not channel.connection.is_closed()
+            late = channel.deadline == -inf
+            raise (Unavailable("timeout") if late else unavailable(error)) from error
+        finally:
+            channel.deadline = inf
+            if usable and channel in busy:
+                busy.remove(channel)
+                self.free.append(channel)
+                self._freed()
+            else:
+                channel.connection.terminate()
+                self._drop(channel)
+        return rows
+
+    def sweep(self, now: float) -> int:
+        """Terminate the connections whose queries are late; how many there were."""
+        late = [channel for channel in self.busy if channel.deadline < now]
+        for channel in late:
+            channel.deadline = -inf
+            channel.connection.terminate()
+        return len(late)
+
+    def close(self) -> None:
+        """Terminate all; queries under way become Unavailable."""
+        self._closed = True
+        for channel in (*self._unproven, *self.free, *self.busy):
+            channel.connection.terminate()
+
+    def _drop(self, channel: Channel) -> None:
+        """Forget a channel whose connection is gone, wherever it is."""
+        if channel in self.busy:
+            self.busy.remove(channel)
+        elif channel in self.free:
+            self.free.remove(channel)
+        elif channel in self._unproven:
+            self._unproven.remove(channel)
+        else:
+            return
+        self._lost()

@@ -1,0 +1,113 @@
+"""Opening connections to PostgreSQL within bounds, and what its errors mean.
+
+A connection that is late is terminated, never cancelled: to cancel, asyncpg opens a second
+connection to the very server that does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import ceil
+from typing import Literal
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from verifier.config import Config
+from verifier.errors import Unavailable
+
+# What a database that fails raises. OSError includes refused connections and TimeoutError.
+FAILURES = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+
+_READER = {
+    "application_name": "verifier-read",
+    # A reader cannot write, whatever SQL it is given.
+    "default_transaction_read_only": "on",
+    # One plan for ever; the statement takes any number of keys.
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "DateStyle": "ISO, YMD",
+    "search_path": "public",
+}
+_WRITER = {
+    "application_name": "verifier-feed",
+    # What is acknowledged is on disk.
+    "synchronous_commit": "on",
+    # A chunk of the feed and its transition tables stay in memory.
+    "work_mem": "64MB",
+    # A chunk is joined by index, or each would read a large ledger from end to end.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+    "DateStyle": "ISO, YMD",
+    "search_path": "public",
+    # The server notices within this time that a terminated writer is gone, and rolls back.
+    "client_connection_check_interval": "1s",
+}
+
+Role = Literal["primary", "replica"]
+
+
+async def open_reader(dsn: str, role: Role, config: Config) -> asyncpg.Connection:
+    """A connection that can only read.
+
+    Its statement timeout is a second bound: the first is kept by whoever waits, since a frozen
+    server keeps none.
+    """
+    bound = str(ceil(config.query_timeout * 1000))
+    return await _open(dsn, role, config, {**_READER, "statement_timeout": bound})
+
+
+async def open_writer(dsn: str, config: Config) -> asyncpg.Connection:
+    """A connection to the primary for the ledger feed."""
+    bound = str(ceil(config.write_timeout * 1000))
+    idle = {"idle_in_transaction_session_timeout": bound}
+    return await _open(dsn, "primary", config, {**_WRITER, **idle, "statement_timeout": bound})
+
+
+async def _open(
+    dsn: str, role: Role, config: Config, settings: dict[str, str]
+) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        dsn,
+        timeout=config.connect_timeout,
+        # Of several hosts in the DSN, the primary is the one that is not in recovery.
+        target_session_attrs=SessionAttribute.primary if role == "primary" else None,
+        server_settings=settings,
+    )
+
+
+def reason_of(error: BaseException) -> str:
+    """A short stable word for what a database did, for metrics, logs and Unavailable."""
+    if isinstance(error, TimeoutError | asyncpg.QueryCanceledError):
+        return "timeout"
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        return "read_only"
+    if isinstance(error, asyncpg.SerializationError):
+        return "recovery_conflict"
+    if isinstance(error, asyncpg.UndefinedTableError | asyncpg.UndefinedColumnError):
+        return "no_schema"
+    if isinstance(error, asyncpg.InsufficientResourcesError):
+        return "no_resources"
+    return "no_database"
+
+
+async def within(event: asyncio.Event, seconds: float) -> None:
+    """Return when the event is set or the time has passed, and clear the event."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+    event.clear()
+
+
+def unavailable(error: BaseException, retry_after: int = 1) -> Unavailable:
+    """The error of a database as what callers see."""
+    return Unavailable(reason_of(error), retry_after)

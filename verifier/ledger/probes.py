@@ -1,0 +1,103 @@
+"""Probes: what a server says about its state, and what that proves about a replica's.
+
+A replica that has replayed a position of the primary's log shows everything that was acknowledged
+when the primary was there. So the primary's positions are remembered with their moments, and a
+replica's state is at least as new as the newest moment whose position it has passed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+import msgspec
+
+# How many positions of the primary are remembered: a minute at the default interval. A replica
+# further behind is of no use, and keeps the moment it had.
+HISTORY = 240
+
+# One snapshot for role, position and watermarks. The position is the flushed one: it covers what
+# is acknowledged, since that waits for the flush, and a replica can reach it, which is not so of
+# the insert position while the primary is idle.
+PROBE = """
+SELECT
+    pg_is_in_recovery(),
+    CASE WHEN pg_is_in_recovery() THEN coalesce(
+        (SELECT received_tli FROM pg_stat_wal_receiver),
+        (SELECT nullif(min_recovery_end_timeline, 0) FROM pg_control_recovery()),
+        (SELECT timeline_id FROM pg_control_checkpoint())
+    ) ELSE
+        ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int
+    END,
+    (CASE
+        WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
+        ELSE pg_current_wal_flush_lsn()
+    END - '0/0'::pg_lsn)::bigint,
+    array(SELECT region FROM region_watermark ORDER BY region),
+    array(SELECT extract(epoch FROM complete_until)::float8 FROM region_watermark ORDER BY region)
+"""
+
+_IDENTITY = """
+SELECT system_identifier || ' ' || extract(epoch FROM pg_postmaster_start_time())
+FROM pg_control_system()
+"""
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """One answer. ``began`` is when it was asked; ``lsn`` is replayed or flushed, in bytes."""
+
+    began: float
+    in_recovery: bool
+    timeline: int
+    lsn: int
+    watermarks: Mapping[str, float]
+
+    @classmethod
+    def of(cls, began: float, row: Any) -> Probe:
+        """From a row of PROBE."""
+        in_recovery, timeline, lsn, regions, moments = row
+        return cls(began, in_recovery, timeline, lsn, dict(zip(regions, moments, strict=True)))
+
+
+async def identity_of(connection: asyncpg.Connection) -> str:
+    """Which cluster this is, and which start of which server."""
+    identity: str = await connection.fetchval(_IDENTITY)
+    return identity
+
+
+def cluster_of(identity: str) -> str:
+    """The part of an identity that a primary and its replicas share."""
+    return identity.partition(" ")[0]
+
+
+class History:
+    """Positions of the primary with their moments, oldest first, bounded.
+
+    ``cluster`` is the primary's system identifier, empty before the first position.
+    """
+
+    def __init__(self, size: int = HISTORY) -> None:
+        self._positions: deque[Probe] = deque(maxlen=size)
+        self.cluster = ""
+
+    def add(self, probe: Probe, cluster: str) -> None:
+        """Remember a probe of the primary."""
+        self._positions.append(probe)
+        self.cluster = cluster
+
+    @property
+    def newest(self) -> Probe | None:
+        """The last position, None before the first."""
+        return self._positions[-1] if self._positions else None
+
+    def covered(self, timeline: int, lsn: int) -> float | None:
+        """The newest moment whose position a replica has passed; None when there is none.
+
+        Positions of another timeline say nothing: after a failover both may have grown apart.
+        """
+        for position in reversed(self._positions):
+            if position.lsn <= lsn and position.timeline == timeline:
+                return position.began
+        return None

@@ -1,0 +1,234 @@
+"""Targets: the databases that look-ups read from. They have no method that writes.
+
+Each target is watched by one task: it keeps a connection for probes, asks the server for its state
+every ``Config.probe_interval``, keeps the channels open, and publishes one Reading that all
+findings until the next probe share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from random import random
+from typing import Any
+
+import asyncpg
+import structlog
+
+from verifier.config import Config
+from verifier.invoice.record import Reading
+from verifier.ledger.channels import Channel, Channels, Rows
+from verifier.ledger.connections import FAILURES, Role, open_reader, reason_of, within
+from verifier.ledger.probes import PROBE, History, Probe, cluster_of, identity_of
+
+log = structlog.get_logger()
+
+# The longest pause between attempts to reach a server that is gone; a restarted one is noticed
+# within it.
+MAX_BACKOFF = 2.0
+
+
+class Target:
+    """One database to read from; ``Primary`` and ``Replica`` say what a probe of it proves.
+
+    ``serving`` is true from the first successful probe with open channels until a probe or a
+    connection fails. ``reading`` is what findings carry; None before the first probe.
+    """
+
+    role: Role
+
+    def __init__(
+        self,
+        name: str,
+        dsn: str,
+        size: int,
+        history: History,
+        config: Config,
+        clock: Callable[[], float],
+        freed: Callable[[], None],
+        changed: Callable[[Target], None],
+        jitter: Callable[[], float] = random,
+    ) -> None:
+        self.name = name
+        self.serving = False
+        self.reason = "starting"
+        self.reading: Reading | None = None
+        self.probe: Probe | None = None
+        self._dsn = dsn
+        self._history = history
+        self._config = config
+        self._clock = clock
+        self._changed = changed
+        self._jitter = jitter
+        self._wake = asyncio.Event()
+        self._channels = Channels(self._connect, size, freed, self._wake.set)
+        self._prober: asyncpg.Connection | None = None
+        self._probing: Callable[[], Any] | None = None
+        self._identity = ""
+        self._filling: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
+        # Looked at for every query, so without a property in between.
+        self.free = self._channels.free
+        self.busy = self._channels.busy
+
+    def lag(self, current: float) -> tuple[int, float] | None:
+        """How far behind the primary's newest position: bytes of log and seconds.
+
+        ``current`` is the moment that a state without lag would have. Who has passed the position
+        has no lag, however long ago the last change was. None while that is unknown.
+        """
+        newest = self._history.newest
+        if self.probe is None or self.reading is None or newest is None or not self.reading.as_of:
+            return None
+        behind = max(0, newest.lsn - self.probe.lsn)
+        return behind, max(0.0, current - self.reading.as_of) if behind else 0.0
+
+    @property
+    def _cluster(self) -> str:
+        return cluster_of(self._identity)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._watching = asyncio.create_task(self._watch())
+
+    async def close(self) -> None:
+        """Stop watching and drop all connections; look-ups under way become Unavailable."""
+        for task in (self._watching, self._filling):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+        self._channels.close()
+        self._out("closing")
+
+    def probe_soon(self) -> None:
+        """Have the next probe now instead of after the interval."""
+        self._wake.set()
+
+    async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Rows:
+        """Rows of these keys by a channel taken from ``free``. Raises Unavailable."""
+        return await self._channels.fetch(channel, keys, deadline)
+
+    def sweep(self, now: float) -> None:
+        """End look-ups that are late. A server that lets them be late does not serve."""
+        if self._channels.sweep(now):
+            self._out("timeout")
+
+    def _judge(self, probe: Probe, lost_ground: bool) -> float:
+        """The moment as of which the server's state is known, from a probe.
+
+        ``lost_ground`` says that nothing known before holds. Raises ValueError with the reason
+        when the server has not the role that it should have.
+        """
+        raise NotImplementedError
+
+    async def _connect(self) -> asyncpg.Connection:
+        return await open_reader(self._dsn, self.role, self._config)
+
+    async def _watch(self) -> None:
+        failures = 0
+        interval = self._config.probe_interval
+        try:
+            while True:
+                try:
+                    await self._look()
+                except FAILURES as error:
+                    self._out(reason_of(error), str(error))
+                except ValueError as error:
+                    self._out(str(error))
+                if self.serving or self._filling is not None:
+                    failures, pause = 0, interval
+                else:
+                    failures = min(failures + 1, 10)
+                    pause = min(interval * 2 ** (failures - 1), MAX_BACKOFF)
+                    # Workers that lost a server together do not come back together.
+                    pause *= 0.5 + self._jitter() / 2
+                await within(self._wake, pause)
+        finally:
+            self._drop_prober()
+
+    async def _look(self) -> None:
+        """Probe once, and see to the channels. Raises what the database raises, and ValueError."""
+        previous = self.probe
+        if self._prober is None or self._prober.is_closed():
+            previous = None
+            async with asyncio.timeout(self._config.connect_timeout):
+                self._prober = await self._connect()
+                self._identity = await identity_of(self._prober)
+                self._probing = (await self._prober.prepare(PROBE)).fetchrow
+        assert self._probing is not None
+        try:
+            async with asyncio.timeout(self._config.query_timeout):
+                began = self._clock()
+                probe = Probe.of(began, await self._probing())
+        except BaseException:
+            self._drop_prober()
+            raise
+        lost_ground = previous is None or previous.lsn > probe.lsn
+        as_of = self._judge(probe, lost_ground)
+        self.probe = probe
+        watermarks = probe.watermarks
+        if self.reading is not None and self.reading.watermarks == watermarks:
+            watermarks = self.reading.watermarks
+        self.reading = Reading(self.role, as_of, watermarks)
+        self._channels.prove(self._identity)
+        if self._channels.lacking > 0 and self._filling is None:
+            self._filling = asyncio.create_task(self._fill())
+        if self._channels.proven:
+            self._in()
+        self._changed(self)
+
+    async def _fill(self) -> None:
+        try:
+            await self._channels.fill(self._config.connect_timeout)
+        except FAILURES as error:
+            log.warning("cannot open look-up connections", database=self.name, said=str(error))
+        else:
+            # The new channels wait for a probe. After a failure the next try is the next probe's.
+            self._wake.set()
+        finally:
+            self._filling = None
+
+    def _drop_prober(self) -> None:
+        if self._prober is not None:
+            self._prober.terminate()
+            self._prober = None
+
+    def _in(self) -> None:
+        if not self.serving:
+            self.serving, self.reason = True, ""
+            log.info("database serves", database=self.name, role=self.role)
+
+    def _out(self, reason: str, said: str = "") -> None:
+        changed = self.serving or self.reason != reason
+        self.serving, self.reason = False, reason
+        if changed:
+            log.warning("database does not serve", database=self.name, reason=reason, said=said)
+            self._changed(self)
+
+
+class Primary(Target):
+    """The primary: what it shows is current, and its positions date the replicas' states."""
+
+    role = "primary"
+
+    def _judge(self, probe: Probe, lost_ground: bool) -> float:
+        if probe.in_recovery:
+            raise ValueError("in_recovery")
+        self._history.add(probe, self._cluster)
+        return probe.began
+
+
+class Replica(Target):
+    """A replica: its state is dated by the primary's positions that it has passed."""
+
+    role = "replica"
+
+    def _judge(self, probe: Probe, lost_ground: bool) -> float:
+        if not probe.in_recovery:
+            raise ValueError("not_a_replica")
+        if self._history.cluster not in ("", self._cluster):
+            raise ValueError("other_cluster")
+        known = 0.0 if lost_ground or self.reading is None else self.reading.as_of
+        return max(known, self._history.covered(probe.timeline, probe.lsn) or 0.0)

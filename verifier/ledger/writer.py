@@ -1,0 +1,177 @@
+"""Writer: the ledger feed, into the primary. Nothing is acknowledged before its COMMIT."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+import asyncpg
+
+from verifier.config import Config
+from verifier.errors import ConfigError, Unavailable
+from verifier.ledger.connections import open_writer
+from verifier.ledger.feed import (
+    UNKNOWN_INVOICE,
+    Blocks,
+    Chunk,
+    FeedResult,
+    Rejections,
+    StatusChunk,
+    row_chunks,
+    status_chunks,
+)
+from verifier.ledger.merge import TEMPORARY_TABLES, Merge
+from verifier.ledger.transaction import Position, Transaction, translated
+
+C = TypeVar("C", Chunk, StatusChunk)
+
+# A feed that fits into one chunk can be tried again, since it is still in memory.
+_TRIES = 3
+
+_SET_WATERMARK = """
+INSERT INTO region_watermark (region, complete_until) VALUES ($1, $2)
+ON CONFLICT (region) DO UPDATE SET complete_until = excluded.complete_until
+"""
+
+
+class Writer:
+    """Feeds the ledger through up to ``Config.write_connections`` connections; one per event loop.
+
+    Every method raises Unavailable when the primary cannot be written (``overloaded`` when all
+    connections stay taken, ``conflict`` when another feed is in the way, ``timeout`` beyond
+    ``Config.write_timeout``). After ``no_database`` and ``timeout`` the feed may or may not have
+    been committed; feeding it again does no harm.
+    """
+
+    def __init__(self, config: Config) -> None:
+        if not config.primary_dsn:
+            raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
+        self._config = config
+        self._places = asyncio.Semaphore(config.write_connections)
+        self._idle: list[asyncpg.Connection] = []
+
+    async def close(self) -> None:
+        """Drop the connections that are not in use; feeds under way end by themselves."""
+        while self._idle:
+            self._idle.pop().terminate()
+
+    async def ingest(self, blocks: Blocks) -> FeedResult:
+        """Bring invoices into the ledger, all in one transaction.
+
+        Memory is bounded however long the feed is. Nothing is sent to the primary before the
+        first 10,000 lines or the end have come, so that slow feeds do not hold connections.
+        """
+        rejections = Rejections()
+        chunks = row_chunks(blocks, rejections, self._config.max_line)
+        return await self._feed(chunks, Merge.rows, rejections)
+
+    async def set_status(self, blocks: Blocks) -> FeedResult:
+        """Give invoices another status, all in one transaction; unknown invoices are rejected."""
+        rejections = Rejections()
+        chunks = status_chunks(blocks, rejections, self._config.max_line)
+        return await self._feed(chunks, Merge.statuses, rejections)
+
+    async def set_watermark(self, region: str, complete_until: datetime) -> Position:
+        """The ledger holds all that a region, four digits, issued before a moment."""
+        async with self._bounded(), self._transaction() as feed:
+            with translated():
+                await feed.connection.execute(_SET_WATERMARK, region, complete_until)
+            return await feed.commit()
+
+    async def _feed(
+        self,
+        chunks: AsyncGenerator[C, None],
+        apply: Callable[[Merge, C], Coroutine[Any, Any, None]],
+        rejections: Rejections,
+    ) -> FeedResult:
+        async with self._bounded(), aclosing(chunks):
+            # The last chunk is the only one that is not full.
+            chunk = await anext(chunks)
+            if not chunk.full:
+                return await self._at_once(chunk, apply, rejections)
+            async with self._transaction() as feed:
+                await feed.put(apply(feed.merge, chunk))
+                async for more in chunks:
+                    await feed.put(apply(feed.merge, more))
+                return _result(feed.merge, rejections, await feed.commit())
+
+    async def _at_once(
+        self,
+        chunk: C,
+        apply: Callable[[Merge, C], Coroutine[Any, Any, None]],
+        rejections: Rejections,
+    ) -> FeedResult:
+        """Apply the only chunk of a feed, which is still there for another try."""
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self._transaction() as feed:
+                    await feed.put(apply(feed.merge, chunk))
+                    return _result(feed.merge, rejections, await feed.commit())
+            except Unavailable as error:
+                if error.reason != "conflict" or tries == _TRIES:
+                    raise
+
+    @asynccontextmanager
+    async def _bounded(self) -> AsyncIterator[None]:
+        """A bound on the time of a feed as a whole, its reception included."""
+        bound = asyncio.timeout(self._config.write_timeout)
+        try:
+            async with bound:
+                yield
+        except TimeoutError as error:
+            if not bound.expired():
+                # It comes from the source of the lines.
+                raise
+            raise Unavailable("timeout") from error
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction on a connection that nobody else uses."""
+        try:
+            async with asyncio.timeout(self._config.connect_timeout):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Unavailable("overloaded") from None
+        try:
+            with translated():
+                # An idle connection may lead to nowhere, so its first answer is bounded as well.
+                async with asyncio.timeout(self._config.connect_timeout):
+                    feed = await Transaction.begin(await self._connection())
+            try:
+                yield feed
+            finally:
+                if await feed.end():
+                    self._idle.append(feed.connection)
+        finally:
+            self._places.release()
+
+    async def _connection(self) -> asyncpg.Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        connection = await open_writer(self._config.primary_dsn, self._config)
+        try:
+            await connection.execute(TEMPORARY_TABLES)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
+
+
+def _result(merge: Merge, rejections: Rejections, position: Position) -> FeedResult:
+    for line in merge.unknown:
+        rejections.add(line, UNKNOWN_INVOICE)
+    return FeedResult(
+        merge.accepted,
+        merge.unchanged,
+        sorted(rejections.kept),
+        rejections.count,
+        position.timeline,
+        position.lsn,
+    )
