@@ -1,4 +1,4 @@
-"""All hot paths by name, as ``file/case``: those that this tree can build, and why not the others."""
+"""All hot paths by name, as ``file/case``; those that cannot be built are told with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs hot paths in a process of its own, for ``counts`` and ``compare``: ``python -m bench.driver``.
+"""Runs hot paths in a process of its own, for ``counts`` and ``compare``.
 
 ``count ROUNDS PATTERN…`` forks a child for each case, which runs it so often and ends: under
 cachegrind each child leaves a file of its own. A first child does nothing: what it counts is what

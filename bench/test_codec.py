@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from bench.samples import READING, WINDOW, Case, batch, bodies, findings, record_of
 from bench.samples import invoices as sample_invoices
 from verifier.api import codec
-from verifier.invoice.claim import parse
+from verifier.invoice.claim import Claim, Invalid, parse
 from verifier.invoice.verdict import Answer, invalid, judge
 
 
@@ -60,7 +60,7 @@ def encode_mismatch() -> Callable[[], object]:
             "check_code": invoice.check_code,
         }
         claim = parse(given, WINDOW.oldest, WINDOW.today)
-        assert hasattr(claim, "key"), claim
+        assert isinstance(claim, Claim), claim
         answer = judge(claim, record_of(invoice), 0)
         answer.reading, answer.source = READING, "replica"
         answers.append(answer)
@@ -70,7 +70,7 @@ def encode_mismatch() -> Callable[[], object]:
 def encode_invalid() -> Callable[[], object]:
     """What is malformed, with messages."""
     outcome = parse({"number": "12345678", "totl": "1"}, WINDOW.oldest, WINDOW.today)
-    assert not hasattr(outcome, "key")
+    assert isinstance(outcome, Invalid)
     return _encoded([invalid(outcome)] * 1_000)
 
 

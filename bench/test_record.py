@@ -13,7 +13,7 @@ from verifier.ledger.invoices import findings
 
 def build() -> Callable[[], object]:
     """Rows as asyncpg gives them."""
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (
             key_of(each.code, each.number), each.kind, each.date, each.amount, each.tax, each.total,
             each.check_code, each.seller_tax_id, each.seller_name, each.buyer_tax_id,

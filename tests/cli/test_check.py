@@ -56,9 +56,14 @@ async def test_all_checked(tmp_path: Path) -> None:
     outcome = await run(tmp_path, text)
     assert outcome.code == 0
     assert [answer["reference"] for answer in outcome.answers] == list("01234")
-    assert outcome.stdout.split() == (
-        "match 2 mismatch 1 not_found 1 pending 1 lines 5".split()
-    )
+    summary = dict(line.split() for line in outcome.stdout.splitlines())
+    assert summary == {
+        "match": "2",
+        "mismatch": "1",
+        "not_found": "1",
+        "pending": "1",
+        "lines": "5",
+    }
 
 
 async def test_invalid_is_not_checked(tmp_path: Path) -> None:
@@ -112,8 +117,19 @@ async def test_endless_line(tmp_path: Path) -> None:
     assert "line 2 is longer than" in outcome.stderr
 
 
-def test_missing_file(tmp_path: Path) -> None:
-    """A file that is not there is an error of usage: exit code 2."""
-    result = CliRunner().invoke(app, [str(tmp_path / "missing")])
-    assert result.exit_code == 2
-    assert "does not exist" in result.stderr
+def test_files_that_cannot_be_opened(tmp_path: Path) -> None:
+    """A file that is not there, and a place that cannot be written, are named."""
+    missing, present = tmp_path / "missing", tmp_path / "present"
+    present.touch()
+    result = CliRunner().invoke(app, [str(missing)])
+    assert str(result.exception) == f"{missing}: No such file or directory"
+    result = CliRunner().invoke(app, [str(present), "-o", str(missing / "answers")])
+    assert str(result.exception) == f"{missing / 'answers'}: No such file or directory"
+
+
+def test_pipes() -> None:
+    """``-`` reads standard input and writes answers alone to standard output."""
+    result = CliRunner().invoke(app, ["-", "-o", "-", "--url", "http://127.0.0.1:1"], input="")
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert "lines  0" in result.stderr

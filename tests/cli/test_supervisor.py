@@ -185,7 +185,7 @@ async def test_workers_die_with_the_supervisor(tmp_path: Path) -> None:
     )
     journal = Journal(tmp_path / "journal")
     fake = [sys.executable, str(FAKE), str(journal.path), "tied"]
-    parent = subprocess.Popen(
+    parent = subprocess.Popen(  # noqa: ASYNC220 - as the shell would start it
         [sys.executable, "-c", script, *fake],
         env=os.environ | {"PYTHONPATH": str(FAKE.parents[2])},
         stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -64,6 +65,15 @@ class Service:
         async with self.session.post(f"{self.url}/v1/verify/stream", data=data) as response:
             assert response.status == 200, await response.text()
             return [json.loads(line) async for line in response.content]
+
+    async def shows(self, metric: str) -> None:
+        """Return when the metrics hold a line, within a bound."""
+        async with asyncio.timeout(10):
+            while True:
+                async with self.session.get(f"{self.url}/metrics") as response:
+                    if metric in (await response.text()).splitlines():
+                        return
+                await asyncio.sleep(0.01)
 
     async def feed(self, lines: Iterable[bytes], what: str = "invoices") -> Json:
         """Feed the ledger, and wait until every replica shows it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import site
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from verifier.embedded.binaries import Account, reachable
 from verifier.embedded.processes import gone, inside
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = Path(asyncpg.__file__).parents[1]
 SETTINGS = {"shared_buffers": "32MB", "max_connections": "30"}
 
 # A process that owns a cluster, says what it does, and waits to be killed.
@@ -87,7 +87,7 @@ def owner(
         stderr=subprocess.STDOUT,
         text=True,
         cwd="/",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *site.getsitepackages()])},
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{PACKAGES}"},
         user=user.uid if user else None,
         group=user.gid if user else None,
         extra_groups=[] if user else None,

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from verifier.cli.asking import ATTEMPTS, Answer, Asker, GaveUp
-from verifier.cli.lines import STDIN, chunks, opened
+from verifier.cli.lines import STDIN, chunks, created, opened
 from verifier.cli.progress import LineProgress
 
 _encode = msgspec.json.Encoder().encode
@@ -33,9 +33,6 @@ def check(
         typer.Argument(
             metavar="FILE",
             help="Questions as NDJSON, one a line; - is standard input.",
-            exists=True,
-            dir_okay=False,
-            allow_dash=True,
         ),
     ],
     out: Annotated[
@@ -47,7 +44,6 @@ def check(
             help="Where to write the answers as NDJSON, in the order of the questions; "
             "- is standard output.",
             dir_okay=False,
-            allow_dash=True,
         ),
     ] = None,
     url: Annotated[
@@ -72,7 +68,7 @@ def check(
         if out == STDIN:
             sink = sys.stdout.buffer
         elif out is not None:
-            sink = stack.enter_context(out.open("wb"))
+            sink = stack.enter_context(created(out))
         progress = stack.enter_context(LineProgress("checking", size))
         counts: Counter[str] = Counter()
         why = ""

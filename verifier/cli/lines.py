@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -24,7 +24,7 @@ BLOCK_BYTES = 1 << 20
 
 
 class FileError(VerifierError):
-    """A file that is no NDJSON: says in which line."""
+    """A file that cannot be opened, or is no NDJSON: says which, and in which line."""
 
     code = "bad_file"
 
@@ -63,13 +63,28 @@ def blocks(source: BinaryIO) -> Iterator[bytes]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[tuple[BinaryIO, int | None]]:
-    """The file and its size in bytes, which is None for a pipe; "-" is standard input."""
+    """The file and its size in bytes, which is None for a pipe; "-" is standard input.
+
+    Raises FileError when it cannot be opened.
+    """
     if file == STDIN:
         yield sys.stdin.buffer, None
         return
-    with file.open("rb") as source:
+    with _open(file, "rb") as source:
         status = os.fstat(source.fileno())
         yield source, status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def created(file: Path) -> BinaryIO:
+    """The file, empty, to be written. Raises FileError when it cannot be."""
+    return _open(file, "wb")
+
+
+def _open(file: Path, mode: Literal["rb", "wb"]) -> BinaryIO:
+    try:
+        return file.open(mode)
+    except OSError as error:
+        raise FileError(f"{file}: {error.strerror}") from error
 
 
 def chunks(source: BinaryIO, most: int = CHUNK_LINES) -> Iterator[Chunk]:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
 
 from verifier.errors import Unavailable, VerifierError
-from verifier.invoice.line import read
-from verifier.ledger.feed import Rejection
-from verifier.ledger.writer import Writer
+from verifier.invoice.fields import FieldError
+from verifier.ledger.feed import Blocks, FeedResult, Rejection, Rejections, row_chunks
 
 # One transaction: about a second, so that progress shows and little is lost by an interruption.
 TRANSACTION_BYTES = 24 << 20
 TRIES = 5
+
+Taken = Callable[[int, int], None]
+
+
+class Ingests(Protocol):
+    """What is needed of a Writer."""
+
+    async def ingest(self, blocks: Blocks) -> FeedResult:
+        """Bring invoices into the ledger, all in one transaction."""
 
 
 class LoadError(VerifierError):
@@ -32,46 +42,82 @@ class Totals(msgspec.Struct):
     rejected: int = 0
 
 
-async def load(
-    writer: Writer,
-    blocks: Iterable[bytes],
-    *,
-    merged: Callable[[int, float], None] = lambda lines, size: None,
-    rejected: Callable[[Rejection], None] = lambda rejection: None,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Totals:
-    """Load blocks of whole lines (without the last one's end), in transactions of their own.
+class Loading:
+    """Loads blocks of whole lines (without the last one's end) through a writer.
 
-    Loading the same lines again does no harm, so what was interrupted is simply begun anew.
-    ``merged`` gets the number of lines and bytes that have gone in; ``rejected`` every line that
-    was not accepted, with its number in the whole. Raises LoadError when the ledger cannot be
-    written after TRIES; what was committed until then stays.
+    ``totals`` covers what is committed. Loading the same lines again does no harm, so what was
+    interrupted is simply begun anew. ``taken`` is told how many lines and bytes are on their way
+    in; ``rejected`` gets every line that was not accepted, with its number in the whole.
     """
-    totals = Totals()
-    for transaction in _transactions(blocks):
-        size = sum(map(len, transaction))
-        lines = sum(block.count(b"\n") + 1 for block in transaction)
-        share = size / lines
-        for attempt in range(1, TRIES + 1):
+
+    def __init__(
+        self,
+        writer: Ingests,
+        max_line: int,
+        *,
+        taken: Taken,
+        rejected: Callable[[Rejection], None],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._writer = writer
+        self._max_line = max_line
+        self._taken = taken
+        self._rejected = rejected
+        self._sleep = sleep
+        self.totals = Totals()
+
+    async def load(self, blocks: Iterable[bytes]) -> None:
+        """Load everything; LoadError when the ledger cannot be written after TRIES."""
+        totals = self.totals
+        for transaction in _transactions(blocks):
+            result = await self._commit(transaction)
+            for rejection in await self._rejections(transaction, result):
+                number = totals.lines + rejection.line
+                self._rejected(msgspec.structs.replace(rejection, line=number))
+            totals.lines += sum(map(_lines_in, transaction))
+            totals.accepted += result.accepted
+            totals.unchanged += result.unchanged
+            totals.rejected += result.rejected_count
+
+    async def _commit(self, transaction: Sequence[bytes]) -> FeedResult:
+        taken: Taken = self._taken
+        for attempt in range(TRIES):
             try:
-                result = await writer.ingest(
-                    _given(transaction), lambda count, share=share: merged(count, count * share)
-                )
-                break
+                return await self._writer.ingest(_given(transaction, taken))
             except Unavailable as error:
-                if attempt == TRIES:
+                if error.reason == "no_schema":
+                    raise LoadError(
+                        "the database has no ledger yet: run `verifier migrate`"
+                    ) from error
+                if attempt == TRIES - 1:
                     raise LoadError(
                         f"the ledger cannot be written ({error.reason}); "
-                        f"{totals.lines:,} lines are in: begin again when it can"
+                        f"{self.totals.lines:,} lines are in: begin again when it can"
                     ) from error
-                await sleep(max(error.retry_after, 2 ** (attempt - 1)))
-        for rejection in _all_rejections(transaction, result.rejected, result.rejected_count):
-            rejected(msgspec.structs.replace(rejection, line=totals.lines + rejection.line))
-        totals.lines += lines
-        totals.accepted += result.accepted
-        totals.unchanged += result.unchanged
-        totals.rejected += result.rejected_count
-    return totals
+                await self._sleep(max(error.retry_after, 2**attempt))
+                taken = _nothing  # they were counted at the first try
+        raise AssertionError("unreachable")
+
+    async def _rejections(
+        self, transaction: Sequence[bytes], result: FeedResult
+    ) -> Sequence[Rejection]:
+        """All of them: the writer names the first only, so that its answers stay small."""
+        if len(result.rejected) == result.rejected_count:
+            return result.rejected
+        everything = _Unbounded()
+        lines = row_chunks(_given(transaction, _nothing), everything, self._max_line)
+        async with aclosing(lines):
+            async for _ in lines:
+                pass
+        return everything.kept
+
+
+class _Unbounded(Rejections):
+    """Keeps every rejected line."""
+
+    def add(self, line: int, errors: tuple[FieldError, ...]) -> None:
+        self.count += 1
+        self.kept.append(Rejection(line, errors))
 
 
 def _transactions(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -87,17 +133,16 @@ def _transactions(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield transaction
 
 
-async def _given(blocks: Sequence[bytes]) -> AsyncIterator[bytes]:
+def _lines_in(block: bytes) -> int:
+    return block.count(b"\n") + 1
+
+
+def _nothing(_lines: int, _size: int) -> None:
+    pass
+
+
+async def _given(blocks: Sequence[bytes], taken: Taken) -> AsyncIterator[bytes]:
     for block in blocks:
         yield block
-
-
-def _all_rejections(
-    blocks: Sequence[bytes], known: Sequence[Rejection], count: int
-) -> Iterable[Rejection]:
-    """The writer names the first rejected lines only; the others are read once more."""
-    if len(known) == count:
-        return known
-    lines = (line for block in blocks for line in block.split(b"\n"))
-    found = [(number, read(line)) for number, line in enumerate(lines, 1) if line.strip()]
-    return [Rejection(number, errors) for number, errors in found if isinstance(errors, tuple)]
+        # Asked for the next one: this one has been read, and merged up to the last few thousand.
+        taken(_lines_in(block), len(block) + 1)

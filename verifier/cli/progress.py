@@ -33,7 +33,7 @@ class LineProgress:
     """
 
     def __init__(self, verb: str, size: int | None) -> None:
-        console = Console(stderr=True)
+        self._console = console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -51,6 +51,10 @@ class LineProgress:
         """So many more lines, of so many bytes together, are done."""
         self.lines += lines
         self._progress.update(self._task, advance=size, lines=self.lines)
+
+    def say(self, text: str) -> None:
+        """Show a line above the bar."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._progress.start()

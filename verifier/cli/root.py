@@ -20,7 +20,10 @@ from verifier.errors import VerifierError
 app = typer.Typer(
     name="verifier",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
+    # Paragraphs of the docstrings are wrapped to the terminal, not at their own line ends.
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

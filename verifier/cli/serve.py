@@ -13,6 +13,7 @@ import typer
 
 from verifier.cli import logs, signals
 from verifier.cli.ports import Reservation
+from verifier.cli.settings import with_primary
 from verifier.cli.supervisor import Policy, Supervisor
 from verifier.config import Config
 from verifier.errors import ConfigError
@@ -41,9 +42,7 @@ def serve(
     Ctrl-C drains and stops; a second one stops at once. A single worker is this process itself;
     with several, this process restarts those that die.
     """
-    config = Config.from_env(os.environ)
-    if not config.primary_dsn:
-        raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
+    config = with_primary()
     if workers == 1:
         from verifier.cli import worker
 
@@ -78,4 +77,6 @@ def supervise(
 
 def say_ready(url: str) -> None:
     """The one line on stdout, for whoever waits for it."""
-    print(f"ready {url}", flush=True)
+    # In one write, also where stdout is not buffered: print would write the line's end apart.
+    sys.stdout.write(f"ready {url}\n")
+    sys.stdout.flush()

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from verifier.cli import demo, logs, signals
@@ -20,6 +21,7 @@ from verifier.embedded import Cluster
 from verifier.errors import ConfigError
 from verifier.ledger.migrate import migrate
 from verifier.synthetic import example
+from verifier.synthetic.ledger import MAX_ROWS
 
 # The databases and their data are meant for this machine alone.
 _HOST = "127.0.0.1"
@@ -45,6 +47,7 @@ def up(
         typer.Option(
             metavar="N",
             min=0,
+            max=MAX_ROWS,
             help="Made-up invoices in the ledger; only counts on the first start.",
         ),
     ] = 100_000,
@@ -78,7 +81,8 @@ async def _up(
         stack.push_async_callback(cluster.stop)
         await stop.unless(cluster.start())
         await stop.unless(migrate(cluster.primary.dsn))
-        await stop.unless(demo.fill(cluster.primary.dsn, data, rows, _say))
+        given = msgspec.structs.replace(config, primary_dsn=cluster.primary.dsn)
+        await stop.unless(demo.fill(given, data, rows, _say))
         environ = _environ(cluster, data)
 
         def ready() -> None:

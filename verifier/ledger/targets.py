@@ -91,6 +91,7 @@ class Target:
     def start(self) -> None:
         """Begin to watch."""
         self._watching = asyncio.create_task(self._watch())
+        self._watching.add_done_callback(self._watched)
 
     async def close(self) -> None:
         """Stop watching and drop all connections; look-ups under way become Unavailable."""
@@ -99,8 +100,8 @@ class Target:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+        self.serving, self.reason = False, "closing"
         self._channels.close()
-        self._out("closing")
 
     def probe_soon(self) -> None:
         """Have the next probe now instead of after the interval."""
@@ -189,6 +190,18 @@ class Target:
             self._wake.set()
         finally:
             self._filling = None
+
+    def _watched(self, watching: asyncio.Task[None]) -> None:
+        """A target that nobody watches must not serve; only a mistake in here leads there."""
+        if not watching.cancelled():
+            self._out("unwatched")
+            watching.get_loop().call_exception_handler(
+                {
+                    "message": f"the watch over {self.name} ended",
+                    "exception": watching.exception(),
+                    "task": watching,
+                }
+            )
 
     def _drop_prober(self) -> None:
         if self._prober is not None:

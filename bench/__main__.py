@@ -1,0 +1,116 @@
+"""``python -m bench [P1 P2 …]``: the figures of docs/performance.md, judged by budget.toml."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import msgspec
+
+from bench import report
+from bench.figures import FIGURES, budget, measurements, result, wanted
+from bench.load import Void
+from bench.measure import Measures, Sample
+from bench.processes import RigError
+from bench.rig import FULL, QUICK, Rig, Scale
+from verifier.errors import VerifierError
+
+# A run that does not count is taken again so often.
+TRIES = 4
+
+
+def taken(measures: Measures, name: str) -> Sample:
+    """One measurement that counts; RigError when none did."""
+    why = ""
+    for _ in range(TRIES):
+        try:
+            return measures.by_name[name]()
+        except Void as void:
+            why = str(void)
+            print(f"  {name}: void: {why}", flush=True)
+    raise RigError(f"{name}: no run counted in {TRIES} tries: {why}")
+
+
+def rounds(measures: Measures, names: list[str]) -> dict[str, list[Sample]]:
+    """All measurements in turns; every other round the other way round, against drift."""
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    for number in range(measures.rig.scale.rounds):
+        print(f"round {number + 1} of {measures.rig.scale.rounds}", flush=True)
+        # Growth belongs to the stream before it, and offered rates to the last capacity.
+        for name in names if number % 2 == 0 else _reversed(names):
+            samples[name].append(taken(measures, name))
+            print(f"  {name:<16} {samples[name][-1].shown}", flush=True)
+    return samples
+
+
+def _reversed(names: list[str]) -> list[str]:
+    turned = [name for name in reversed(names) if name != "stream growth"]
+    if "stream growth" in names:
+        turned.insert(turned.index("stream") + 1, "stream growth")
+    return turned
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("figures", nargs="*", metavar="P1", help="only these figures")
+    parser.add_argument("--quick", action="store_true", help="a small ledger and short runs")
+    parser.add_argument("--rows", type=int, help="invoices in the ledger under test")
+    parser.add_argument("--rounds", type=int, help="how often everything is measured in turns")
+    parser.add_argument("--seconds", type=float, help="length of a measurement")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="where to leave bench.json and bench.png; without it a full run of all figures goes "
+        "to docs/",
+    )
+    return parser.parse_args()
+
+
+def scale(given: argparse.Namespace) -> Scale:
+    """How much is measured."""
+    base = QUICK if given.quick else FULL
+    changes = {
+        name: getattr(given, name)
+        for name in ("rows", "rounds", "seconds")
+        if getattr(given, name) is not None
+    }
+    return msgspec.structs.replace(base, **changes)
+
+
+def main() -> int:
+    """0 when every figure is within its budget, 1 when one is not, 2 when they cannot be taken."""
+    given = arguments()
+    chosen = scale(given)
+    try:
+        figures = wanted(given.figures)
+        with Rig(chosen) as rig:
+            measures = Measures(rig)
+            names = measurements(figures, measures.by_name)
+            measures.agree(set(names))
+            samples = rounds(measures, names)
+        bounds = budget()
+        results = [result(figure, samples, bounds) for figure in figures]
+        print(f"\n{report.table(results)}")
+        whole = len(figures) == len(FIGURES) and not given.quick
+        folder = given.output or (report.DOCS if whole else None)
+        if folder is not None:
+            folder.mkdir(exist_ok=True)
+            report.write(results, chosen, folder / "bench.json")
+            report.plot(results, folder / "bench.png")
+            if folder == report.DOCS:
+                report.put_into_page(results, chosen)
+    except (RigError, VerifierError, ValueError) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    outside = [each.name for each in results if not each.in_budget]
+    if outside:
+        print(f"outside the budget of bench/budget.toml: {', '.join(outside)}")
+    return 1 if outside else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Peers give the same answers before they are timed: status, verdict and all that goes with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bench.load import ask_all, post
+from bench.processes import RigError, Server
+
+# Differ from one answer to the next, or say where an answer came from and not what it is.
+_OWN = frozenset({"id", "freshness", "retry_after", "detail"})
+
+
+def essence(status: int, body: bytes) -> dict[str, Any]:
+    """What two answers to one question must have in common."""
+    members = msgspec.json.decode(body)
+    return {"http": status} | {name: value for name, value in members.items() if name not in _OWN}
+
+
+def check(servers: Mapping[str, Server], bodies: Sequence[bytes]) -> Counter[str]:
+    """Ask each server all questions; how many answers there are of each verdict.
+
+    RigError names the first question that two servers answer differently.
+    """
+    requests = [post("/v1/verify", body) for body in bodies]
+    first, *others = servers.items()
+    wanted = [essence(*answer) for answer in ask_all(first[1].address, requests)]
+    for name, server in others:
+        for body, expected, answer in zip(
+            bodies, wanted, ask_all(server.address, requests), strict=True
+        ):
+            given = essence(*answer)
+            if given != expected:
+                raise RigError(f"{name} and {first[0]} differ on {body!r}:\n{given}\n{expected}")
+    return Counter(answer["verdict"] for answer in wanted)

@@ -1,0 +1,339 @@
+"""How each side of a figure is measured, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+
+import msgspec
+
+from bench import agreement, load, processes
+from bench.load import post
+from bench.processes import RigError, Server, cpu_seconds, python
+from bench.rig import COLD, HOT, Rig
+from verifier.cli.supervisor import READY
+from verifier.config import Config
+from verifier.invoice.line import Row, read
+
+BATCH = 1_000
+AGREEMENT = 10_000
+# Of the capacity of the peer without batching: where its queue begins to matter.
+OFFERED = 0.7
+STARTS = 3
+IMPORT = "bench_import"
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One measurement: the number that ratios are made of, and how it reads."""
+
+    value: float
+    shown: str
+
+
+class Measures:
+    """Every measurement by name; each may be taken any number of times.
+
+    Raises RigError when something does not work, and Void when a run does not count.
+    """
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self._pool_rate = 0.0
+        self.by_name: dict[str, Callable[[], Sample]] = {
+            "single cached": lambda: self._single(self._cached, self._hot),
+            "single bare": lambda: self._single(self._bare, self._hot),
+            "single uncached": lambda: self._single(self._uncached, self._cold),
+            "single pool": self._pool_single,
+            "single fastapi": lambda: self._single(self._fastapi, self._cold),
+            "p99 uncached": lambda: self._latency(self._uncached),
+            "p99 pool": lambda: self._latency(self._pool),
+            "batch cached": lambda: self._batch(self._cached, self._hot_batches, 2),
+            "codec": self._codec,
+            "batch uncached": lambda: self._batch(self._uncached, self._cold_batches, 4),
+            "raw": self._raw,
+            "stream": self._stream,
+            "stream growth": self._growth,
+            "import": self._import,
+            "copy": self._copy,
+            "memory": self._memory,
+            "start": lambda: self._seconds(self._start),
+            "imports": lambda: self._seconds(self._imports),
+        }
+        self._grown = 0.0
+
+    def agree(self, names: set[str]) -> None:
+        """Have the servers of these measurements answer the same questions, and warm them up."""
+        servers = {"service": self._uncached}
+        if {"single pool", "p99 pool"} & names:
+            servers["pool"] = self._pool
+        if "single fastapi" in names:
+            servers["fastapi"] = self._fastapi
+        if {"single cached", "batch cached", "stream"} & names:
+            servers["cached service"] = self._cached
+        verdicts = agreement.check(servers, self.rig.mixed(AGREEMENT))
+        told = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
+        print(f"{', '.join(servers)} give the same answers to {AGREEMENT:,} questions: {told}")
+
+    # What is asked
+
+    @cached_property
+    def _hot_bodies(self) -> list[bytes]:
+        return [msgspec.json.encode(each) for each in self.rig.questions(2, HOT)]
+
+    @cached_property
+    def _hot(self) -> Path:
+        return self.rig.file("hot.ndjson", self._hot_bodies)
+
+    @cached_property
+    def _cold_bodies(self) -> list[bytes]:
+        return [msgspec.json.encode(each) for each in self.rig.questions(3, COLD)]
+
+    @cached_property
+    def _cold(self) -> Path:
+        return self.rig.file("cold.ndjson", self._cold_bodies)
+
+    @cached_property
+    def _hot_batches(self) -> list[bytes]:
+        return _batches(self._hot_bodies)
+
+    @cached_property
+    def _cold_batches(self) -> list[bytes]:
+        return _batches(self._cold_bodies)
+
+    # Who is asked
+
+    @cached_property
+    def _warmed(self) -> tuple[Server, int]:
+        """The service with all hot invoices in memory, and the average length of its answers."""
+        server = self.rig.cached()
+        requests = [post("/v1/verify", body) for body in self._hot_bodies]
+        answers = load.ask_all(server.address, requests)
+        return server, sum(len(body) for _, body in answers) // len(answers)
+
+    @property
+    def _cached(self) -> Server:
+        return self._warmed[0]
+
+    @cached_property
+    def _bare(self) -> Server:
+        return self.rig.peer("bare", str(self._warmed[1]))
+
+    @cached_property
+    def _uncached(self) -> Server:
+        return self.rig.uncached()
+
+    @cached_property
+    def _pool(self) -> Server:
+        return self.rig.peer("pool")
+
+    @cached_property
+    def _fastapi(self) -> Server:
+        return self.rig.peer("fastapi_app")
+
+    # Single questions
+
+    def _single(self, server: Server, questions: Path) -> Sample:
+        rig = self.rig
+        used, others = cpu_seconds(server.pid), processes.busy_seconds(rig.core)
+        got = load.wrk(
+            server.url,
+            questions,
+            rig.other,
+            seconds=rig.scale.seconds,
+            offset=rig.random.randrange(COLD),
+        )
+        used = cpu_seconds(server.pid) - used
+        others = processes.busy_seconds(rig.core) - others - used
+        return Sample(
+            got.rate,
+            f"{got.rate:,.0f}/s at {used / got.answers * 1e6:.0f} µs of CPU"
+            + _disturbed(others / got.seconds),
+        )
+
+    def _pool_single(self) -> Sample:
+        sample = self._single(self._pool, self._cold)
+        self._pool_rate = sample.value
+        return sample
+
+    def _latency(self, server: Server) -> Sample:
+        if not self._pool_rate:
+            self._pool_single()
+        rig = self.rig
+        rate = OFFERED * self._pool_rate
+        start = rig.random.randrange(COLD)
+        bodies = self._cold_bodies[start:] + self._cold_bodies[:start]
+        needed = int(rate * rig.scale.seconds * 1.2) + 1
+        got = load.open_loop(
+            server.address,
+            [post("/v1/verify", body) for body in bodies[:needed]],
+            rate=rate,
+            seconds=rig.scale.seconds,
+            random=rig.random,
+        )
+        p50, p99 = got.percentile(0.5) * 1e3, got.percentile(0.99) * 1e3
+        return Sample(p99, f"p99 {p99:.2f} ms, p50 {p50:.2f} ms at {rate:,.0f}/s")
+
+    # Batches and streams
+
+    def _batch(self, server: Server, batches: list[bytes], connections: int) -> Sample:
+        start = self.rig.random.randrange(len(batches))
+        used = cpu_seconds(server.pid)
+        got = load.closed_loop(
+            server.address,
+            batches[start:] + batches[:start],
+            b'"match":%d' % BATCH,
+            seconds=self.rig.scale.seconds,
+            connections=connections,
+        )
+        used = cpu_seconds(server.pid) - used
+        rate = got.rate * BATCH
+        return Sample(
+            rate,
+            f"{rate:,.0f}/s, {1e3 / got.rate:.2f} ms a batch, "
+            f"{used / got.answers * 1e3:.2f} ms of CPU",
+        )
+
+    def _codec(self) -> Sample:
+        request = self._hot_batches[0]
+        ((_, response),) = load.ask_all(self._cached.address, [request])
+        files = (
+            self.rig.file("request.json", [request.partition(b"\r\n\r\n")[2]]),
+            self.rig.file("response.json", [response]),
+        )
+        said = self._program("codec", *map(str, files), str(self.rig.scale.seconds / 2))
+        each = said["seconds"] / said["rounds"]
+        return Sample(BATCH / each, f"{each * 1e3:.2f} ms a batch")
+
+    def _raw(self) -> Sample:
+        config = Config()
+        keys = self.rig.file("keys.txt", [key.encode() for key in self.rig.keys(3, COLD)])
+        said = self._program(
+            "raw",
+            str(keys),
+            str(config.read_connections),
+            str(config.max_batch),
+            str(self.rig.scale.seconds),
+        )
+        rate = said["rows"] / said["seconds"]
+        return Sample(rate, f"{rate:,.0f} rows/s")
+
+    def _program(self, name: str, *arguments: str) -> dict[str, float]:
+        command = python("-m", f"bench.peers.{name}", *arguments)
+        printed = processes.run(command, {"BENCH_DSN": self.rig.replica}, self.rig.core)
+        said: dict[str, float] = json.loads(printed)
+        return said
+
+    def _stream(self) -> Sample:
+        server, count = self._cached, self.rig.scale.stream_lines
+        before = processes.resident_bytes(server.pid)
+        processes.forget_peak(server.pid)
+        seconds, tail = load.stream(server.address, "/v1/verify/stream", self._hot_bodies, count)
+        self._grown = (processes.peak_bytes(server.pid) - before) / 2**20
+        if b'"match":%d,' % count not in tail or b'"complete":true' not in tail:
+            raise RigError(f"a stream of {count} lines ended with {tail!r}")
+        rate = count / seconds
+        return Sample(rate, f"{rate:,.0f}/s over {count:,} lines, grown by {self._grown:.1f} MiB")
+
+    def _growth(self) -> Sample:
+        """Of the last stream."""
+        return Sample(self._grown, f"{self._grown:.1f} MiB")
+
+    # Imports
+
+    @cached_property
+    def _lines(self) -> Path:
+        file = self.rig.data / "import.ndjson"
+        self.rig.generate(self.rig.scale.import_rows, 7, file)
+        return file
+
+    @cached_property
+    def _rows(self) -> Path:
+        file = self.rig.data / "copy.tsv"
+        with self._lines.open("rb") as lines, file.open("w") as rows:
+            for line in lines:
+                row = read(line.rstrip())
+                assert isinstance(row, Row)
+                rows.write(f"{row.text}\n")
+        return file
+
+    def _import(self) -> Sample:
+        return self._loaded(python("-m", "verifier", "ledger", "import", str(self._lines)))
+
+    def _copy(self) -> Sample:
+        return self._loaded(python("-m", "bench.peers.copy", str(self._rows)))
+
+    def _loaded(self, command: list[str]) -> Sample:
+        rig, rows = self.rig, self.rig.scale.import_rows
+        rig.empty_database(IMPORT)
+        rig.execute(IMPORT, "CHECKPOINT")
+        rig.caught_up()
+        begin = perf_counter()
+        processes.run(command, rig.import_environment(IMPORT), rig.core)
+        seconds = perf_counter() - begin
+        held = rig.execute(IMPORT, "SELECT count(*) FROM invoice")[0][0][0]
+        if held != rows:
+            raise RigError(f"{held} of {rows} rows were loaded by {' '.join(command)}")
+        rig.execute("postgres", f"DROP DATABASE {IMPORT} WITH (FORCE)")
+        return Sample(rows / seconds, f"{rows / seconds:,.0f} rows/s")
+
+    # Processes
+
+    def _memory(self) -> Sample:
+        command = python("-m", "bench.memory", str(self.rig.scale.entries))
+        size = json.loads(processes.run(command, {}, self.rig.core))["bytes"]
+        return Sample(size, f"{size:.0f} bytes at {self.rig.scale.entries:,} entries")
+
+    def _seconds(self, once: Callable[[], float]) -> Sample:
+        seconds = median(once() for _ in range(STARTS))
+        return Sample(seconds, f"{seconds * 1e3:.0f} ms")
+
+    def _start(self) -> float:
+        """A worker, until it says that it is ready."""
+        rig = self.rig
+        news, theirs = os.pipe()
+        arguments = ["--host", "127.0.0.1", "--port", "0", "--ready-fd", str(theirs)]
+        command = python("-m", "verifier.cli.worker", *arguments, "--parent", str(os.getpid()))
+        environ = {
+            "VERIFIER_PRIMARY_DSN": rig.primary(rig.name),
+            "VERIFIER_REPLICA_DSNS": rig.replica,
+            "VERIFIER_LOG_LEVEL": "error",
+        }
+        begin = perf_counter()
+        with subprocess.Popen(
+            processes.pinned(rig.core, command), env={**os.environ, **environ}, pass_fds=(theirs,)
+        ) as worker:
+            os.close(theirs)
+            try:
+                select.select([news], (), (), processes.READY_SECONDS)
+                seconds = perf_counter() - begin
+                if os.read(news, len(READY)) != READY:
+                    raise RigError("the worker ended before it was ready")
+            finally:
+                os.close(news)
+                worker.send_signal(signal.SIGTERM)
+        return seconds
+
+    def _imports(self) -> float:
+        begin = perf_counter()
+        processes.run(python("-c", "import aiohttp, asyncpg"), {}, self.rig.core)
+        return perf_counter() - begin
+
+
+def _disturbed(share: float) -> str:
+    """A warning when somebody else was on the core of the server."""
+    return f", others took {share:.0%} of its core" if share > 0.1 else ""
+
+
+def _batches(bodies: list[bytes]) -> list[bytes]:
+    return [
+        post("/v1/verify/batch", b'{"invoices":[%b]}' % b",".join(bodies[at : at + BATCH]))
+        for at in range(0, len(bodies), BATCH)
+    ]

@@ -1,0 +1,106 @@
+"""The same checks and answers as the service's, for peers that ask the database once a question."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from verifier.api import problems
+from verifier.api.codec import Encoder
+from verifier.engine.verifier import Item
+from verifier.invoice import record
+from verifier.invoice.claim import Invalid, Question, is_canonical, parse, raw_key, reference_of
+from verifier.invoice.record import Reading, Record
+from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge, window_at
+from verifier.ledger.invoices import LOOK_UP
+
+# The service's own SELECT for one key.
+LOOK_UP_ONE = LOOK_UP.replace("= ANY($1::text[])", "= $1::text")
+
+# As many as keep one core of PostgreSQL busy, with some to spare.
+CONNECTIONS = 8
+
+FetchRow = Callable[[str], Awaitable[Any]]
+
+
+async def no_reset(_connection: asyncpg.Connection) -> None:
+    """Instead of a reset query after each use: nothing here changes a session."""
+
+
+async def open_pool() -> asyncpg.Pool:
+    """A pool that is tuned as its documentation allows.
+
+    All connections are opened at once and kept, statements stay prepared, and no query is sent
+    when a connection is given back.
+    """
+    return await asyncpg.create_pool(
+        os.environ["BENCH_DSN"],
+        min_size=CONNECTIONS,
+        max_size=CONNECTIONS,
+        max_queries=10**12,
+        max_inactive_connection_lifetime=0.0,
+        max_cached_statement_lifetime=0,
+        reset=no_reset,
+        server_settings={
+            "plan_cache_mode": "force_generic_plan",
+            "jit": "off",
+            "DateStyle": "ISO, YMD",
+        },
+    )
+
+
+class Judge:
+    """Answers one question with at most one query.
+
+    Answers rest on ``clock``; no region has a watermark in the ledger under test.
+    """
+
+    def __init__(self, fetch_row: FetchRow, clock: Callable[[], float] = time.time) -> None:
+        self._fetch_row = fetch_row
+        self._clock = clock
+        self._window = window_at(clock())
+        self._encoder = Encoder("0123456789ab")
+
+    async def answer(self, item: Item) -> tuple[int, bytes]:
+        """Status and body of the answer to a question as decoded."""
+        found: Record | None = None
+        key = None
+        if isinstance(item, Question):
+            key = raw_key(item)
+            if key is not None and is_canonical(key):
+                found = await self._load(key)
+                if found is not None and agrees(item, found, self._window):
+                    return self._encoded(
+                        Answer("match", key, item.reference, record=found), Invalid((), ())
+                    )
+            given = msgspec.structs.asdict(item)
+        elif isinstance(item, Invalid):
+            return self._encoded(invalid(item), item)
+        else:
+            given = dict(item)
+        claim = parse(given, self._window.oldest, self._window.today)
+        if isinstance(claim, Invalid):
+            answer = invalid(claim)
+            answer.reference = reference_of(given)
+            return self._encoded(answer, claim)
+        if claim.key != key:
+            found = await self._load(claim.key)
+        watermark = complete_until(None, self._clock())
+        return self._encoded(judge(claim, found, watermark), Invalid((), ()))
+
+    async def _load(self, key: str) -> Record | None:
+        row = await self._fetch_row(key)
+        return None if row is None else record.build(*row)
+
+    def _encoded(self, answer: Answer, why: Invalid) -> tuple[int, bytes]:
+        if why.errors:
+            members = self._encoder.members(answer, "zh")
+            return 422, problems.document("invalid", "zh", "", members)
+        answer.reading = Reading("primary", self._clock(), {})
+        answer.source = "primary"
+        return 200, self._encoder.encode(answer, "zh")

@@ -1,0 +1,63 @@
+"""asyncpg alone: ``python -m bench.peers.raw KEYS CONNECTIONS SIZE SECONDS``.
+
+Fetches the keys of a file by `= ANY`, SIZE at a time over CONNECTIONS dedicated connections with
+prepared statements, and prints rows and seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from time import perf_counter
+
+import asyncpg
+import uvloop
+
+from verifier.ledger.invoices import LOOK_UP
+
+
+async def fetch(batches: Iterator[list[str]], until: float) -> int:
+    """Rows that one connection has fetched by the moment ``until``."""
+    connection = await asyncpg.connect(
+        os.environ["BENCH_DSN"],
+        server_settings={"plan_cache_mode": "force_generic_plan", "jit": "off"},
+    )
+    statement = await connection.prepare(LOOK_UP)
+    rows = 0
+    while perf_counter() < until:
+        rows += len(await statement.fetch(next(batches)))
+    await connection.close()
+    return rows
+
+
+async def main(keys: list[str], connections: int, step: int, seconds: float) -> None:
+    """Print the figures as JSON; the first half second is not counted."""
+    batches = cycle([keys[at : at + step] for at in range(0, len(keys), step)])
+    gc.collect()
+    gc.freeze()
+
+    async def all_until(moment: float) -> int:
+        return sum(await asyncio.gather(*(fetch(batches, moment) for _ in range(connections))))
+
+    await all_until(perf_counter() + 0.5)
+    begin = perf_counter()
+    rows = await all_until(begin + seconds)
+    print(json.dumps({"rows": rows, "seconds": perf_counter() - begin}))
+
+
+if __name__ == "__main__":
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(
+            main(
+                Path(sys.argv[1]).read_text().split(),
+                int(sys.argv[2]),
+                int(sys.argv[3]),
+                float(sys.argv[4]),
+            )
+        )

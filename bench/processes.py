@@ -1,0 +1,149 @@
+"""Processes on their cores: started, watched through /proc, ended by their ids.
+
+Measured processes have the first core that we may use; everything else (load, PostgreSQL, this
+process) has the second.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+class RigError(Exception):
+    """The rig cannot measure; the message is for the terminal."""
+
+
+def cores() -> tuple[int, int]:
+    """The measured core and the other one. RigError when there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        raise RigError("figures need two cores: one for what is measured, one for the load")
+    return allowed[0], allowed[1]
+
+
+def pinned(core: int, command: Sequence[str]) -> list[str]:
+    """The command, on one core."""
+    return ["taskset", "-c", str(core), *command]
+
+
+def python(*arguments: str) -> list[str]:
+    """A command of this interpreter."""
+    return [sys.executable, *arguments]
+
+
+def cpu_seconds(pid: int) -> float:
+    """What a process has used of its cores, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def busy_seconds(core: int) -> float:
+    """What everybody has used of a core since the machine started."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *ticks = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _wait, irq, softirq = map(int, ticks[:7])
+            return (user + nice + system + irq + softirq) / _TICKS
+    raise RigError(f"/proc/stat has no cpu{core}")
+
+
+def resident_bytes(pid: int) -> int:
+    """How much of a process is in memory."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+
+
+def peak_bytes(pid: int) -> int:
+    """The most that has been in memory since ``forget_peak``."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise RigError(f"process {pid} has ended")
+
+
+def forget_peak(pid: int) -> None:
+    """Have the peak begin at what is in memory now."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+class Server:
+    """A process that says ``ready URL`` on a line of its own and serves until SIGTERM.
+
+    RigError with the end of its log when it does not. ``core`` is the one it is pinned to.
+    """
+
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], core: int, log: Path
+    ) -> None:
+        self.core = core
+        with log.open("wb") as sink:
+            self._process = subprocess.Popen(
+                pinned(core, command),
+                env={**os.environ, **environ},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=sink,
+            )
+        self.pid = self._process.pid
+        assert self._process.stdout is not None
+        readable, _, _ = select.select([self._process.stdout], [], [], READY_SECONDS)
+        line = self._process.stdout.readline().decode() if readable else ""
+        if not line.startswith("ready "):
+            self.stop()
+            raise RigError(f"{' '.join(command)} is not ready:\n{log.read_text()[-2000:]}")
+        self.url = line.split()[1]
+        host, _, port = self.url.removeprefix("http://").partition(":")
+        self.address = host, int(port)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End it, in order if it can."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def run(
+    command: Sequence[str], environ: Mapping[str, str], core: int, stdin: int | None = None
+) -> str:
+    """Run to the end on a core; what it printed. RigError when it fails."""
+    done = subprocess.run(
+        pinned(core, command),
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL if stdin is None else stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RigError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout

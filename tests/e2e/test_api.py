@@ -1,0 +1,293 @@
+"""What a caller of the HTTP API relies on, over a real ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+from openapi_spec_validator import validate
+
+from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
+from tests.support import Database
+from verifier.api import openapi, schemas
+from verifier.synthetic import example
+
+LINES = (CONFORMANCE / "ledger.ndjson").read_bytes().splitlines()
+DIGITAL = next(line for line in map(json.loads, LINES) if line["kind"] == "digital_special")
+QUESTION = {name: DIGITAL[name] for name in ("number", "date", "total")}
+ABSENT = {"number": "26112243396243851343", "date": "2026-10-01", "total": "1.00"}
+TODAY = ABSENT | {"date": "2026-11-24"}
+
+
+@pytest.fixture
+async def service(database: Database) -> AsyncIterator[Service]:
+    """Serve the conformance ledger at the conformance set's moment, with small bounds."""
+    settings = {
+        "max_batch_items": 50,
+        "max_batch_body": 20_000,
+        "max_body": 2_000,
+        "max_line": 2_000,
+        "body_timeout": 1.0,
+        "idle_timeout": 2.0,
+        "max_batches": 1,
+        "max_streams": 1,
+        "max_feeds": 1,
+    }
+    async with running(database, clock_at(NOON), **settings) as service:
+        await service.feed(LINES)
+        yield service
+
+
+def strict(answer: Json, shape: Any) -> None:
+    """The answer has exactly the members of a documented shape."""
+    msgspec.json.decode(msgspec.json.encode(answer), type=shape)
+
+
+async def test_each_verdict_has_its_documented_shape_and_status(service: Service) -> None:
+    """A match, mismatch, not_found and pending are 200, an invalid question is a 422 problem."""
+    status, answer = await service.ask(QUESTION | {"reference": 'a "b" 发票'})
+    strict(answer, schemas.Match)
+    assert (status, answer["reference"]) == (200, 'a "b" 发票')
+    assert answer["invoice"]["seller_name"] == DIGITAL["seller_name"]
+
+    status, answer = await service.ask(QUESTION | {"total": "1.00", "amount": "2.00"})
+    strict(answer, schemas.Mismatch)
+    assert (status, answer["mismatched"]) == (200, ["amount", "total"])
+    assert [hint["code"] for hint in answer["hints"]] == ["swapped_amounts"]
+
+    status, answer = await service.ask(ABSENT)
+    strict(answer, schemas.NotFound)
+    assert status == 200
+
+    status, answer = await service.ask(TODAY)
+    strict(answer, schemas.Pending)
+    assert status == 200
+
+    status, answer = await service.ask({"number": "12", "totl": 1})
+    strict(answer, schemas.Problem)
+    assert (status, answer["status"], answer["code"]) == (422, 422, "invalid")
+    assert [(error["field"], error["code"]) for error in answer["errors"]] == [
+        ("date", "required"),
+        ("number", "bad_length"),
+        ("totl", "unknown_field"),
+    ]
+
+
+async def test_messages_are_chinese_unless_english_is_preferred(service: Service) -> None:
+    """Accept-Language picks the language of messages and titles; codes stay."""
+    _, chinese = await service.ask({"number": "12"})
+    _, english = await service.ask({"number": "12"}, **{"Accept-Language": "en-GB, zh;q=0.5"})
+    assert chinese["title"] == "输入有误"
+    assert english["title"] == "The question is malformed"
+    assert "发票号码" in chinese["errors"][1]["message"]
+    assert "number has a wrong length" in english["errors"][1]["message"]
+    assert [error["code"] for error in chinese["errors"]] == [
+        error["code"] for error in english["errors"]
+    ]
+
+
+async def test_the_source_tells_where_the_answer_comes_from(service: Service) -> None:
+    """The first answer comes from a replica, the second from memory, one with a token from the
+    primary."""
+    sources = []
+    for _ in range(2):
+        _, answer = await service.ask(QUESTION)
+        sources.append(answer["freshness"]["source"])
+    fed = await service.feed(LINES[:1])
+    _, answer = await service.ask(QUESTION, **{"Consistency-Token": fed["token"]})
+    sources.append(answer["freshness"]["source"])
+    assert sources == ["replica", "cache", "primary"]
+
+
+async def test_a_token_shows_what_was_fed_at_once(service: Service) -> None:
+    """A question with the token of a feed sees that feed, whatever memory and replicas hold."""
+    await service.ask(QUESTION)
+    for status in ("voided", "normal") * 5:
+        change = {"code": "", "number": DIGITAL["number"], "status": status}
+        async with service.session.post(
+            f"{service.url}/v1/ledger/status", data=json.dumps(change)
+        ) as response:
+            fed = await response.json()
+            assert fed["accepted"] == 1
+        _, answer = await service.ask(QUESTION, **{"Consistency-Token": fed["token"]})
+        assert answer["status"] == status
+    status, problem = await service.ask(QUESTION, **{"Consistency-Token": "not one of ours"})
+    assert (status, problem["code"]) == (400, "malformed_token")
+
+
+async def test_a_watermark_turns_pending_into_not_found(service: Service) -> None:
+    """A region that says it is complete past the day has no pending questions for it."""
+    assert (await service.ask(TODAY))[1]["verdict"] == "pending"
+    url = f"{service.url}/v1/ledger/regions/1100/watermark"
+    body = {"complete_until": "2026-11-24T16:00:00Z"}
+    async with service.session.put(url, json=body) as response:
+        assert response.status == 200
+        strict(shown := await response.json(), schemas.WatermarkSet)
+        token = shown["token"]
+    async with asyncio.timeout(5):
+        while (await service.ask(TODAY))[1]["verdict"] == "pending":
+            await asyncio.sleep(0.05)
+    assert (await service.ask(TODAY, **{"Consistency-Token": token}))[1]["verdict"] == "not_found"
+    async with service.session.get(f"{service.url}/v1/freshness") as response:
+        strict(report := await response.json(), schemas.FreshnessReport)
+    regions = {region["region"]: region for region in report["regions"]}
+    assert regions["1100"]["complete_until"] == "2026-11-24T16:00:00.000Z"
+    assert (regions["1100"]["set"], regions["1200"]["set"]) == (True, False)
+    assert [database["serving"] for database in report["databases"]] == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("region", "body", "status", "code"),
+    [
+        ("1100", b"{", 400, "malformed_watermark"),
+        ("1100", b'{"complete_until": "2026-11-24T16:00:00"}', 400, "malformed_watermark"),
+        ("1100", b'{"complete_until": "soon"}', 400, "malformed_watermark"),
+        ("9999", b'{"complete_until": "2026-11-24T16:00:00Z"}', 404, "unknown_region"),
+    ],
+)
+async def test_a_bad_watermark_is_refused_with_what_was_expected(
+    service: Service, region: str, body: bytes, status: int, code: str
+) -> None:
+    """A watermark without offset, of no region or of no JSON changes nothing."""
+    url = f"{service.url}/v1/ledger/regions/{region}/watermark"
+    async with service.session.put(url, data=body) as response:
+        assert (response.status, (await response.json())["code"]) == (status, code)
+
+
+async def test_a_batch_answers_every_item_whatever_the_others_are(service: Service) -> None:
+    """Malformed items are results among the others, duplicates are hinted at, counts add up."""
+    results = await service.batch([QUESTION, {"x": 1}, QUESTION, 7, ABSENT, {"total": 1.005}])
+    assert [result["verdict"] for result in results] == [
+        "match",
+        "invalid",
+        "match",
+        "invalid",
+        "not_found",
+        "invalid",
+    ]
+    assert results[2]["hints"][0]["code"] == "duplicate_in_request"
+    assert results[2]["hints"][0]["first_index"] == 0
+    assert results[3]["errors"][0]["field"] == ""
+    for result in results:
+        strict(result, schemas.Result)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status", "code"),
+    [
+        ("verify", b"", {}, 400, "malformed_json"),
+        ("verify", b"{", {}, 400, "malformed_json"),
+        ("verify", b'{"number":"\xff"}', {}, 400, "malformed_json"),
+        ("verify", b'{"number":"\\ud800"}', {}, 400, "malformed_json"),
+        ("verify", b"[" * 1500, {}, 400, "malformed_json"),
+        ("verify", b" " * 3_000, {}, 413, "body_too_large"),
+        ("verify", b"\x1f\x8b", {"Content-Encoding": "gzip"}, 415, "content_encoding"),
+        ("verify/batch", b"[]", {}, 400, "malformed_batch"),
+        ("verify/batch", b'{"invoices":[]}', {}, 400, "malformed_batch"),
+        ("verify/batch", b'{"invoices":[{}],"more":1}', {}, 400, "malformed_batch"),
+        ("verify/batch", b'{"invoices":[' + b"{}," * 50 + b"{}]}", {}, 413, "too_many_items"),
+        ("verify/batch", b'{"invoices":[' + b" " * 30_000 + b"]}", {}, 413, "body_too_large"),
+        ("nothing/here", b"", {}, 404, "not_found"),
+    ],
+)
+async def test_what_cannot_be_read_is_a_problem_and_the_connection_stays(
+    service: Service, path: str, body: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    """A request that fails as a whole gets a problem document; the next one is answered."""
+    async with service.session.post(
+        f"{service.url}/v1/{path}", data=body, headers=headers
+    ) as response:
+        assert response.content_type == "application/problem+json"
+        strict(problem := await response.json(content_type=None), schemas.Problem)
+        assert (response.status, problem["status"], problem["code"]) == (status, status, code)
+    assert (await service.ask(QUESTION))[1]["verdict"] == "match"
+
+
+async def test_a_wrong_method_is_told_the_right_ones(service: Service) -> None:
+    """GET where only POST stands is a 405 problem with Allow."""
+    async with service.session.get(f"{service.url}/v1/verify") as response:
+        assert (response.status, response.headers["Allow"]) == (405, "POST")
+        assert (await response.json(content_type=None))["code"] == "method_not_allowed"
+
+
+async def test_a_trickled_body_is_cut_off(service: Service) -> None:
+    """A body that does not arrive within its time is a 408, and holds nothing up."""
+
+    async def trickle() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" "
+            await asyncio.sleep(0.05)
+
+    async with service.session.post(f"{service.url}/v1/verify", data=trickle()) as response:
+        assert response.status == 408
+    assert (await service.ask(QUESTION))[1]["verdict"] == "match"
+
+
+async def test_more_batches_than_admitted_are_refused_at_once(service: Service) -> None:
+    """Beyond max_batches a batch is a 503 with Retry-After before its body is read."""
+    release = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"invoices":['
+        await release.wait()
+        yield json.dumps(QUESTION).encode() + b"]}"
+
+    url = f"{service.url}/v1/verify/batch"
+    first = asyncio.ensure_future(service.session.post(url, data=slow()))
+    await service.shows('verifier_requests_in_progress{endpoint="batch"} 1.0')
+    async with service.session.post(url, json={"invoices": [QUESTION]}) as response:
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) >= 1
+    release.set()
+    async with await first as response:
+        assert response.status == 200
+
+
+async def test_health_routes_answer(service: Service) -> None:
+    """livez, readyz and startupz are 200 while the service serves; metrics show its answers."""
+    await service.ask(QUESTION)
+    for name in ("livez", "readyz", "startupz"):
+        async with service.session.get(f"{service.url}/{name}") as response:
+            assert response.status == 200
+    async with service.session.get(f"{service.url}/metrics") as response:
+        text = await response.text()
+    assert 'verifier_answers_total{endpoint="verify",verdict="match"} 1.0' in text
+    assert 'verifier_database_serving{role="replica",target="replica-1"} 1.0' in text
+
+
+async def test_the_openapi_document_is_valid_and_complete(service: Service) -> None:
+    """The served document is valid OpenAPI 3.1 and lists exactly the routes that exist."""
+    async with service.session.get(f"{service.url}/openapi.json") as response:
+        served = await response.json()
+    validate(served)
+    assert served == json.loads(msgspec.json.encode(openapi.document()))
+
+
+def test_every_route_is_documented_and_the_reverse(
+    routes: list[web.AbstractRoute],
+) -> None:
+    """No route lacks an operation, and no operation a route."""
+    served = {
+        (route.method, route.resource.canonical)
+        for route in routes
+        if route.resource is not None and route.method != "*"
+    }
+    documented = {
+        (method.upper(), path)
+        for path, operations in openapi.document()["paths"].items()
+        for method in operations
+    }
+    assert served - {("HEAD", path) for _, path in served} == documented
+
+
+async def test_the_readme_curl_matches(service: Service) -> None:
+    """The question in the README is the demo ledger's example, and it matches."""
+    readme = (CONFORMANCE.parent.parent / "README.md").read_text()
+    assert example.curl("http://127.0.0.1:8080") in readme
+    await service.feed([example.LINE])
+    assert (await service.ask(json.loads(example.QUESTION)))[1]["verdict"] == "match"

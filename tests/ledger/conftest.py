@@ -1,0 +1,42 @@
+"""A database with the ledger's schema: one for the folder, emptied for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ledger.support import connected
+from tests.support import Database, run, wait_replayed
+from verifier.embedded import Cluster
+from verifier.ledger.migrate import migrate
+
+
+@pytest.fixture(scope="session")
+def shared_ledger(cluster: Cluster) -> Iterator[Database]:
+    """Make a database and bring it up to date."""
+    name = "ledger"
+    database = Database(
+        name=name,
+        primary_dsn=cluster.primary.dsn_for(name),
+        replica_dsns=tuple(replica.dsn_for(name) for replica in cluster.replicas),
+    )
+
+    async def execute(sql: str) -> None:
+        async with connected(cluster.primary.dsn) as connection:
+            await connection.execute(sql)
+
+    run(execute(f"CREATE DATABASE {name}"))
+    run(migrate(database.primary_dsn))
+    yield database
+    run(execute(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def ledger(shared_ledger: Database) -> Database:
+    """Empty the ledger, on the replicas too."""
+    async with connected(shared_ledger.primary_dsn) as connection:
+        await connection.execute("TRUNCATE invoice, region_watermark")
+        await connection.execute("TRUNCATE ledger_change")
+    await wait_replayed(shared_ledger.primary_dsn, shared_ledger.replica_dsns)
+    return shared_ledger
