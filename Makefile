@@ -59,9 +59,9 @@ format: $(VENV)/.dev ## lays out the code and mends what can be mended by itself
 	$(BIN)/ruff check --fix .
 
 .PHONY: bench
-bench: $(VENV)/.dev ## what each hot path costs, and HTTP against a bare handler
+bench: $(VENV)/.dev ## what each hot path costs, and the figures; a few: make bench FIGURES="P1 P2"
 	$(BIN)/pytest bench --benchmark-only
-	$(BIN)/python -m bench.http
+	$(BIN)/python -m bench $(FIGURES)
 
 .PHONY: docs
 docs: $(VENV)/.runtime ## writes the configuration table anew

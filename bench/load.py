@@ -67,13 +67,13 @@ class Latencies(msgspec.Struct, frozen=True):
 def wrk(
     url: str, questions: Path, core: int, *, seconds: float, offset: int = 0, connections: int = 64
 ) -> Saturated:
-    """Single questions as fast as they are answered. Every answer must be a 2xx.
+    """Single questions as fast as they are answered, for whole seconds. All answers must be 2xx.
 
     RigError when wrk is missing or an answer was not; Void when wrk had too little of its core.
     """
     if shutil.which("wrk") is None:
         raise RigError("wrk is not installed (Debian's package of that name); it is the load here")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "-s", str(SCRIPT), url]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT), url]
     command += ["--", str(questions), "/v1/verify", str(offset)]
     with subprocess.Popen(pinned(core, command), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

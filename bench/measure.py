@@ -67,6 +67,13 @@ class Measures:
             "start": lambda: self._seconds(self._start),
             "imports": lambda: self._seconds(self._imports),
         }
+        # What bench.profile looks at: the server that a measurement loads.
+        self.paths: dict[str, Callable[[], Server]] = {
+            "single cached": lambda: self._cached,
+            "single uncached": lambda: self._uncached,
+            "batch cached": lambda: self._cached,
+            "batch uncached": lambda: self._uncached,
+        }
         self._grown = 0.0
 
     def agree(self, names: set[str]) -> None:
@@ -142,7 +149,7 @@ class Measures:
 
     def _single(self, server: Server, questions: Path) -> Sample:
         rig = self.rig
-        used, others = cpu_seconds(server.pid), processes.busy_seconds(rig.core)
+        used, others, begin = cpu_seconds(server.pid), processes.busy_seconds(rig.core), perf_counter()
         got = load.wrk(
             server.url,
             questions,
@@ -152,10 +159,11 @@ class Measures:
         )
         used = cpu_seconds(server.pid) - used
         others = processes.busy_seconds(rig.core) - others - used
+        taken = perf_counter() - begin
         return Sample(
             got.rate,
             f"{got.rate:,.0f}/s at {used / got.answers * 1e6:.0f} µs of CPU"
-            + _disturbed(others / got.seconds),
+            + _disturbed(others / taken),
         )
 
     def _pool_single(self) -> Sample:

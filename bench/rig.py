@@ -57,7 +57,7 @@ class Scale(msgspec.Struct, frozen=True):
 
 
 FULL = Scale(2_000_000, 5, 4.0, 1_000_000, 400_000, 1_000_000)
-QUICK = Scale(200_000, 3, 1.5, 200_000, 50_000, 100_000)
+QUICK = Scale(200_000, 3, 2.0, 200_000, 50_000, 100_000)
 
 
 class Rig:

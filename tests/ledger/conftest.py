@@ -27,6 +27,7 @@ def shared_ledger(cluster: Cluster) -> Iterator[Database]:
             await connection.execute(sql)
 
     run(execute(f"CREATE DATABASE {name}"))
+    run(wait_replayed(cluster.primary.dsn, [replica.dsn for replica in cluster.replicas]))
     run(migrate(database.primary_dsn))
     yield database
     run(execute(f"DROP DATABASE {name} WITH (FORCE)"))

@@ -88,7 +88,7 @@ async def test_many_rows_are_fed_in_chunks(primary: asyncpg.Connection) -> None:
     """2,500 rows of one statement append three rows of at most 1,000 keys, COPY likewise."""
     await insert(primary, 1, 2500)
     fed = await changes(primary)
-    assert [len(keys or ()) for keys in fed] == [1000, 1000, 500]
+    assert sorted(len(keys or ()) for keys in fed) == [500, 1000, 1000]
     assert sorted(key for keys in fed for key in keys or ()) == [number(n) for n in range(1, 2501)]
     await primary.execute("UPDATE invoice SET status = 'voided'")
     assert sorted(len(keys or ()) for keys in await changes(primary)) == [500, 1000, 1000]
@@ -97,7 +97,7 @@ async def test_many_rows_are_fed_in_chunks(primary: asyncpg.Connection) -> None:
     assert len(await changes(primary)) == 3
     rows = await primary.fetch("SELECT * FROM kept LIMIT 1001")
     await primary.copy_records_to_table("invoice", records=rows, columns=list(rows[0].keys()))
-    assert [len(keys or ()) for keys in await changes(primary)] == [1000, 1]
+    assert sorted(len(keys or ()) for keys in await changes(primary)) == [1, 1000]
 
 
 async def test_feed_belongs_to_the_transaction(primary: asyncpg.Connection) -> None:
@@ -166,16 +166,12 @@ async def test_checks_keep_out_what_an_answer_could_not_quote(
 async def test_new_status_touches_no_index(primary: asyncpg.Connection) -> None:
     """A new status or red letter is written beside the old row (HOT), without touching an index."""
     await insert(primary, 1, 500)
-    await primary.execute(
-        "UPDATE invoice SET status = 'red_flushed', red_letters = $1 WHERE key = ANY($2::text[])",
-        [number(999)],
-        [number(n) for n in range(1, 500, 25)],
-    )
-    await primary.execute("SELECT pg_stat_force_next_flush()")
-    row = await primary.fetchrow(
-        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'invoice' "
-        "UNION ALL SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables "
-        "WHERE relname = 'invoice' ORDER BY 1 DESC LIMIT 1"
-    )
-    assert row is not None
-    assert row["n_tup_hot_upd"] >= 20
+    async with primary.transaction():
+        await primary.execute(
+            "UPDATE invoice SET status = 'red_flushed', red_letters = $1 "
+            "WHERE key = ANY($2::text[])",
+            [number(999)],
+            [number(n) for n in range(1, 500, 25)],
+        )
+        hot = "SELECT pg_stat_get_xact_tuples_hot_updated('invoice'::regclass)"
+        assert await primary.fetchval(hot) == 20

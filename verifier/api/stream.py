@@ -59,21 +59,24 @@ class Streams:
         bulk = Bulk(
             self._verifier, self._encoder, self._counts, problems.language(request), fresh=fresh
         )
+        stream = _Stream(request, response, bulk, self._config)
         ended = ""
         try:
-            async with asyncio.timeout(self._config.idle_timeout) as timeout:
-                self._under_way.add(timeout)
-                try:
-                    await self._answer(request, response, bulk, timeout)
-                finally:
-                    self._under_way.discard(timeout)
-        except TimeoutError:
-            ended = self._why_ended()
+            try:
+                async with asyncio.timeout(self._config.idle_timeout) as timeout:
+                    self._under_way.add(timeout)
+                    try:
+                        await stream.answer(timeout)
+                    finally:
+                        self._under_way.discard(timeout)
+            except TimeoutError:
+                ended = "closing" if self._draining else "idle_timeout"
+            await stream.end(ended)
         except (ConnectionResetError, ClientPayloadError):
             # The client is gone; there is nobody to tell.
-            self._metrics.http_errors.add("stream", "client_gone")
-            return response
-        await self._finish(request, response, bulk, ended)
+            ended = "client_gone"
+        if ended:
+            self._metrics.http_errors.add("stream", ended)
         return response
 
     def _admit(self) -> None:
@@ -82,46 +85,63 @@ class Streams:
         if len(self._under_way) >= self._config.max_streams:
             raise Unavailable("overloaded")
 
-    def _why_ended(self) -> str:
-        return "closing" if self._draining else "idle_timeout"
 
-    async def _answer(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        bulk: Bulk,
-        timeout: asyncio.Timeout,
+class _Stream:
+    """One stream: what it reads from and writes to."""
+
+    def __init__(
+        self, request: web.Request, response: web.StreamResponse, bulk: Bulk, config: Config
     ) -> None:
+        self._request = request
+        self._response = response
+        self._bulk = bulk
+        self._config = config
+        self._writing = False
+
+    async def answer(self, timeout: asyncio.Timeout) -> None:
+        """Answer until the request ends; each block written puts the timeout off."""
+        config = self._config
         clock = asyncio.get_running_loop().time
-        blocks = blocks_of_lines(request.content, self._config.max_line)
-        async with aclosing(blocks):
+        async with aclosing(blocks_of_lines(self._request.content, config.max_line)) as blocks:
             async for block in blocks:
                 if block is None:
-                    items: list[Item] = [codec.line_too_long(self._config.max_line)]
+                    items: list[Item] = [codec.line_too_long(config.max_line)]
                 else:
                     items = codec.decode_lines(block)
-                async with aclosing(bulk.answer(items, b"\n")) as answers:
+                async with aclosing(self._bulk.answer(items, b"\n")) as answers:
                     async for encoded in answers:
-                        await response.write(encoded + b"\n")
-                        timeout.reschedule(clock() + self._config.idle_timeout)
+                        await self._write(encoded + b"\n")
+                        timeout.reschedule(clock() + config.idle_timeout)
 
-    async def _finish(
-        self, request: web.Request, response: web.StreamResponse, bulk: Bulk, ended: str
-    ) -> None:
-        """Write the summary; a client that does not take it in is cut off."""
+    async def _write(self, block: bytes) -> None:
+        self._writing = True
+        await self._response.write(block)
+        self._writing = False
+
+    async def end(self, reason: str = "") -> None:
+        """Write the summary, incomplete when there is a reason; may raise ConnectionResetError.
+
+        A client that did not take in the last block is cut off instead: aiohttp cannot write
+        any more after a wait for it was cancelled.
+        """
+        if self._writing:
+            self._abort()
+            return
         last = b'{"summary":%b,"complete":%b%b}\n' % (
-            bulk.summary(),
-            b"false" if ended else b"true",
-            b',"reason":"%b"' % ended.encode() if ended else b"",
+            self._bulk.summary(),
+            b"false" if reason else b"true",
+            b',"reason":"%b"' % reason.encode() if reason else b"",
         )
+        if reason:
+            # What the client still sends of this request is not read.
+            self._response.force_close()
         try:
             async with asyncio.timeout(LAST_WRITE_SECONDS):
-                await response.write(last)
-                await response.write_eof()
-        except (TimeoutError, ConnectionResetError):
-            self._metrics.http_errors.add("stream", "client_gone")
-            if request.transport is not None:
-                request.transport.abort()
-        if ended:
-            # What the client still sends of this request is not read.
-            response.force_close()
+                await self._response.write(last)
+                await self._response.write_eof()
+        except TimeoutError:
+            self._abort()
+
+    def _abort(self) -> None:
+        if self._request.transport is not None:
+            self._request.transport.abort()
