@@ -76,7 +76,7 @@ lock: $(VENV)/bin/pip ## newest versions that pyproject.toml admits, with their 
 
 .PHONY: clean
 clean: ## removes what make has made, the demo ledger included
-	rm -rf $(VENV) $(DATA) .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DATA) bench-data .benchmarks .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

@@ -73,7 +73,15 @@ def wrk(
     """
     if shutil.which("wrk") is None:
         raise RigError("wrk is not installed (Debian's package of that name); it is the load here")
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "-s", str(SCRIPT), url]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{connections}",
+        f"-d{max(1, round(seconds))}s",
+        "-s",
+        str(SCRIPT),
+        url,
+    ]
     command += ["--", str(questions), "/v1/verify", str(offset)]
     with subprocess.Popen(pinned(core, command), stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -205,6 +213,11 @@ def closed_loop(
                 connection.send(next(source), now)
         taken = perf_counter() - begin
         share = (process_time() - used) / taken
+        # What is still under way would be in the way of the next measurement.
+        while all_of_them:
+            for connection in select.select(all_of_them, (), ())[0]:
+                if connection.receive() is not None:
+                    all_of_them.remove(connection)
     if share > MOST_OF_CORE:
         raise Void(f"the generator took {share:.0%} of its core")
     return Saturated(answers, taken, share)

@@ -149,7 +149,11 @@ class Measures:
 
     def _single(self, server: Server, questions: Path) -> Sample:
         rig = self.rig
-        used, others, begin = cpu_seconds(server.pid), processes.busy_seconds(rig.core), perf_counter()
+        used, others, begin = (
+            cpu_seconds(server.pid),
+            processes.busy_seconds(rig.core),
+            perf_counter(),
+        )
         got = load.wrk(
             server.url,
             questions,

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -38,22 +39,21 @@ def record(server: Server, core: int, seconds: float, form: str, file: Path) -> 
         raise RigError(f"py-spy failed:\n{done.stderr[-1000:]}")
 
 
-def under_load(load: Callable[[], object], work: Callable[[], None]) -> None:
-    """Do some work while the load goes on in another thread, again and again."""
+@contextmanager
+def under_load(load: Callable[[], object]) -> Iterator[None]:
+    """Let the load go on in another thread, again and again."""
     stop = threading.Event()
 
     def ask() -> None:
         while not stop.is_set():
-            try:
+            # Sampling slows the generator down; this is no measurement.
+            with suppress(Void):
                 load()
-            except Void:
-                # Sampling slows the generator down; this is no measurement.
-                continue
 
     asking = threading.Thread(target=ask)
     asking.start()
     try:
-        work()
+        yield
     finally:
         stop.set()
         asking.join()
@@ -66,7 +66,7 @@ def shares(stacks: str) -> list[tuple[str, float, float]]:
     total = 0
     for line in stacks.splitlines():
         stack, _, count = line.rpartition(" ")
-        functions = [frame.rpartition(":")[0] for frame in stack.split(";")]
+        functions = [f"{frame.rpartition(':')[0]})" for frame in stack.split(";")]
         total += int(count)
         itself[functions[-1]] += int(count)
         for function in set(functions):
@@ -76,6 +76,21 @@ def shares(stacks: str) -> list[tuple[str, float, float]]:
         for function, count in within.most_common()
         if count >= SHOWN * total
     ]
+
+
+def profile(measures: Measures, path: str) -> None:
+    """Write the flame graph of a path and print its table."""
+    rig, name = measures.rig, path.replace(" ", "-")
+    server = measures.paths[path]()
+    raw = rig.data / f"{name}.stacks"
+    load = measures.by_name[path]
+    load()  # what it asks is made on first use
+    with under_load(load):
+        record(server, rig.other, rig.scale.seconds, "raw", raw)
+        record(server, rig.other, rig.scale.seconds, "flamegraph", DOCS / f"flame-{name}.svg")
+    print(f"\n{path}\n  with what it calls  itself  function")
+    for function, within, itself in shares(raw.read_text()):
+        print(f"  {within:17.1%}  {itself:6.1%}  {function}")
 
 
 def main() -> int:
@@ -94,15 +109,7 @@ def main() -> int:
         with Rig(scale) as rig:
             measures = Measures(rig)
             for path in given.paths or measures.paths:
-                name = path.replace(" ", "-")
-                server, load = measures.paths[path](), measures.by_name[path]
-                raw = rig.data / f"{name}.stacks"
-                under_load(load, lambda: record(server, rig.other, scale.seconds, "raw", raw))
-                svg = DOCS / f"flame-{name}.svg"
-                under_load(load, lambda: record(server, rig.other, scale.seconds, "flamegraph", svg))
-                print(f"\n{path}\n  with what it calls  itself  function")
-                for function, within, itself in shares(raw.read_text()):
-                    print(f"  {within:17.1%}  {itself:6.1%}  {function}")
+                profile(measures, path)
     except (RigError, VerifierError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

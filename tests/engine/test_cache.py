@@ -125,8 +125,9 @@ def test_it_behaves_like_a_least_recently_used_map(
 ) -> None:
     """Whatever the steps: no wrong value, no lost recent entry, no entry too many."""
     cache: Cache[int] = Cache(capacity)
-    # Every key with its last value, in the order of use.
-    model: OrderedDict[str, int] = OrderedDict()
+    # Every key with its last value, in the order of use; None where it was discarded, which
+    # still counts among those used last.
+    model: OrderedDict[str, int | None] = OrderedDict()
     half = max(1, capacity // 2)
     for number, (step, key) in enumerate(steps):
         if step == "put":
@@ -135,15 +136,16 @@ def test_it_behaves_like_a_least_recently_used_map(
             model.move_to_end(key)
         elif step == "discard":
             cache.discard(key)
-            model.pop(key, None)
+            if key in model:
+                model[key] = None
         else:
             value = cache.get(key)
             recent = list(model)[-half:]
-            if key in recent:
-                assert value == model[key]
-            if value is None:
-                model.pop(key, None)  # forgotten for good
-            else:
+            if value is not None:
                 assert value == model[key]
                 model.move_to_end(key)
-        assert len(cache) <= min(capacity, len(model))
+            elif key in recent:
+                assert model[key] is None
+            else:
+                model.pop(key, None)  # forgotten for good
+        assert len(cache) <= min(capacity, sum(value is not None for value in model.values()))

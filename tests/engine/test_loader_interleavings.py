@@ -28,7 +28,7 @@ class Callers(RuleBasedStateMachine):
         super().__init__()
         self.loop = asyncio.new_event_loop()
         self.heard: list[Any] = []
-        self.loop.set_exception_handler(lambda _, context: self.heard.append(context["exception"]))
+        self.loop.set_exception_handler(lambda _, context: self.heard.append(context))
         self.clock = Clock()
         self.ledger = SlowLedger()
         self.loader = Loader(self.ledger.fetch_many, LIMITS, self.clock, Metrics())
@@ -130,17 +130,18 @@ class Callers(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Once every query has ended, everybody has an answer and nothing is left."""
+        self.settle()
         while self.running:
             for read in self.running:
                 read.succeed()
             self.settle()
-        self.settle()
         assert all(task.done() for _, task in self.callers)
         self.callers_that_are_done_have_one_outcome_per_key()
         assert self.loader.waiting == (0, 0)
         assert self.loader.reading == self.loader._bulk_reads == 0
         assert self.loader._calls == {}
-        assert [type(error) for error in self.heard] == [ZeroDivisionError] * self.bugs
+        errors = [type(context.get("exception")) for context in self.heard]
+        assert errors == [ZeroDivisionError] * self.bugs
         if self.closing is not None:
             assert self.closing.done()
         self.loop.close()

@@ -12,6 +12,20 @@ from verifier.embedded import Cluster
 from verifier.ledger.migrate import migrate
 
 
+async def execute(dsn: str, sql: str) -> None:
+    """Run some SQL on a connection of its own."""
+    async with connected(dsn) as connection:
+        await connection.execute(sql)
+
+
+@pytest.fixture
+async def blank(cluster: Cluster) -> str:
+    """Empty a database of the primary of everything, and return its DSN."""
+    dsn = cluster.primary.dsn_for("postgres")
+    await execute(dsn, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return dsn
+
+
 @pytest.fixture(scope="session")
 def shared_ledger(cluster: Cluster) -> Iterator[Database]:
     """Make a database and bring it up to date."""
@@ -21,23 +35,17 @@ def shared_ledger(cluster: Cluster) -> Iterator[Database]:
         primary_dsn=cluster.primary.dsn_for(name),
         replica_dsns=tuple(replica.dsn_for(name) for replica in cluster.replicas),
     )
-
-    async def execute(sql: str) -> None:
-        async with connected(cluster.primary.dsn) as connection:
-            await connection.execute(sql)
-
-    run(execute(f"CREATE DATABASE {name}"))
+    run(execute(cluster.primary.dsn, f"CREATE DATABASE {name}"))
     run(wait_replayed(cluster.primary.dsn, [replica.dsn for replica in cluster.replicas]))
     run(migrate(database.primary_dsn))
     yield database
-    run(execute(f"DROP DATABASE {name} WITH (FORCE)"))
+    run(execute(cluster.primary.dsn, f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
 async def ledger(shared_ledger: Database) -> Database:
     """Empty the ledger, on the replicas too."""
-    async with connected(shared_ledger.primary_dsn) as connection:
-        await connection.execute("TRUNCATE invoice, region_watermark")
-        await connection.execute("TRUNCATE ledger_change")
+    await execute(shared_ledger.primary_dsn, "TRUNCATE invoice, region_watermark")
+    await execute(shared_ledger.primary_dsn, "TRUNCATE ledger_change")
     await wait_replayed(shared_ledger.primary_dsn, shared_ledger.replica_dsns)
     return shared_ledger

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from tests.ledger.support import blocks, line, named, number, red_letter, status_line
-from verifier.ledger import feed
+from verifier.invoice.line import Row, read
 from verifier.ledger.feed import Chunk, Rejections, StatusChunk, row_chunks, status_chunks
 
 MAX_LINE = 2_000
@@ -71,12 +71,12 @@ async def test_all_chunks_but_the_last_are_full() -> None:
 async def test_large_rows_fill_a_chunk_early() -> None:
     """Chunks are bounded by size too."""
     chunk = Chunk()
-    item = feed.read(line(1, red_letters=[{"number": number(n)} for n in range(2, 60_000)]))
+    item = read(line(1, red_letters=[{"number": number(n)} for n in range(2, 60_000)]))
     assert not isinstance(item, tuple)
     count = 0
     while not chunk.full:
         count += 1
-        chunk.add(count, feed.Row(number(count), item.text, item.red_letters, ""))
+        chunk.add(count, Row(number(count), item.text, item.red_letters, ""))
     assert count < 10
 
 

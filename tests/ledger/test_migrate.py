@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from tests.ledger.support import connected
-from tests.support import Database
 from verifier.embedded import Cluster
 from verifier.errors import MigrationError
 from verifier.ledger.migrate import bundled, check_schema, migrate
@@ -18,85 +17,85 @@ TWO = {
 }
 
 
-async def test_fresh_database_gets_everything_in_order(database: Database) -> None:
+async def test_fresh_database_gets_everything_in_order(blank: str) -> None:
     """A fresh database gets all migrations that come with the program, in the order of names."""
-    names = await migrate(database.primary_dsn)
+    names = await migrate(blank)
     assert names == sorted(bundled())
     assert names[0] == "0001_invoice"
-    async with connected(database.primary_dsn) as connection:
+    async with connected(blank) as connection:
         await check_schema(connection)
         assert await connection.fetchval("SELECT count(*) FROM invoice") == 0
 
 
-async def test_second_run_does_nothing(database: Database) -> None:
+async def test_second_run_does_nothing(blank: str) -> None:
     """A database that is up to date stays as it is."""
-    await migrate(database.primary_dsn)
-    assert await migrate(database.primary_dsn) == []
+    await migrate(blank)
+    assert await migrate(blank) == []
 
 
-async def test_runners_at_the_same_time_share_the_work(database: Database) -> None:
+async def test_runners_at_the_same_time_share_the_work(blank: str) -> None:
     """Of several runners that start together, all succeed and each file is applied once."""
-    applied = await asyncio.gather(*(migrate(database.primary_dsn) for _ in range(4)))
+    applied = await asyncio.gather(*(migrate(blank) for _ in range(4)))
     assert sorted(name for names in applied for name in names) == sorted(bundled())
 
 
-async def test_edited_file_is_named(database: Database) -> None:
+async def test_edited_file_is_named(blank: str) -> None:
     """A file that was edited after it was applied stops the runner, which names it."""
-    await migrate(database.primary_dsn, TWO)
+    await migrate(blank, TWO)
     edited = {**TWO, "0001_first": "CREATE TABLE first (n bigint)", "0003_third": "SELECT 1"}
     with pytest.raises(MigrationError, match="0001_first was edited"):
-        await migrate(database.primary_dsn, edited)
-    async with connected(database.primary_dsn) as connection:
+        await migrate(blank, edited)
+    async with connected(blank) as connection:
         assert await connection.fetchval("SELECT count(*) FROM schema_migration") == 2
 
 
-async def test_newer_schema_is_refused(database: Database) -> None:
+async def test_newer_schema_is_refused(blank: str) -> None:
     """A program does not touch a schema that a newer one has made."""
-    await migrate(database.primary_dsn, {**bundled(), "9999_from_the_future": "SELECT 1"})
+    await migrate(blank, {**bundled(), "9999_from_the_future": "SELECT 1"})
     with pytest.raises(MigrationError, match=r"newer than this program.*9999_from_the_future"):
-        await migrate(database.primary_dsn)
-    async with connected(database.primary_dsn) as connection:
+        await migrate(blank)
+    async with connected(blank) as connection:
         with pytest.raises(MigrationError, match="9999_from_the_future"):
             await check_schema(connection)
 
 
-async def test_number_before_an_applied_one_is_refused(database: Database) -> None:
+async def test_number_before_an_applied_one_is_refused(blank: str) -> None:
     """A new file may not come before an applied one: other databases have run them in order."""
-    await migrate(database.primary_dsn, {"0002_second": TWO["0002_second"]})
+    await migrate(blank, {"0002_second": TWO["0002_second"]})
     with pytest.raises(MigrationError, match="0001_first comes before 0002_second"):
-        await migrate(database.primary_dsn, TWO)
+        await migrate(blank, TWO)
 
 
-async def test_failing_file_leaves_nothing_of_itself(database: Database) -> None:
+async def test_failing_file_leaves_nothing_of_itself(blank: str) -> None:
     """A file that fails is rolled back as a whole, named, and tried again by the next run."""
     broken = {**TWO, "0002_second": f"{TWO['0002_second']}; SELECT 1 / 0"}
     with pytest.raises(MigrationError, match="0002_second: division by zero"):
-        await migrate(database.primary_dsn, broken)
-    assert await migrate(database.primary_dsn, TWO) == ["0002_second"]
+        await migrate(blank, broken)
+    assert await migrate(blank, TWO) == ["0002_second"]
 
 
-async def test_busy_table_is_not_waited_for(database: Database) -> None:
+async def test_busy_table_is_not_waited_for(blank: str) -> None:
     """A migration that meets a lock gives up after its lock_timeout, lest it holds up others."""
-    await migrate(database.primary_dsn, TWO)
+    await migrate(blank, TWO)
     wider = {
         **TWO,
         "0003_wider": "SET LOCAL lock_timeout = '50ms'; ALTER TABLE first ADD COLUMN m int",
     }
-    async with connected(database.primary_dsn) as connection, connection.transaction():
+    async with connected(blank) as connection, connection.transaction():
         await connection.execute("LOCK TABLE first IN ACCESS SHARE MODE")
-        with pytest.raises(MigrationError, match="0003_wider: .*lock timeout"):
-            await migrate(database.primary_dsn, wider)
-    assert await migrate(database.primary_dsn, wider) == ["0003_wider"]
+        with pytest.raises(MigrationError, match=r"0003_wider: .*lock timeout"):
+            await migrate(blank, wider)
+    assert await migrate(blank, wider) == ["0003_wider"]
 
 
-async def test_check_schema_tells_what_to_do(database: Database) -> None:
+async def test_check_schema_tells_what_to_do(blank: str) -> None:
     """A schema that is missing or older is an error that says how to mend it."""
-    async with connected(database.primary_dsn) as connection:
+    async with connected(blank) as connection:
         with pytest.raises(MigrationError, match="no schema yet: run `verifier migrate`"):
             await check_schema(connection)
         files = bundled()
         first = min(files)
-        await migrate(database.primary_dsn, {first: files[first]})
+        await migrate(blank, {first: files[first]})
         with pytest.raises(MigrationError, match="lacks 0002_region_watermark"):
             await check_schema(connection)
 
@@ -114,10 +113,10 @@ async def test_other_encoding_is_refused(cluster: Cluster) -> None:
             await connection.execute("DROP DATABASE ascii WITH (FORCE)")
 
 
-async def test_replica_cannot_be_migrated(database: Database) -> None:
+async def test_replica_cannot_be_migrated(cluster: Cluster) -> None:
     """A replica refuses, and the error says why."""
     with pytest.raises(MigrationError, match="read-only"):
-        await migrate(database.replica_dsns[0])
+        await migrate(cluster.replicas[0].dsn)
 
 
 async def test_unreachable_primary_is_an_error_without_password() -> None:
@@ -127,11 +126,11 @@ async def test_unreachable_primary_is_an_error_without_password() -> None:
     assert "secret" not in str(caught.value)
 
 
-async def test_crashed_runner_leaves_no_lock(database: Database) -> None:
+async def test_crashed_runner_leaves_no_lock(blank: str) -> None:
     """A runner waits while another one is at work, and goes on when that one dies."""
-    async with connected(database.primary_dsn) as holder:
+    async with connected(blank) as holder:
         await holder.execute("SELECT pg_advisory_lock(8531350866138588530)")
-        waiting = asyncio.create_task(migrate(database.primary_dsn))
+        waiting = asyncio.create_task(migrate(blank))
         done, _ = await asyncio.wait({waiting}, timeout=0.2)
         assert not done
         holder.terminate()

@@ -96,7 +96,8 @@ async def test_many_rows_are_fed_in_chunks(primary: asyncpg.Connection) -> None:
     await primary.execute("DELETE FROM invoice")
     assert len(await changes(primary)) == 3
     rows = await primary.fetch("SELECT * FROM kept LIMIT 1001")
-    await primary.copy_records_to_table("invoice", records=rows, columns=list(rows[0].keys()))
+    records = [tuple(row) for row in rows]
+    await primary.copy_records_to_table("invoice", records=records, columns=list(rows[0].keys()))
     assert sorted(len(keys or ()) for keys in await changes(primary)) == [1, 1000]
 
 

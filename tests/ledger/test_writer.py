@@ -257,7 +257,7 @@ async def test_random_feeds_keep_links_complete(
 
 
 async def test_failing_source_leaves_nothing(writer: Writer, primary: asyncpg.Connection) -> None:
-    """When the lines cease in the middle, nothing of them is in the ledger, and the next feed runs."""
+    """When the lines break off, nothing of them is in the ledger, and the next feed runs."""
 
     async def cut() -> AsyncIterator[bytes]:
         async for block in blocks(line(n) for n in range(22_000)):

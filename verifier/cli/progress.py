@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+_INTERVAL = 0.1
 
 
 class _Rate(ProgressColumn):
@@ -45,12 +48,21 @@ class LineProgress:
             disable=not console.is_terminal,
         )
         self._task = self._progress.add_task(verb, total=size, lines=0)
-        self.lines = 0
+        self._lines = 0
+        self._size = 0.0
+        self._shown = 0.0
 
     def advance(self, lines: int, size: float) -> None:
         """So many more lines, of so many bytes together, are done."""
-        self.lines += lines
-        self._progress.update(self._task, advance=size, lines=self.lines)
+        self._lines += lines
+        self._size += size
+        # The time left comes from the last thousand updates: they must not be one a line.
+        if (now := monotonic()) - self._shown >= _INTERVAL:
+            self._shown = now
+            self._update()
+
+    def _update(self) -> None:
+        self._progress.update(self._task, completed=self._size, lines=self._lines)
 
     def say(self, text: str) -> None:
         """Show a line above the bar."""
@@ -66,4 +78,5 @@ class LineProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._update()
         self._progress.stop()

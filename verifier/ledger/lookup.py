@@ -114,7 +114,7 @@ class Lookup:
         Takes at most query_timeout + probe_interval.
         """
         deadline = self._clock() + self._query_timeout
-        target, channel = self._take(None) or await self._reads.enter(deadline)
+        target, channel = await self._reads.enter(deadline)
         reading = target.reading
         try:
             rows = await target.fetch(channel, keys, deadline)
@@ -124,7 +124,7 @@ class Lookup:
             try:
                 target, channel = await self._reads.enter(deadline, avoid=target)
             except Unavailable:
-                raise error from None
+                raise
             reading = target.reading
             rows = await target.fetch(channel, keys, deadline)
         assert reading is not None

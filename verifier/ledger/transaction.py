@@ -84,12 +84,17 @@ class Transaction:
 
     async def end(self) -> bool:
         """Whether the connection can be used again. What was not committed did not happen."""
-        if not self._over:
-            self.connection.terminate()
-        if self._running is not None:
-            await asyncio.wait({self._running})
-            # Whoever ended early knows why; this is what came of it.
-            _ = self._running.cancelled() or self._running.exception()
+        try:
+            running = self._running
+            if running is not None:
+                # Before its connection goes: a COPY that waits to write would never hear of that.
+                running.cancel()
+                await asyncio.wait({running})
+                # Whoever ended early knows why; this is what came of it.
+                _ = running.cancelled() or running.exception()
+        finally:
+            if not self._over:
+                self.connection.terminate()
         return self._over
 
     async def _settle(self) -> None:

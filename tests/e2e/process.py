@@ -1,0 +1,61 @@
+"""A worker as a process of its own, as an operator runs it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from tests.support import Database, wait_replayed
+from verifier.ledger.migrate import migrate
+
+
+class Process(msgspec.Struct):
+    """A running ``verifier serve``."""
+
+    url: str
+    pid: int
+
+    @property
+    def port(self) -> int:
+        """The port that it serves on."""
+        return int(self.url.rpartition(":")[2])
+
+    def resident(self) -> int:
+        """Its resident memory in bytes."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@asynccontextmanager
+async def serving(database: Database, **settings: object) -> AsyncIterator[Process]:
+    """``verifier serve`` with one worker over a database, on a free port; ends with SIGTERM."""
+    await migrate(database.primary_dsn)
+    await wait_replayed(database.primary_dsn, database.replica_dsns)
+    environ = os.environ | {
+        "VERIFIER_PRIMARY_DSN": database.primary_dsn,
+        "VERIFIER_REPLICA_DSNS": ",".join(database.replica_dsns),
+        **{f"VERIFIER_{name.upper()}": str(value) for name, value in settings.items()},
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "verifier", "serve", "--port", "0"),
+        env=environ,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            said = (await process.stdout.readline()).decode().split()
+        assert said[:1] == ["ready"], said
+        yield Process(said[1], process.pid)
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            await process.wait()

@@ -1,0 +1,108 @@
+"""``verifier serve`` as an orchestrator sees it: ready line, signals, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+
+from tests.support import Database
+from verifier.ledger.migrate import migrate
+from verifier.synthetic import example
+
+
+@asynccontextmanager
+async def serving(
+    database: Database, *options: str
+) -> AsyncIterator[tuple[str, subprocess.Popen[str]]]:
+    """A running ``verifier serve`` over a database, and where it serves."""
+    await migrate(database.primary_dsn)
+    process = await asyncio.to_thread(
+        subprocess.Popen[str],
+        [sys.executable, "-m", "verifier", "serve", *options],
+        env=environ(database),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        async with asyncio.timeout(30):
+            line = await asyncio.to_thread(process.stdout.readline)
+        assert line.startswith("ready http://127.0.0.1:")
+        yield line.split()[1], process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def environ(database: Database) -> dict[str, str]:
+    """The settings that name the databases."""
+    return os.environ | {
+        "VERIFIER_PRIMARY_DSN": database.primary_dsn,
+        "VERIFIER_REPLICA_DSNS": ",".join(database.replica_dsns),
+    }
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_ready_then_answers_then_stops(database: Database, workers: str) -> None:
+    """It says ready on the port that it took, answers, and SIGTERM ends it with exit code 0."""
+    async with serving(database, "--port", "0", "--workers", workers) as (url, process):
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/v1/verify", data=example.QUESTION) as response,
+        ):
+            # The example is in no ledger here, and its day is long complete.
+            assert (await response.json())["verdict"] == "not_found"
+        process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            assert await asyncio.to_thread(process.wait) == 0
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+async def test_taken_port(database: Database, workers: str) -> None:
+    """A port that is in use is one line on stderr and exit code 2."""
+    await migrate(database.primary_dsn)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        result = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "verifier", "serve", "--port", port, "--workers", workers],
+            env=environ(database) | {"VERIFIER_LOG_LEVEL": "error"},
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"verifier: cannot serve on 127.0.0.1 port {port}: ")
+    assert "in use" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+async def test_second_signal_ends_at_once(database: Database) -> None:
+    """A second signal does not wait for requests that are still running."""
+    async with serving(database, "--port", "0") as (url, process):
+
+        async def slow() -> AsyncIterator[bytes]:
+            yield b"{}\n"
+            await asyncio.Event().wait()
+
+        async with aiohttp.ClientSession() as session:
+            asking = asyncio.create_task(session.post(f"{url}/v1/verify/batch", data=slow()))
+            await asyncio.wait({asking}, timeout=0.5)
+            process.send_signal(signal.SIGINT)
+            await asyncio.wait({asking}, timeout=0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(3):
+                assert await asyncio.to_thread(process.wait) == -signal.SIGKILL
+            with pytest.raises(aiohttp.ClientError):
+                await asking
