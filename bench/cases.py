@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from fnmatch import fnmatch
 from importlib import import_module
 from pathlib import Path
 
@@ -15,18 +17,23 @@ def names() -> list[str]:
     )
 
 
-def cases() -> tuple[dict[str, Case], dict[str, str]]:
-    """Cases by name, and the reason for each file that cannot be imported.
+def cases(patterns: Iterable[str]) -> tuple[dict[str, Case], dict[str, str]]:
+    """Cases that fit a pattern, by name, and the reason for each file that cannot be imported.
 
     An older revision of the package may lack what a file measures.
     """
+    patterns = list(patterns)
     found: dict[str, Case] = {}
     missing: dict[str, str] = {}
     for name in names():
+        if not any(fnmatch(name, pattern.partition("/")[0]) for pattern in patterns):
+            continue
         try:
             module = import_module(f"bench.test_{name}")
         except (ImportError, AttributeError, TypeError) as error:
             missing[name] = f"{type(error).__name__}: {error}"
         else:
-            found |= {f"{name}/{case}": build for case, build in module.CASES.items()}
+            for case, build in module.CASES.items():
+                if any(fnmatch(f"{name}/{case}", pattern) for pattern in patterns):
+                    found[f"{name}/{case}"] = build
     return found, missing

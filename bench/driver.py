@@ -12,7 +12,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from fnmatch import fnmatch
 from time import perf_counter_ns
 
 from bench.cases import cases
@@ -22,14 +21,13 @@ Work = Callable[[], object]
 
 def built(patterns: list[str]) -> tuple[dict[str, Work], dict[str, str]]:
     """The work of each case that fits a pattern, and the reason for each that cannot be built."""
-    found, missing = cases()
+    found, missing = cases(patterns)
     works: dict[str, Work] = {}
     for name, build in found.items():
-        if any(fnmatch(name, pattern) for pattern in patterns):
-            try:
-                works[name] = build()
-            except (AssertionError, AttributeError, TypeError, ValueError) as error:
-                missing[name] = f"{type(error).__name__}: {error}"
+        try:
+            works[name] = build()
+        except (AssertionError, AttributeError, TypeError, ValueError) as error:
+            missing[name] = f"{type(error).__name__}: {error}"
     return works, missing
 
 

@@ -16,6 +16,7 @@ from time import perf_counter
 import msgspec
 
 from bench import agreement, load, processes
+from bench.counts import ROOT
 from bench.load import post
 from bench.processes import RigError, Server, cpu_seconds, python
 from bench.rig import COLD, HOT, Rig
@@ -320,7 +321,10 @@ class Measures:
         }
         begin = perf_counter()
         with subprocess.Popen(
-            processes.pinned(rig.core, command), env={**os.environ, **environ}, pass_fds=(theirs,)
+            processes.pinned(rig.core, command),
+            cwd=ROOT,
+            env={**os.environ, **environ},
+            pass_fds=(theirs,),
         ) as worker:
             os.close(theirs)
             try:

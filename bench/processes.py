@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+# `python -m verifier` and `python -m bench.peers…` are this tree's, wherever we were started.
+_ROOT = Path(__file__).parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -92,6 +94,7 @@ class Server:
         with log.open("wb") as sink:
             self._process = subprocess.Popen(
                 pinned(core, command),
+                cwd=_ROOT,
                 env={**os.environ, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -138,6 +141,7 @@ def run(
     """Run to the end on a core; what it printed. RigError when it fails."""
     done = subprocess.run(
         pinned(core, command),
+        cwd=_ROOT,
         env={**os.environ, **environ},
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         capture_output=True,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cachetools import LRUCache
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.samples import Case, findings
 from verifier.engine.cache import Cache
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def _gets(kept: Any) -> Callable[[], object]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.samples import WINDOW, Case, invoices
 from verifier.invoice.claim import Claim, parse
 from verifier.invoice.kinds import KINDS
 from verifier.synthetic.shapes import minimal
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 # Untidy in every way that contract.md §1 forgives.
 UNTIDY = {"date": "2026年3月1日", "number": "２６11 2000 OOOO-0000 0001", "total": "¥1,234.50"}

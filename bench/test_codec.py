@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.samples import READING, WINDOW, Case, batch, bodies, findings, record_of
 from bench.samples import invoices as sample_invoices
 from verifier.api import codec
 from verifier.invoice.claim import Claim, Invalid, parse
 from verifier.invoice.verdict import Answer, invalid, judge
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def decode_single() -> Callable[[], object]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.samples import Case, invoices
 from verifier.invoice.line import Row, read
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def _read(lines: list[bytes]) -> Callable[[], object]:

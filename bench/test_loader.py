@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.engine import make_loader, repeated
 from bench.samples import Case, findings
 from verifier.metrics import Metrics
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def _load(groups: list[list[str]], *, bulk: bool) -> Callable[[], object]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.samples import Case, invoices
 from verifier.invoice import qr
 from verifier.synthetic.shapes import money_field
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def _texts() -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.samples import READING, Case, invoices
 from verifier.invoice.record import key_of
 from verifier.ledger.invoices import findings
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def build() -> Callable[[], object]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.engine import make_verifier, repeated
 from bench.samples import Case, bodies
 from verifier.api import codec
 from verifier.api.handlers import Bulk, Counts
 from verifier.metrics import Metrics
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def chunk() -> Callable[[], object]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.samples import Case, invoices
 from verifier.invoice.taxids import check_character, fails_check
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def compute() -> Callable[[], object]:

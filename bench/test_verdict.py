@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import msgspec
-from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.samples import WINDOW, Case, bodies, invoices, record_of
 from verifier.invoice.claim import Claim, Question, parse, raw_key
 from verifier.invoice.record import Record
 from verifier.invoice.verdict import agrees, judge
 from verifier.synthetic.shapes import minimal
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def _agreeing() -> list[tuple[Question, Record]]:

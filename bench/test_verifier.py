@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-
-from pytest_benchmark.fixture import BenchmarkFixture
+from typing import TYPE_CHECKING
 
 from bench.engine import make_verifier, repeated
 from bench.samples import Case, batch
 from verifier.api import codec
 from verifier.engine.verifier import Item
 from verifier.metrics import Metrics
+
+if TYPE_CHECKING:
+    from pytest_benchmark.fixture import BenchmarkFixture
 
 
 def _items() -> list[Item]:

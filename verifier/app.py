@@ -21,11 +21,11 @@ from verifier.api.handlers import Handlers
 from verifier.api.health import Health
 from verifier.api.stream import Streams
 from verifier.config import Config
-from verifier.engine.cache import Cache
+from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
-from verifier.engine.verifier import Bounds, Verifier
+from verifier.engine.memory import Memory, Sizes
+from verifier.engine.verifier import Verifier
 from verifier.errors import ConfigError
-from verifier.invoice.record import Finding
 from verifier.ledger.lookup import Lookup
 from verifier.ledger.writer import Writer
 from verifier.metrics import Metrics
@@ -56,24 +56,16 @@ def build(config: Config, clock: Callable[[], float] | None = None) -> web.Appli
     metrics = Metrics()
     lookup = Lookup(config, metrics, clock)
     writer = Writer(config)
-    loader = Loader(lookup.fetch_many, _limits(config, lookup), clock, metrics)
-    cache: Cache[Finding] = Cache(config.cache_entries)
-    absences: Cache[Finding] = Cache(config.absence_entries)
-    verifier = Verifier(
-        loader,
-        lookup.fetch_primary,
-        cache=cache,
-        absences=absences,
-        bounds=Bounds(config.max_staleness, config.absence_seconds),
-        clock=clock,
-        metrics=metrics,
-    )
+    freshness = Freshness(config.max_staleness, _brownout(config))
+    memory = Memory(_sizes(config), freshness, clock, metrics)
+    loader = Loader(memory.keeping(lookup.fetch_many), _limits(config, lookup), clock, metrics)
+    verifier = Verifier(loader, lookup.fetch_at, memory, freshness, clock)
     encoder = Encoder(token_hex(6))
     handlers = Handlers(verifier, encoder, config, metrics)
     streams = Streams(verifier, encoder, config, metrics)
     feeds = Feeds(writer, config, metrics)
     health = Health(metrics, lookup.serving, lookup.status)
-    _observe(metrics, loader, cache, absences)
+    _observe(metrics, loader)
 
     app = web.Application(client_max_size=config.max_batch_body)
     app[HEALTH], app[STREAMS] = health, streams
@@ -112,12 +104,22 @@ def _limits(config: Config, lookup: Lookup) -> Limits:
     )
 
 
-def _observe(
-    metrics: Metrics, loader: Loader, cache: Cache[Finding], absences: Cache[Finding]
-) -> None:
+def _sizes(config: Config) -> Sizes:
+    return Sizes(
+        cache_entries=config.cache_entries,
+        absence_entries=config.absence_entries,
+        absence_seconds=config.absence_seconds,
+        # What a read may take, with its second try, and as much again.
+        longest_read=2 * (config.query_timeout + config.probe_interval),
+    )
+
+
+def _brownout(config: Config) -> float:
+    return config.brownout_seconds if config.brownout == "on" else 0.0
+
+
+def _observe(metrics: Metrics, loader: Loader) -> None:
     """Have the gauges read what they show when they are scraped."""
-    metrics.cache_entries.labels("invoice").set_function(lambda: len(cache))
-    metrics.cache_entries.labels("absence").set_function(lambda: len(absences))
     metrics.loader_waiting.labels("single").set_function(lambda: loader.waiting[0])
     metrics.loader_waiting.labels("bulk").set_function(lambda: loader.waiting[1])
     metrics.loader_reading.set_function(lambda: loader.reading)

@@ -106,6 +106,17 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 2.0
 
+    brownout: Annotated[
+        Literal["on", "off"],
+        _bound(
+            "Whether, when no database can be read, found invoices are answered from memory "
+            "beyond the staleness bound, marked `stale: true`, instead of `unavailable`."
+        ),
+    ] = "off"
+    brownout_seconds: Annotated[
+        float, _bound("How far beyond the staleness bound a brown-out goes.", gt=0, le=86_400)
+    ] = 300.0
+
     # Look-ups
     max_batch: Annotated[
         int,

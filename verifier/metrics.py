@@ -84,6 +84,13 @@ class Metrics:
         self.cache_lookups = Tally(
             registry, "verifier_cache_lookups", "Look-ups in memory.", ("outcome",)
         )
+        self.changes = Tally(
+            registry,
+            "verifier_changes",
+            "Keys that change feeds named (heard), entries dropped for them, and findings that "
+            "were not kept because their key had changed during the read (refill_refused).",
+            ("outcome",),
+        )
         self.cache_entries = Gauge(
             "verifier_cache_entries", "Entries in memory.", ("kind",), registry=registry
         )

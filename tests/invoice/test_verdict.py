@@ -27,6 +27,10 @@ from verifier.invoice.kinds import KINDS, STATUSES, USABLE_STATUSES
 from verifier.invoice.verdict import DAY, LONGEST_RETRY, agrees, complete_until, window_at
 
 
+SPECIAL = Sample(kind="vat_special", code="1100221130", number="12345678")
+BLOCKCHAIN = Sample(kind="blockchain", code="144032309110", number="12345678", check_code="ab12c")
+
+
 def question(given: Given) -> Question:
     """The question as the decoder would give it."""
     return Question(**given)
@@ -70,6 +74,10 @@ def test_the_short_cut_is_taken(sample: Sample, full: bool) -> None:
         (DIGITAL, {"total": None}),
         (PAPER, {"check_code": None}),
         (PAPER, {"check_code": ""}),
+        (SPECIAL, {"amount": None}),
+        (BLOCKCHAIN, {"amount": None}),
+        (BLOCKCHAIN, {"check_code": None}),
+        (BLOCKCHAIN, {"check_code": "AB12C"}),
         (PAPER, {"check_code": "90"}),
         (PAPER, {"check_code": "567890 "}),
         (DIGITAL, {"total": "113"}),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
+import asyncpg
 import pytest
 
-from tests.ledger.support import connected
+from tests.ledger.support import config, connected
 from tests.support import Database, run, wait_replayed
 from verifier.embedded import Cluster
 from verifier.ledger.migrate import migrate
+from verifier.ledger.writer import Writer
 
 
 async def execute(dsn: str, sql: str) -> None:
@@ -49,3 +51,18 @@ async def ledger(shared_ledger: Database) -> Database:
     await execute(shared_ledger.primary_dsn, "TRUNCATE ledger_change")
     await wait_replayed(shared_ledger.primary_dsn, shared_ledger.replica_dsns)
     return shared_ledger
+
+
+@pytest.fixture
+async def writer(ledger: Database) -> AsyncIterator[Writer]:
+    """Make a writer to the test's ledger."""
+    writer = Writer(config(ledger))
+    yield writer
+    await writer.close()
+
+
+@pytest.fixture
+async def primary(ledger: Database) -> AsyncIterator[asyncpg.Connection]:
+    """Connect to the primary."""
+    async with connected(ledger.primary_dsn) as connection:
+        yield connection

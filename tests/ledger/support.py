@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
 import msgspec
 
-from tests.support import Database
+from tests.support import Database, wait_replayed
 from verifier.config import Config
-from verifier.ledger.feed import Rejection
+from verifier.invoice.record import Finding
+from verifier.ledger.channels import Channel
+from verifier.ledger.feed import FeedResult, Rejection
+from verifier.ledger.lookup import Lookup
+from verifier.ledger.writer import Writer
+from verifier.metrics import Metrics
 
 
 def number(sequence: int) -> str:
@@ -89,6 +96,11 @@ def named(rejections: Iterable[Rejection]) -> list[tuple[int, str, str]]:
     return [(each.line, error.field, error.code) for each in rejections for error in each.errors]
 
 
+def counts(result: FeedResult) -> tuple[int, int, int]:
+    """Accepted, unchanged and rejected lines."""
+    return result.accepted, result.unchanged, result.rejected_count
+
+
 @asynccontextmanager
 async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection of the test's own."""
@@ -97,3 +109,87 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+class Ledger:
+    """A look-up, its metrics, and a writer beside it."""
+
+    def __init__(self, database: Database, **changes: Any) -> None:
+        self.database = database
+        self.metrics = Metrics()
+        self.config = config(database, **changes)
+        self.lookup = Lookup(self.config, self.metrics, time.time)
+        self.writer = Writer(self.config)
+
+    async def write(self, *lines: bytes) -> None:
+        """Bring lines into the ledger, and wait until the replicas have them."""
+        await self.writer.ingest(blocks(lines))
+        await wait_replayed(self.database.primary_dsn, self.database.replica_dsns)
+
+    def rechecks(self) -> dict[str, int]:
+        """How many keys were re-checked on the primary, by outcome."""
+        family = next(iter(self.metrics.rechecks.collect()))
+        return {
+            sample.labels["outcome"]: int(sample.value) for sample in family.samples if sample.value
+        }
+
+    def serving(self) -> list[bool]:
+        """Whether each database serves: the primary, then the replicas."""
+        return [each["serving"] for each in self.lookup.status()["databases"]]
+
+
+@asynccontextmanager
+async def started(database: Database, **changes: Any) -> AsyncIterator[Ledger]:
+    """A look-up of which all databases serve, with dated states."""
+    ledger = Ledger(database, **changes)
+    await ledger.lookup.start()
+    try:
+        await until(lambda: all(ledger.serving()))
+        await until(
+            lambda: all(
+                each["lag_bytes"] is not None for each in ledger.lookup.status()["databases"]
+            )
+        )
+        yield ledger
+    finally:
+        await ledger.lookup.close()
+        await ledger.writer.close()
+
+
+async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
+    """Return when a condition holds that no event announces."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@asynccontextmanager
+async def replay_paused(database: Database) -> AsyncIterator[None]:
+    """Have the replicas stand still."""
+    async with (
+        connected(database.replica_dsns[0]) as one,
+        connected(database.replica_dsns[1]) as two,
+    ):
+        for replica in (one, two):
+            await replica.execute("SELECT pg_wal_replay_pause()")
+            state = "SELECT pg_get_wal_replay_pause_state()"
+            async with asyncio.timeout(5):
+                while await replica.fetchval(state) != "paused":  # noqa: ASYNC110 - no such event
+                    await asyncio.sleep(0.005)
+        try:
+            yield
+        finally:
+            for replica in (one, two):
+                await replica.execute("SELECT pg_wal_replay_resume()")
+
+
+def found(findings: dict[str, Finding]) -> set[str]:
+    """The keys with a record."""
+    return {key for key, finding in findings.items() if finding.record is not None}
+
+
+def give_back(ledger: Ledger, taken: Iterable[Channel | None]) -> None:
+    """Return channels of the primary."""
+    for channel in taken:
+        assert channel is not None
+        ledger.lookup._primary.give_back(channel)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,18 +12,29 @@ from verifier.ledger.gate import Gate
 from verifier.ledger.targets import Target
 
 
-class Channels:
-    """Free channels, as strings, and whether there is any database."""
+class FakeTarget:
+    """A target whose channels are strings."""
 
     def __init__(self, *free: str) -> None:
-        self.free: list[Any] = list(free)
+        self.free = list(free)
         self.serving = True
+        self.gate = Gate(cast("Any", self.take), 3)
 
-    def take(self, avoid: Target | None) -> Any:
+    def take(self, avoid: Target | None) -> tuple[FakeTarget, str] | None:
         """Give a channel or None, as Lookup does."""
         if not self.serving:
             raise Unavailable("no_database")
-        return self.free.pop() if self.free else None
+        return (self, self.free.pop()) if self.free else None
+
+    def give_back(self, channel: str) -> None:
+        """Have a channel free, as after a query."""
+        self.free.append(channel)
+        self.gate.wake()
+
+    async def enter(self, deadline: float = 10.0) -> str:
+        """Wait for a channel."""
+        grant: Any = await self.gate.enter(deadline)
+        return str(grant[1])
 
 
 async def settled() -> None:
@@ -34,85 +45,101 @@ async def settled() -> None:
 
 async def test_free_channel_is_given_at_once() -> None:
     """Whoever finds a channel free does not wait."""
-    channels = Channels("a")
-    got: Any = await Gate(channels.take, 1).enter(deadline=10.0)
-    assert got == "a"
+    assert await FakeTarget("a").enter() == "a"
 
 
 async def test_waiters_are_served_in_order() -> None:
     """Who waits longest gets the channel that becomes free."""
-    channels = Channels()
-    gate = Gate(channels.take, 3)
-    tasks: list[asyncio.Task[Any]] = [asyncio.create_task(gate.enter(10.0)) for _ in range(3)]
+    target = FakeTarget()
+    tasks = [asyncio.create_task(target.enter()) for _ in range(3)]
     await settled()
     for name in "abc":
-        channels.free.append(name)
-        gate.wake()
-        await settled()
+        target.give_back(name)
     assert [await task for task in tasks] == ["a", "b", "c"]
 
 
 async def test_too_many_waiters_are_refused() -> None:
     """Beyond the bound nobody waits."""
-    gate = Gate(Channels().take, 1)
-    task = asyncio.create_task(gate.enter(10.0))
+    target = FakeTarget()
+    tasks = [asyncio.create_task(target.enter()) for _ in range(3)]
     await settled()
     with pytest.raises(Unavailable, match="overloaded"):
-        await gate.enter(10.0)
-    task.cancel()
+        await target.enter()
+    for task in tasks:
+        task.cancel()
 
 
 async def test_waiting_ends_at_the_deadline() -> None:
     """A sweep after the deadline ends the wait; others go on waiting."""
-    gate = Gate(Channels().take, 2)
-    early, late = (asyncio.create_task(gate.enter(at)) for at in (1.0, 2.0))
+    target = FakeTarget()
+    early, late = (asyncio.create_task(target.enter(at)) for at in (1.0, 2.0))
     await settled()
-    gate.sweep(1.5)
+    target.gate.sweep(1.5)
     await settled()
-    assert early.done()
     assert not late.done()
     with pytest.raises(Unavailable, match="overloaded"):
         await early
     late.cancel()
 
 
+async def test_sweep_serves_before_it_refuses() -> None:
+    """A channel that is free at the sweep goes to who waits, even if the deadline has passed."""
+    target = FakeTarget()
+    task = asyncio.create_task(target.enter(1.0))
+    await settled()
+    target.free.append("a")
+    target.gate.sweep(5.0)
+    assert await task == "a"
+
+
 async def test_waiting_ends_when_there_is_nothing_to_wait_for() -> None:
     """When the last database goes, a sweep tells those who wait."""
-    channels = Channels()
-    gate = Gate(channels.take, 1)
-    task = asyncio.create_task(gate.enter(10.0))
+    target = FakeTarget()
+    task = asyncio.create_task(target.enter())
     await settled()
-    channels.serving = False
-    gate.sweep(0.0)
+    target.serving = False
+    target.gate.sweep(0.0)
     with pytest.raises(Unavailable, match="no_database"):
         await task
 
 
-async def test_cancelled_waiter_passes_its_turn_on() -> None:
-    """A waiter that is cancelled just when its turn comes does not lose it for the next."""
-    channels = Channels()
-    gate = Gate(channels.take, 2)
-    first: asyncio.Task[Any] = asyncio.create_task(gate.enter(10.0))
-    second: asyncio.Task[Any] = asyncio.create_task(gate.enter(10.0))
+async def test_cancelled_waiter_passes_its_channel_on() -> None:
+    """A waiter that is cancelled just when it is served does not lose the channel for the next."""
+    target = FakeTarget()
+    first, second = (asyncio.create_task(target.enter()) for _ in range(2))
     await settled()
-    channels.free.append("a")
-    gate.wake()
+    target.give_back("a")
     first.cancel()
     await settled()
     assert first.cancelled()
     assert await second == "a"
+    assert target.free == []
 
 
-async def test_newcomer_does_not_overtake() -> None:
-    """While others wait, a newcomer queues behind them even if a channel is free."""
-    channels = Channels()
-    gate = Gate(channels.take, 2)
-    first: asyncio.Task[Any] = asyncio.create_task(gate.enter(10.0))
+async def test_cancelled_waiter_is_passed_over() -> None:
+    """A waiter that was cancelled before gets no channel."""
+    target = FakeTarget()
+    first, second = (asyncio.create_task(target.enter()) for _ in range(2))
     await settled()
-    channels.free.append("a")
-    second = asyncio.create_task(gate.enter(10.0))
+    first.cancel()
     await settled()
-    assert not second.done()
-    gate.wake()
-    assert await first == "a"
-    second.cancel()
+    target.give_back("a")
+    assert await second == "a"
+
+
+async def test_busy_caller_does_not_starve_who_waits() -> None:
+    """A caller that comes back at once queues behind those who waited before it."""
+    target = FakeTarget("a")
+    served: list[str] = []
+
+    async def ask(name: str, times: int) -> None:
+        for _ in range(times):
+            channel = await target.enter()
+            served.append(name)
+            await settled()
+            target.give_back(channel)
+
+    busy = asyncio.create_task(ask("busy", 5))
+    await settled()
+    await asyncio.gather(busy, ask("patient", 1))
+    assert served.index("patient") <= 2

@@ -22,7 +22,6 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.line_checks import exact
-from verifier.invoice.record import Reading
 from verifier.invoice.verdict import Answer
 
 _NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),), ())
@@ -166,17 +165,19 @@ class Encoder:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix.encode()
         self._answers = 0
-        self._freshness: dict[tuple[float, str], bytes] = {}
+        self._freshness: dict[tuple[float, str, bool], bytes] = {}
 
-    def _freshness_json(self, reading: Reading, source: str) -> bytes:
-        known = self._freshness.get((reading.as_of, source))
+    def _freshness_json(self, answer: Answer) -> bytes:
+        """The ``freshness`` member; few readings serve many answers."""
+        reading = answer.reading
+        assert reading is not None
+        what = (reading.as_of, answer.source, answer.stale)
+        known = self._freshness.get(what)
         if known is None:
             if len(self._freshness) >= 1024:
                 self._freshness.clear()
-            known = (
-                f'"freshness":{{"as_of":"{iso(reading.as_of)}","source":"{source}","stale":false}}'
-            ).encode()
-            self._freshness[reading.as_of, source] = known
+            shown = {"as_of": iso(reading.as_of), "source": answer.source, "stale": answer.stale}
+            known = self._freshness[what] = b'"freshness":' + _quote(shown)
         return known
 
     def encode(self, answer: Answer, language: Language, index: int | None = None) -> bytes:
@@ -184,14 +185,13 @@ class Encoder:
         self._answers = number = self._answers + 1
         record = answer.record
         if record is not None:
-            assert answer.reading is not None
             hints = _quote(_hints_json(answer.hints, language)) if answer.hints else b"[]"
             return b'{%b%b%b,"hints":%b,%b,"id":"%b%x","reference":%b}' % (
                 b"" if index is None else b'"index":%d,' % index,
                 _MATCH_HEADS[record.status],
                 record.invoice,
                 hints,
-                self._freshness_json(answer.reading, answer.source),
+                self._freshness_json(answer),
                 self._prefix,
                 number,
                 b"null" if answer.reference is None else _quote(answer.reference),
@@ -217,7 +217,7 @@ class Encoder:
         shown["hints"] = _hints_json(answer.hints, language)
         if answer.reading is not None:
             shown["freshness"] = msgspec.Raw(
-                self._freshness_json(answer.reading, answer.source).removeprefix(b'"freshness":')
+                self._freshness_json(answer).removeprefix(b'"freshness":')
             )
         shown["id"] = f"{self._prefix.decode()}{number:x}"
         shown["reference"] = answer.reference

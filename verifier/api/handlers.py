@@ -14,6 +14,7 @@ from verifier.api.messages import Language
 from verifier.config import Config
 from verifier.engine.verifier import Item, Verifier
 from verifier.errors import BadRequest, Unavailable
+from verifier.invoice.record import Position
 from verifier.invoice.verdict import VERDICTS, Answer
 from verifier.metrics import Cell, Metrics
 
@@ -61,13 +62,13 @@ class Bulk:
         counts: Counts,
         language: Language,
         *,
-        fresh: bool,
+        at_least: Position | None,
     ) -> None:
         self._verifier = verifier
         self._encoder = encoder
         self._counts = counts
         self._language = language
-        self._fresh = fresh
+        self._at_least = at_least
         self._answered = 0
         self._verdicts: dict[str, int] = dict.fromkeys(VERDICTS, 0)
 
@@ -81,7 +82,7 @@ class Bulk:
         for start in range(0, len(items), ITEMS_PER_LOAD):
             answers = await self._verifier.verify_many(
                 items[start : start + ITEMS_PER_LOAD],
-                fresh=self._fresh,
+                at_least=self._at_least,
                 seen=seen,
                 offset=self._answered,
             )
@@ -125,10 +126,10 @@ class Handlers:
         try:
             body = await read_body(request, config.max_body, config.body_timeout)
             item = codec.decode_question(body)
-            fresh = tokens.wanted(request)
+            at_least = tokens.asked(request)
         except BadRequest as error:
             return self._refuse(request, "verify", error)
-        answer = await self._verifier.verify(item, fresh=fresh)
+        answer = await self._verifier.verify(item, at_least=at_least)
         self._single_counts.count(answer)
         if answer.verdict == "match" and not answer.hints:
             return web.Response(body=self._encoder.encode(answer, "zh"), headers=JSON)
@@ -154,9 +155,9 @@ class Handlers:
         try:
             body = await read_body(request, config.max_batch_body, config.body_timeout)
             items = codec.decode_batch(body, config.max_batch_items)
-            fresh = tokens.wanted(request)
+            at_least = tokens.asked(request)
             return web.Response(
-                body=await self._results(items, fresh, problems.language(request)), headers=JSON
+                body=await self._results(items, at_least, problems.language(request)), headers=JSON
             )
         except BadRequest as error:
             return self._refuse(request, "batch", error)
@@ -164,9 +165,9 @@ class Handlers:
             self._batches -= 1
 
     async def _results(
-        self, items: list[Item], fresh: bool, language: Language
+        self, items: list[Item], at_least: Position | None, language: Language
     ) -> bytes:
-        bulk = Bulk(self._verifier, self._encoder, self._batch_counts, language, fresh=fresh)
+        bulk = Bulk(self._verifier, self._encoder, self._batch_counts, language, at_least=at_least)
         seen: dict[str, int] = {}
         blocks = [block async for block in bulk.answer(items, b",", seen)]
         return b'{"results":[%b],"summary":%b}' % (b",".join(blocks), bulk.summary())

@@ -50,14 +50,14 @@ class Streams:
         """Answers in the order of the lines, while the request is still being sent."""
         try:
             self._admit()
-            fresh = tokens.wanted(request)
+            at_least = tokens.asked(request)
         except (BadRequest, Unavailable) as error:
             self._metrics.http_errors.add("stream", error.code)
             return problems.of_error(request, error)
         response = web.StreamResponse(headers=NDJSON)
         await response.prepare(request)
         bulk = Bulk(
-            self._verifier, self._encoder, self._counts, problems.language(request), fresh=fresh
+            self._verifier, self._encoder, self._counts, problems.language(request), at_least=at_least
         )
         stream = _Stream(request, response, bulk, self._config)
         ended = ""

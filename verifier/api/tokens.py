@@ -1,7 +1,7 @@
 """Consistency tokens: how a caller that has fed the ledger makes sure to see what it wrote.
 
-A token names a position in the primary's log. A question that carries one is answered by the
-primary itself, which is never behind any token; memory and replicas are passed over.
+A token names a position in the primary's log. A question that carries one is answered from a
+state that includes it, or not at all.
 """
 
 from __future__ import annotations
@@ -13,26 +13,30 @@ from aiohttp import web
 from multidict import istr
 
 from verifier.errors import BadRequest
+from verifier.invoice.record import Position
 
 HEADER = istr("Consistency-Token")
 
-_POSITION = re.compile(rb"1\.\d{1,10}\.[0-9A-F]{1,8}/[0-9A-F]{1,8}")
+_POSITION = re.compile(rb"1\.(\d{1,10})\.(\d{1,20})")
 
 
 def issue(timeline: int, lsn: str) -> str:
-    """The token for a position (a timeline and an LSN such as ``0/3000148``)."""
-    return urlsafe_b64encode(f"1.{timeline}.{lsn}".encode()).decode().rstrip("=")
+    """The token for a position; ``lsn`` as PostgreSQL writes it, such as ``0/3000148``."""
+    high, _, low = lsn.partition("/")
+    position = f"1.{timeline}.{(int(high, 16) << 32) + int(low, 16)}"
+    return urlsafe_b64encode(position.encode()).decode().rstrip("=")
 
 
-def wanted(request: web.BaseRequest) -> bool:
-    """Whether the request carries a token; BadRequest when it carries something else."""
+def asked(request: web.BaseRequest) -> Position | None:
+    """The position of the request's token, if it carries one; BadRequest when it is not ours."""
     token = request.headers.get(HEADER)
     if token is None:
-        return False
+        return None
     try:
-        position = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        text = urlsafe_b64decode(token + "=" * (-len(token) % 4))
     except ValueError:
-        position = b""
-    if _POSITION.fullmatch(position) is None:
+        text = b""
+    found = _POSITION.fullmatch(text)
+    if found is None:
         raise BadRequest("malformed_token", f"{HEADER}: expected a token that a ledger feed gave")
-    return True
+    return Position(int(found[1]), int(found[2]))

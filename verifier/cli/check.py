@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,11 @@ def check(
         counts: Counter[str] = Counter()
         why = ""
         try:
-            why = asyncio.run(_ask(source, sink, url, attempts, counts, progress))
+            asker = partial(Asker, url=url, attempts=attempts)
+            why, rest = asyncio.run(_ask(source, sink, asker, counts, progress))
+            # What is left of a pipe may be endless.
+            if rest and size is not None:
+                counts["unanswered"] += sum(len(chunk.lines) for chunk in chunks(source))
         except GaveUp as error:
             why = str(error)
     _summary(counts, Console(stderr=out == STDIN))
@@ -87,15 +92,13 @@ def check(
 async def _ask(
     source: BinaryIO,
     sink: BinaryIO | None,
-    url: str,
-    attempts: int,
+    asker_for: Callable[[aiohttp.ClientSession], Asker],
     counts: Counter[str],
     progress: LineProgress,
-) -> str:
-    """Ask everything; why some questions stayed without an answer, or nothing."""
-    why = ""
+) -> tuple[str, bool]:
+    """Ask everything; why some questions stayed unchecked, and whether the rest was not asked."""
     async with aiohttp.ClientSession() as session:
-        asker = Asker(session, url, attempts=attempts)
+        asker = asker_for(session)
         for chunk in chunks(source):
             answers = await asker.answers(chunk, partial(progress.advance, 1, chunk.share))
             given = _until_gap(answers)
@@ -103,12 +106,10 @@ async def _ask(
                 sink.write(b"".join(_encode(answer) + b"\n" for answer in given))
             counts.update(answer["verdict"] for answer in given)
             if len(given) < len(answers):
-                rest = len(answers) - len(given)
-                counts["unanswered"] += rest + sum(len(each.lines) for each in chunks(source))
-                return f"asked in vain from line {chunk.numbers[len(given)]} on: {asker.why}"
-            if counts["unavailable"]:
-                why = asker.why
-    return why
+                counts["unanswered"] += len(answers) - len(given)
+                line = chunk.numbers[len(given)]
+                return f"asked in vain from line {line} on: {asker.why}", True
+    return asker.why if counts["unavailable"] else "", False
 
 
 def _until_gap(answers: list[Answer | None]) -> list[Answer]:

@@ -55,10 +55,10 @@ class Cache(Generic[V]):
             self._old = young
             self._young = {}
 
-    def discard(self, key: str) -> None:
-        """Forget a key, if it is there."""
-        self._young.pop(key, None)
-        self._old.pop(key, None)
+    def discard(self, key: str) -> bool:
+        """Forget a key; whether it was there."""
+        young = self._young.pop(key, None)
+        return self._old.pop(key, young) is not None
 
     def clear(self) -> None:
         """Forget everything."""

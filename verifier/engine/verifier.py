@@ -1,20 +1,20 @@
 """Verifier: one question or many, from memory where it can, through the loader where it must.
 
 Every item takes three steps: recall (memory, without parsing when it can be avoided), one load
-for all that memory lacks, and a verdict. Nothing awaits after the load. This is the only module
-that touches the cache.
+for all that memory lacks, and a verdict. Nothing awaits after the load, but for giving way.
 """
 
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from verifier.engine.cache import Cache
-from verifier.engine.loader import UNCHECKED, FetchMany, Loaded, Loader
+from verifier.engine.freshness import Freshness
+from verifier.engine.loader import UNCHECKED, Loaded, Loader
+from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
 from verifier.invoice.claim import (
     Claim,
@@ -26,7 +26,7 @@ from verifier.invoice.claim import (
     reference_of,
 )
 from verifier.invoice.hints import Hint
-from verifier.invoice.record import Finding
+from verifier.invoice.record import Finding, Position, Reading
 from verifier.invoice.verdict import (
     Answer,
     Window,
@@ -36,11 +36,13 @@ from verifier.invoice.verdict import (
     judge,
     window_at,
 )
-from verifier.metrics import Metrics
 
 # A question as decoded; as a mapping when it does not fit the structure (the parser says why, or
 # takes a JSON number); already Invalid when it is no JSON object at all.
 Item = Question | Mapping[str, Any] | Invalid
+
+# Reads keys from a state that includes a position.
+FetchAt = Callable[[Sequence[str], Position], Awaitable[Mapping[str, Finding]]]
 
 _STALE = Unavailable("stale")
 
@@ -57,57 +59,42 @@ class _Open(msgspec.Struct, frozen=True, gc=False):
     claim: Claim | None
 
 
-class Bounds(msgspec.Struct, frozen=True):
-    """How long memory may be believed, in seconds."""
-
-    max_staleness: float
-    absence_seconds: float
-
-
 class Verifier:
     """Answers questions; one per event loop.
 
     ``clock`` gives seconds since the epoch, is never set back, and is the clock of
-    ``Reading.as_of``. ``fetch_primary`` reads past memory and replicas.
+    ``Reading.as_of``. ``fetch_at`` reads a state that includes a position, past the loader.
     """
 
     def __init__(
         self,
         loader: Loader,
-        fetch_primary: FetchMany,
-        *,
-        cache: Cache[Finding],
-        absences: Cache[Finding],
-        bounds: Bounds,
+        fetch_at: FetchAt,
+        memory: Memory,
+        freshness: Freshness,
         clock: Callable[[], float],
-        metrics: Metrics,
     ) -> None:
         self._loader = loader
-        self._fetch_primary = fetch_primary
-        self._cache = cache
-        self._absences = absences
-        self._bounds = bounds
-        # Whatever the settings say, no memory outlives the staleness bound.
-        self._absence_seconds = min(bounds.absence_seconds, bounds.max_staleness)
+        self._fetch_at = fetch_at
+        self._memory = memory
+        self._freshness = freshness
         self._clock = clock
         self._window = window_at(clock())
-        self._hits = metrics.cache_lookups.cell("hit")
-        self._misses = metrics.cache_lookups.cell("miss")
 
-    async def verify(self, item: Item, *, fresh: bool = False) -> Answer:
-        """The answer to one question; ``fresh`` asks the primary whatever memory says."""
+    async def verify(self, item: Item, *, at_least: Position | None = None) -> Answer:
+        """The answer to one question; with ``at_least`` it rests on a state that includes it."""
         started = self._clock()
-        recalled = self._recall(item, started, fresh)
+        recalled = self._recall(item, started, at_least)
         if isinstance(recalled, Answer):
             return recalled
-        loaded = await self._load((recalled.key,), bulk=False, fresh=fresh)
+        loaded = await self._load((recalled.key,), bulk=False, at_least=at_least)
         return self._conclude(recalled, loaded, started)
 
     async def verify_many(
         self,
         items: Sequence[Item],
         *,
-        fresh: bool = False,
+        at_least: Position | None = None,
         seen: dict[str, int] | None = None,
         offset: int = 0,
     ) -> list[Answer]:
@@ -123,12 +110,12 @@ class Verifier:
                 await sleep(0)
             recall = self._recall
             answers += [
-                recall(item, started, fresh) for item in items[turn : turn + _ITEMS_PER_TURN]
+                recall(item, started, at_least) for item in items[turn : turn + _ITEMS_PER_TURN]
             ]
         opened = [index for index, answer in enumerate(answers) if type(answer) is _Open]
         if opened:
             keys = dict.fromkeys(answers[index].key for index in opened)
-            loaded = await self._load(keys, bulk=True, fresh=fresh)
+            loaded = await self._load(keys, bulk=True, at_least=at_least)
             for turn in range(0, len(opened), _ITEMS_PER_TURN):
                 if turn:
                     await sleep(0)
@@ -138,19 +125,19 @@ class Verifier:
             _mark_duplicates(answers, seen, offset)
         return answers
 
-    def _recall(self, item: Item, started: float, fresh: bool) -> Answer | _Open:
+    def _recall(self, item: Item, started: float, at_least: Position | None) -> Answer | _Open:
         """The answer from memory, or what has to be loaded for it."""
         if started >= self._window.until:
             self._window = window_at(started)
         if isinstance(item, Question):
             key = raw_key(item)
             if key is not None:
-                finding = None if fresh else self._cached(key, started)
-                if finding is None:
+                finding = self._memory.recall(key, started)
+                if finding is None or (at_least and not _shows(finding, at_least)):
                     if is_canonical(key):
                         return _Open(item, key, None)
                 elif finding.record is not None and agrees(item, finding.record, self._window):
-                    return _match(item, key, finding, "cache")
+                    return _match(item, key, finding, finding.reading.current, "cache")
             claim = self._parse(msgspec.structs.asdict(item))
         elif isinstance(item, Invalid):
             return invalid(item)
@@ -158,10 +145,10 @@ class Verifier:
             claim = self._parse(item)
         if isinstance(claim, Answer):
             return claim
-        finding = None if fresh else self._cached(claim.key, started)
-        if finding is not None:
-            return _judge(claim, finding, "cache")
-        return _Open(item, claim.key, claim)
+        finding = self._memory.recall(claim.key, started)
+        if finding is None or (at_least and not _shows(finding, at_least)):
+            return _Open(item, claim.key, claim)
+        return _judge(claim, finding, "cache")
 
     def _parse(self, given: Mapping[str, Any]) -> Claim | Answer:
         parsed = parse(given, self._window.oldest, self._window.today)
@@ -171,85 +158,84 @@ class Verifier:
         answer.reference = reference_of(given)
         return answer
 
-    def _cached(self, key: str, started: float) -> Finding | None:
-        """What memory holds of a key and may still be believed at ``started``."""
-        finding = self._cache.get(key)
-        if finding is not None and started - finding.reading.as_of <= self._bounds.max_staleness:
-            self._hits.count += 1
-            return finding
-        finding = self._absences.get(key)
-        if finding is not None and started - finding.reading.as_of <= self._absence_seconds:
-            self._hits.count += 1
-            return finding
-        self._misses.count += 1
-        return None
-
-    async def _load(self, keys: Collection[str], *, bulk: bool, fresh: bool) -> Loaded:
-        if fresh:
-            try:
-                found = await self._fetch_primary(sorted(keys))
-            except Unavailable as error:
-                return Loaded(dict.fromkeys(keys, error), set())
-            return Loaded({key: found.get(key, UNCHECKED) for key in keys}, set())
-        loaded = await self._loader.load(keys, bulk=bulk)
-        for key, outcome in loaded.outcomes.items():
-            if isinstance(outcome, Finding) and key not in loaded.joined:
-                (self._absences if outcome.record is None else self._cache).put(key, outcome)
-        return loaded
+    async def _load(
+        self, keys: Collection[str], *, bulk: bool, at_least: Position | None
+    ) -> Loaded:
+        if at_least is None:
+            return await self._loader.load(keys, bulk=bulk)
+        try:
+            found = await self._fetch_at(sorted(keys), at_least)
+        except Unavailable as error:
+            return Loaded(dict.fromkeys(keys, error), set())
+        return Loaded({key: found.get(key, UNCHECKED) for key in keys}, set())
 
     def _conclude(self, opened: _Open, loaded: Loaded, started: float) -> Answer:
         """The answer from what was loaded for an item."""
         item, key, claim = opened.item, opened.key, opened.claim
         outcome = loaded.outcomes[key]
-        if (
-            isinstance(outcome, Finding)
-            and started - outcome.reading.as_of > self._bounds.max_staleness
-        ):
+        if isinstance(outcome, Finding) and not self._freshness.trusts(outcome.reading, started):
             outcome = _STALE
+        source = "joined" if key in loaded.joined else ""
         if claim is None:
             assert isinstance(item, Question)
             if isinstance(outcome, Finding):
                 record = outcome.record
                 if record is not None and agrees(item, record, self._window):
-                    source = "joined" if key in loaded.joined else outcome.reading.source
-                    return _match(item, key, outcome, source)
+                    return _match(item, key, outcome, outcome.reading, source)
             parsed = self._parse(msgspec.structs.asdict(item))
             if isinstance(parsed, Answer):
                 return parsed
             claim = parsed
-        if isinstance(outcome, Unavailable):
-            return Answer(
-                "unavailable",
-                claim.key,
-                claim.reference,
-                hints=claim.hints,
-                reason=outcome.reason,
-                retry_after=outcome.retry_after,
-            )
-        return _judge(
-            claim, outcome, "joined" if key in loaded.joined else outcome.reading.source
+        if isinstance(outcome, Finding):
+            return _judge(claim, outcome, source)
+        return self._without_ledger(claim, outcome, started)
+
+    def _without_ledger(self, claim: Claim, error: Unavailable, started: float) -> Answer:
+        """What can be said when the ledger could not be read."""
+        kept = self._memory.kept(claim.key)
+        if kept is not None and self._freshness.tolerates(kept, started):
+            answer = _judge(claim, kept, "cache")
+            answer.stale = True
+            return answer
+        return Answer(
+            "unavailable",
+            claim.key,
+            claim.reference,
+            hints=claim.hints,
+            reason=error.reason,
+            retry_after=error.retry_after,
         )
 
 
-def _match(question: Question, key: str, finding: Finding, source: str) -> Answer:
+def _shows(finding: Finding, position: Position) -> bool:
+    current = finding.reading.current
+    return current is not None and current.shows(position)
+
+
+def _match(
+    question: Question, key: str, finding: Finding, reading: Reading | None, source: str
+) -> Answer:
+    """A match as of a reading; its source unless another one is given."""
+    assert reading is not None
     return Answer(
         "match",
         key,
         question.reference,
         record=finding.record,
-        reading=finding.reading,
-        source=source,
+        reading=reading,
+        source=source or reading.source,
     )
 
 
 def _judge(claim: Claim, finding: Finding, source: str) -> Answer:
-    reading = finding.reading
-    # A region without a watermark is complete until a day before the *reading*, which is what
-    # found nothing.
+    # A record holds as of now; that there was none is as old as the reading, and so must be the
+    # watermark that it is held against.
+    reading = finding.reading if finding.record is None else finding.reading.current
+    reading = reading or finding.reading
     watermark = complete_until(reading.watermarks.get(claim.region), reading.as_of)
     answer = judge(claim, finding.record, watermark)
     answer.reading = reading
-    answer.source = source
+    answer.source = source or reading.source
     return answer
 
 

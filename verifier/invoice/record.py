@@ -73,17 +73,52 @@ class Record(msgspec.Struct, frozen=True, gc=False):
         return self._text(b'"buyer_tax_id":"')
 
 
+class Position(msgspec.Struct, frozen=True, gc=False):
+    """A place in the primary's log: ``lsn`` in bytes, on a timeline."""
+
+    timeline: int
+    lsn: int
+
+
+class Live:
+    """One database from one connection of its feed on, as its newest reading shows it.
+
+    None when the feed has ended: then nothing is known of how old the findings are by now.
+    """
+
+    __slots__ = ("reading",)
+
+    def __init__(self) -> None:
+        self.reading: Reading | None = None
+
+
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """The state of the ledger that a read saw; many findings share one.
 
     ``as_of`` is in seconds since the epoch: the state is at least that new. ``watermarks`` maps a
     region to the moment (the same scale) until which it is complete; it was read before the
     invoices, from the same server, so that an invoice that came with a watermark is never missed.
+    ``applied`` says how many changes memory had applied when the reading was published.
     """
 
     source: Literal["replica", "primary"]
     as_of: float
     watermarks: Mapping[str, float]
+    applied: int = 0
+    position: Position | None = None
+    live: Live | None = None
+
+    @property
+    def current(self) -> Reading | None:
+        """The newest reading that still holds for what this one found, unless a feed dropped it."""
+        return self if self.live is None else self.live.reading
+
+    def shows(self, position: Position) -> bool:
+        """Whether the state includes all that was written up to a position."""
+        mine = self.position
+        return (
+            mine is not None and mine.timeline == position.timeline and mine.lsn >= position.lsn
+        )
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):

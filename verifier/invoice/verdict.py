@@ -83,6 +83,7 @@ class Answer(msgspec.Struct, gc=False):
     hints: tuple[Hint, ...] = ()
     reading: Reading | None = None
     source: str = ""
+    stale: bool = False
     retry_after: int = 0
     reason: str = ""
 

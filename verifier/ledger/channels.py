@@ -45,8 +45,7 @@ class Channels:
     A new channel is not used before ``prove``: a probe that began after it was opened must have
     found the same server, else what the probe said about the server's state may not hold for it
     (the server may have been restarted in between and have fallen back, or be another one).
-    ``freed`` is called when a channel becomes free, ``lost`` when one goes away. Who takes a
-    channel from ``free`` calls ``fetch`` with it at once.
+    ``freed`` is called when a channel becomes free, ``lost`` when one goes away.
     """
 
     def __init__(
@@ -61,6 +60,7 @@ class Channels:
         self._freed = freed
         self._lost = lost
         self.free: list[Channel] = []
+        # Taken: with a query under way, or just about to.
         self.busy: set[Channel] = set()
         self._unproven: list[Channel] = []
         self._closed = False
@@ -82,10 +82,11 @@ class Channels:
                 connection = await self._connect()
                 try:
                     statement = await connection.prepare(LOOK_UP)
-                    channel = Channel(connection, statement.fetch, await identity_of(connection))
+                    identity = await identity_of(connection)
                 except BaseException:
                     connection.terminate()
                     raise
+            channel = Channel(connection, statement.fetch, identity)
             connection.add_termination_listener(lambda _, gone=channel: self._drop(gone))
             self._unproven.append(channel)
 
@@ -100,14 +101,27 @@ class Channels:
                 # Not reported as lost: a DSN that leads to several servers must not spin.
                 channel.connection.terminate()
 
+    def take(self) -> Channel | None:
+        """A free channel for one ``fetch`` or ``give_back``, None when there is none."""
+        if not self.free:
+            return None
+        channel = self.free.pop()
+        self.busy.add(channel)
+        return channel
+
+    def give_back(self, channel: Channel) -> None:
+        """Return a channel that was taken."""
+        if channel in self.busy:
+            self.busy.remove(channel)
+            self.free.append(channel)
+            self._freed()
+
     async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Rows:
-        """The rows of these keys, through a channel taken from ``free``, which is given back.
+        """The rows of these keys, through a channel that was taken, which is given back.
 
         Raises Unavailable; the channel is then back too, or gone if its connection is. A caller
         that is cancelled costs the connection.
         """
-        busy = self.busy
-        busy.add(channel)
         channel.deadline = deadline
         usable = False
         try:
@@ -120,10 +134,8 @@ class Channels:
             raise (Unavailable("timeout") if late else unavailable(error)) from error
         finally:
             channel.deadline = inf
-            if usable and channel in busy:
-                busy.remove(channel)
-                self.free.append(channel)
-                self._freed()
+            if usable:
+                self.give_back(channel)
             else:
                 channel.connection.terminate()
                 self._drop(channel)

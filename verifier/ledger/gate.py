@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+import msgspec
+
 from verifier.errors import Unavailable
 from verifier.ledger.channels import Channel
 from verifier.ledger.targets import Target
@@ -20,47 +22,63 @@ Grant = tuple[Target, Channel]
 Take = Callable[[Target | None], Grant | None]
 
 
+class _Waiter(msgspec.Struct):
+    grant: asyncio.Future[Grant]
+    deadline: float
+    avoid: Target | None
+
+
 class Gate:
     """Hands out what ``take`` gives, first come first served; at most ``limit`` callers wait."""
 
     def __init__(self, take: Take, limit: int) -> None:
         self._take = take
         self._limit = limit
-        self._turns: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._waiters: deque[_Waiter] = deque()
 
     async def enter(self, deadline: float, avoid: Target | None = None) -> Grant:
         """A channel, taken from its target. Raises Unavailable, at the latest at the deadline."""
-        grant = None if self._turns else self._take(avoid)
-        while grant is None:
-            if len(self._turns) >= self._limit:
-                raise Unavailable("overloaded")
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._turns.append((deadline, turn))
-            try:
-                await turn
-            except asyncio.CancelledError:
-                # The turn that nobody takes is the next one's.
-                if not turn.cancelled():
-                    self.wake()
-                raise
+        if not self._waiters:
             grant = self._take(avoid)
-        return grant
+            if grant is not None:
+                return grant
+        elif len(self._waiters) >= self._limit:
+            raise Unavailable("overloaded")
+        future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
+        self._waiters.append(_Waiter(future, deadline, avoid))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            # It may have been granted just before.
+            if not future.cancelled() and future.exception() is None:
+                target, channel = future.result()
+                target.give_back(channel)
+            raise
 
     def wake(self) -> None:
-        """Let the first who waits try again: something became free."""
-        while self._turns:
-            _, turn = self._turns.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+        """Serve those who wait, in their order, as far as there are channels."""
+        if self._waiters:
+            self._serve(None)
 
     def sweep(self, now: float) -> None:
-        """Let all who wait look again, for all may have changed; whose time is over gives up."""
-        turns, self._turns = self._turns, deque()
-        for deadline, turn in turns:
-            if turn.done():
+        """The same, for all may have changed; then those give up whose deadline has passed."""
+        if self._waiters:
+            self._serve(now)
+
+    def _serve(self, now: float | None) -> None:
+        # Each is given its channel here: one that was only woken would find it taken by a newcomer.
+        waiters, self._waiters = self._waiters, deque()
+        for waiter in waiters:
+            if waiter.grant.done():
                 continue
-            if deadline < now:
-                turn.set_exception(Unavailable("overloaded"))
+            try:
+                grant = self._take(waiter.avoid)
+            except Unavailable as error:
+                waiter.grant.set_exception(error)
+                continue
+            if grant is not None:
+                waiter.grant.set_result(grant)
+            elif now is not None and waiter.deadline < now:
+                waiter.grant.set_exception(Unavailable("overloaded"))
             else:
-                turn.set_result(None)
+                self._waiters.append(waiter)

@@ -13,7 +13,7 @@ from typing import Any
 
 from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
-from verifier.invoice.record import Finding, Reading
+from verifier.invoice.record import Finding, Position, Reading
 from verifier.ledger.channels import Rows
 from verifier.ledger.gate import Gate, Grant
 from verifier.ledger.invoices import findings
@@ -124,7 +124,7 @@ class Lookup:
             try:
                 target, channel = await self._reads.enter(deadline, avoid=target)
             except Unavailable:
-                raise
+                raise error from None
             reading = target.reading
             rows = await target.fetch(channel, keys, deadline)
         assert reading is not None
@@ -146,6 +146,23 @@ class Lookup:
         rows = await target.fetch(channel, keys, deadline)
         return _complete(keys, rows, reading)
 
+    async def fetch_at(self, keys: Sequence[str], position: Position) -> dict[str, Finding]:
+        """A finding for every key, from a state that includes a position. Raises Unavailable.
+
+        A replica that has passed it serves if one is free, else the primary; a primary on an older
+        timeline than the position's does not know it.
+        """
+        for target in self._replicas:
+            reading = target.reading
+            if target.serving and target.free and reading is not None and reading.shows(position):
+                deadline = self._clock() + self._query_timeout
+                rows = await target.fetch(target.free.pop(), keys, deadline)
+                return _complete(keys, rows, reading)
+        known = self._primary.probe
+        if known is not None and known.timeline < position.timeline:
+            raise Unavailable("other_timeline")
+        return await self.fetch_primary(keys)
+
     async def _recheck(
         self,
         missing: list[str],
@@ -161,10 +178,12 @@ class Lookup:
         """
         primary = self._primary
         count = self._metrics.rechecks.add
-        if primary.serving and primary.free and primary.reading is not None:
+        channel = primary.take() if primary.serving else None
+        if channel is not None:
             at_primary = primary.reading
+            assert at_primary is not None
             try:
-                rows = await primary.fetch(primary.free.pop(), missing, deadline)
+                rows = await primary.fetch(channel, missing, deadline)
             except Unavailable:
                 pass
             else:
@@ -199,7 +218,7 @@ class Lookup:
                     if target.free and (best is None or len(target.busy) < len(best.busy)):
                         best = target
         if best is not None:
-            return best, best.free.pop()
+            return _granted(best)
         return None if waits else self._take_other(avoid)
 
     def _take_other(self, avoid: Target | None) -> Grant | None:
@@ -210,13 +229,14 @@ class Lookup:
         others = [target for target in others if target is not avoid] or others
         if not others:
             raise Unavailable("no_database")
-        best = max(others, key=lambda target: target.reading.as_of if target.reading else 0.0)
-        return (best, best.free.pop()) if best.free else None
+        return _granted(
+            max(others, key=lambda target: target.reading.as_of if target.reading else 0.0)
+        )
 
     def _take_primary(self, avoid: Target | None) -> Grant | None:
         if not self._primary.serving:
             raise Unavailable("no_primary")
-        return (self._primary, self._primary.free.pop()) if self._primary.free else None
+        return _granted(self._primary)
 
     def _changed(self, target: Target) -> None:
         """Called after each probe, and when a target stops serving."""
@@ -243,11 +263,19 @@ class Lookup:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(self._tick)
+            # Whatever kept this process busy, answers that have arrived meanwhile are not late.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
             now = self._clock()
             for target in self._targets:
                 target.sweep(now)
             self._reads.sweep(now)
             self._primary_reads.sweep(now)
+
+
+def _granted(target: Target) -> Grant | None:
+    channel = target.take()
+    return None if channel is None else (target, channel)
 
 
 def _complete(keys: Sequence[str], rows: Rows, reading: Reading) -> dict[str, Finding]:

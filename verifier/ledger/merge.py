@@ -127,7 +127,8 @@ class Merge:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self._rows = False
+        self._staged = False
+        self._touched = False
         self._links = False
         self._ended = False
         self.accepted = 0
@@ -139,7 +140,6 @@ class Merge:
         rows = chunk.rows
         if not rows:
             return
-        self._rows = True
         keys = sorted(rows)
         known = {row[0]: row[1] for row in await self._connection.fetch(_KNOWN, keys)}
         new = [rows[key] for key in keys if key not in known]
@@ -149,12 +149,13 @@ class Merge:
         if known:
             changed = await self._update([rows[key] for key in keys if key in known])
         await self._remember_links(rows, known)
+        self._touched = self._touched or bool(new or changed)
         self.accepted += chunk.accepted + len(new) + changed
         self.unchanged += chunk.unchanged + len(known) - changed
 
     async def link(self) -> None:
         """Complete the lists of red letters: the last step before COMMIT."""
-        if not self._rows:
+        if not self._touched and not self._links:
             return
         lock = "pg_advisory_xact_lock" if self._links else "pg_advisory_xact_lock_shared"
         await self._connection.execute(f"SELECT {lock}({_LINK_LOCK})")
@@ -183,12 +184,13 @@ class Merge:
 
     async def _update(self, rows: Sequence[Row]) -> int:
         """Update rows that are there; how many were not the same already."""
+        if self._staged:
+            await self._connection.execute("TRUNCATE feed_line")
+        self._staged = True
         await self._copy("feed_line", rows, "\\N")
         if any(row.red_letters for row in rows):
             await self._connection.execute(_ADD_DERIVED)
-        tag = await self._connection.execute(_UPDATE)
-        await self._connection.execute("TRUNCATE feed_line")
-        return _count(tag)
+        return _count(await self._connection.execute(_UPDATE))
 
     async def _copy(self, table: str, rows: Sequence[Row], unmentioned: str) -> None:
         text = "".join([f"{row.text}\t{row.red_letters or unmentioned}\n" for row in rows])

@@ -64,11 +64,12 @@ class Target:
         self._wake = asyncio.Event()
         self._channels = Channels(self._connect, size, freed, self._wake.set)
         self._prober: asyncpg.Connection | None = None
-        self._probing: Callable[[], Any] | None = None
+        self._probing: Callable[[], Any]
         self._identity = ""
         self._filling: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
-        # Looked at for every query, so without a property in between.
+        # Used for every query, so without anything in between.
+        self.take = self._channels.take
         self.free = self._channels.free
         self.busy = self._channels.busy
 
@@ -108,8 +109,12 @@ class Target:
         self._wake.set()
 
     async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Rows:
-        """Rows of these keys by a channel taken from ``free``. Raises Unavailable."""
+        """Rows of these keys by a channel from ``take``. Raises Unavailable."""
         return await self._channels.fetch(channel, keys, deadline)
+
+    def give_back(self, channel: Channel) -> None:
+        """Return a channel from ``take`` that was not used."""
+        self._channels.give_back(channel)
 
     def sweep(self, now: float) -> None:
         """End look-ups that are late. A server that lets them be late does not serve."""
@@ -156,11 +161,11 @@ class Target:
             previous = None
             async with asyncio.timeout(self._config.connect_timeout):
                 self._prober = await self._connect()
-                self._identity = await identity_of(self._prober)
-                self._probing = (await self._prober.prepare(PROBE)).fetchrow
-        assert self._probing is not None
         try:
             async with asyncio.timeout(self._config.query_timeout):
+                if previous is None:
+                    self._identity = await identity_of(self._prober)
+                    self._probing = (await self._prober.prepare(PROBE)).fetchrow
                 began = self._clock()
                 probe = Probe.of(began, await self._probing())
         except BaseException:

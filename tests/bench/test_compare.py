@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.cases import cases
+from bench.compare import HOTTEST, bounds, export, interval
+from bench.counts import ROOT, ToolError, available, count
+from bench.prove import SLOWED, padded, slow_down
+from tests.support import require_tool
+
+
+def test_the_interval_holds_the_median_and_forgets_outliers() -> None:
+    """Order statistics: one wild pair moves neither the median nor the interval."""
+    steady = interval([1.0, 1.01, 0.99] * 6)
+    assert (steady.low, steady.ratio, steady.high) == (0.99, 1.0, 1.01)
+    wild = interval([1.0, 1.01, 0.99] * 5 + [1.0, 1.01, 9.0])
+    assert wild.ratio == 1.0
+    assert wild.high == 1.01
+
+
+def test_few_pairs_claim_little() -> None:
+    """With too few pairs for the confidence, the interval is all that was seen."""
+    seen = interval([0.9, 1.0, 1.2])
+    assert (seen.low, seen.high) == (0.9, 1.2)
+
+
+def test_hot_paths_of_ci_exist() -> None:
+    """Each pattern of CI's short list names some hot path."""
+    for pattern in HOTTEST:
+        found, missing = cases([pattern])
+        assert found, pattern
+        assert not missing
+
+
+def test_bounds_are_wider_in_ci() -> None:
+    """What must never fail by noise alone has the wider bounds."""
+    assert bounds("parent").instructions > bounds("compare").instructions > 1
+    assert bounds("parent").times > bounds("compare").times > 1
+
+
+def test_a_revision_is_laid_out_with_this_bench(tmp_path: Path) -> None:
+    """The package is the revision's, the hot paths are this tree's."""
+    if subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).returncode:
+        pytest.skip("this tree is no clone")
+    tree = export("HEAD", tmp_path / "old")
+    assert (tree / "verifier" / "__init__.py").is_file()
+    assert (tree / "bench").resolve() == ROOT / "bench"
+    with pytest.raises(ToolError, match="no-such-revision"):
+        export("no-such-revision", tmp_path / "other")
+
+
+def test_padding_goes_after_the_docstring() -> None:
+    """What makes a function slower changes nothing else."""
+    source = 'def judge() -> int:\n    """Says."""\n    return 1\n'
+    assert padded(source, "judge", 2) == (
+        'def judge() -> int:\n    """Says."""\n    _ = 0\n    _ = 0\n    return 1\n'
+    )
+
+
+def test_a_judge_that_is_ten_percent_slower_is_seen(tmp_path: Path) -> None:
+    """Counts repeat far better than the bound, and the slower judge is beyond it."""
+    require_tool("valgrind", available())
+    module, function, path = SLOWED[0]
+    tree = export("", tmp_path / "tree")
+    before = [count(tree, [path]).instructions[path] for _ in range(2)]
+    assert before[1] == pytest.approx(before[0], rel=0.005)
+    more = slow_down(tree, module, function, path)
+    assert 0.09 < more < 0.11
+    assert 1 + more > bounds("compare").instructions

@@ -1,0 +1,146 @@
+"""Tests of what findings say about the age of the state that they rest on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+
+from tests.ledger.support import (
+    Ledger,
+    blocks,
+    connected,
+    line,
+    number,
+    replay_paused,
+    started,
+    until,
+)
+from tests.support import Database, wait_replayed
+
+
+async def test_date_is_never_newer_than_what_is_shown(ledger: Database) -> None:
+    """Whatever was acknowledged before a finding's date shows in the finding."""
+    async with started(ledger, probe_interval=0.02) as it, connected(ledger.replica_dsns[0]) as one:
+        acknowledged: list[tuple[float, int]] = []
+        await it.write(line(1))
+        done = False
+
+        async def write() -> None:
+            for amount in range(1, 150):
+                await it.writer.ingest(blocks([line(1, total=f"{amount}.00")]))
+                acknowledged.append((time.time(), amount))
+
+        async def stutter() -> None:
+            while not done:
+                await one.execute("SELECT pg_wal_replay_pause()")
+                await asyncio.sleep(0.05)
+                await one.execute("SELECT pg_wal_replay_resume()")
+                await asyncio.sleep(0.05)
+
+        sources: dict[str, int] = {}
+
+        async def ask() -> None:
+            while not done:
+                finding = (await it.lookup.fetch_many([number(1)]))[number(1)]
+                assert finding.record is not None
+                as_of = finding.reading.as_of
+                needed = max((amount for at, amount in acknowledged if at < as_of), default=0)
+                assert float(finding.record.total) >= needed
+                sources[finding.reading.source] = sources.get(finding.reading.source, 0) + 1
+                await asyncio.sleep(0.001)
+
+        others = [asyncio.create_task(work()) for work in (stutter, ask, ask)]
+        await write()
+        done = True
+        await asyncio.gather(*others)
+        assert sources["replica"] > 50
+
+
+async def test_watermark_is_older_than_the_rows(ledger: Database) -> None:
+    """A finding's watermark never promises an invoice that the read did not yet see."""
+    async with started(ledger, probe_interval=0.02, max_staleness=60.0) as it:
+        start = datetime(2026, 1, 1, tzinfo=UTC)
+        last = 0
+        done = False
+
+        async def write() -> None:
+            nonlocal last
+            for n in range(1, 150):
+                await it.writer.ingest(blocks([line(n)]))
+                await it.writer.set_watermark("1100", start + timedelta(seconds=n))
+                last = n
+
+        promised = 0
+
+        async def ask() -> None:
+            nonlocal promised
+            while not done:
+                keys = [number(n) for n in range(max(1, last - 20), last + 20)]
+                # On the replicas themselves: the primary's re-check would hide a wrong order.
+                grant = it.lookup._take(None)
+                if grant is None:
+                    await asyncio.sleep(0.001)
+                    continue
+                target, channel = grant
+                reading = target.reading
+                assert reading is not None
+                rows = await target.fetch(channel, keys, time.time() + 1)
+                seen = {row[0] for row in rows}
+                until_n = int(reading.watermarks.get("1100", 0.0) - start.timestamp())
+                expected = {key for n, key in enumerate(keys, max(1, last - 20)) if n <= until_n}
+                promised = max(promised, until_n)
+                missing = {key for key in expected if key not in seen}
+                assert not missing or min(missing) < keys[0]
+                await asyncio.sleep(0.001)
+
+        askers = [asyncio.create_task(ask()) for _ in range(2)]
+        await write()
+        done = True
+        await asyncio.gather(*askers)
+        assert promised > 10
+
+
+async def test_status_shows_lag_and_watermarks_without_secrets(ledger: Database) -> None:
+    """The report has every region and database, and no DSN."""
+    secret = [f"{dsn}&password=secret" for dsn in ledger.replica_dsns]
+    async with started(ledger, replica_dsns=tuple(secret)) as it:
+        await it.writer.set_watermark("3302", datetime(2026, 11, 23, 16, tzinfo=UTC))
+        await wait_replayed(ledger.primary_dsn, ledger.replica_dsns)
+        await asyncio.sleep(0.2)
+        async with replay_paused(ledger):
+            await it.writer.ingest(blocks(line(n) for n in range(100)))
+            await asyncio.sleep(0.3)
+            status = it.lookup.status()
+        regions = {each["region"]: each for each in status["regions"]}
+        assert len(regions) == 36
+        assert regions["3302"] == {
+            "region": "3302",
+            "name": "宁波",
+            "complete_until": "2026-11-23T16:00:00.000Z",
+            "set": True,
+        }
+        assert not regions["1100"]["set"]
+        databases = status["databases"]
+        assert databases[0] == {
+            "name": "primary",
+            "role": "primary",
+            "serving": True,
+            "lag_bytes": 0,
+            "lag_seconds": 0.0,
+        }
+        assert [each["role"] for each in databases[1:]] == ["replica", "replica"]
+        assert all(each["lag_bytes"] > 1000 for each in databases[1:])
+        assert all(0.1 < each["lag_seconds"] < 5 for each in databases[1:])
+        assert "secret" not in str(status)
+
+
+async def test_replica_that_is_a_primary_does_not_serve(ledger: Database) -> None:
+    """A DSN of a replica that leads to the primary is left out, and shown as what it is."""
+    it = Ledger(ledger, replica_dsns=(ledger.primary_dsn, ledger.replica_dsns[0]))
+    await it.lookup.start()
+    await until(lambda: it.serving() == [True, False, True])
+    shown = it.lookup.status()["databases"]
+    assert [each["name"] for each in shown] == ["primary", "replica-1", "replica-2"]
+    assert it.lookup._targets[1].reason == "not_a_replica"
+    await it.lookup.close()

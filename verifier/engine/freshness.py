@@ -1,0 +1,30 @@
+"""Freshness: the one place that decides how old a state may be that an answer rests on.
+
+With a reading inside the bound the answer is given. Outside it memory is passed over and the
+database is asked; when the database's own state is outside it too, the answer is ``unavailable``
+- or, with brown-out allowed, what memory knows of a found invoice, marked ``stale``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from verifier.invoice.record import Finding, Reading
+
+
+class Freshness(msgspec.Struct, frozen=True):
+    """The bounds, in seconds; ``brownout`` is 0 when stale answers are not allowed."""
+
+    max_staleness: float
+    brownout: float = 0.0
+
+    def trusts(self, reading: Reading | None, started: float) -> bool:
+        """Whether a question that started then may rest on this state."""
+        return reading is not None and started - reading.as_of <= self.max_staleness
+
+    def tolerates(self, finding: Finding, started: float) -> bool:
+        """Whether, with nothing better at hand, a stale answer may be given, marked as such."""
+        return (
+            finding.record is not None
+            and started - finding.reading.as_of <= self.max_staleness + self.brownout
+        )

@@ -1,0 +1,150 @@
+"""Memory: the findings that are kept, how the change feed corrects them, when they are believed.
+
+A finding is believed as of the newest reading of the database that it came from: the feed of that
+very database has been applied up to there, so what has not been dropped is what the database
+shows. Every feed drops its keys whatever database they came from; that is harmless, and a finding
+from a replica behind the others is dropped again by its own feed when that one gets there.
+
+A read that began before a change was applied may arrive afterwards with the old state. Hence the
+keys of each applied change are remembered for as long as a read may take, and a finding whose
+reading is older than the change of its key is not kept.
+"""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from verifier.engine.cache import Cache
+from verifier.engine.freshness import Freshness
+from verifier.engine.loader import FetchMany
+from verifier.invoice.record import Finding
+from verifier.metrics import Metrics
+
+# A long import changes many keys: other work goes on between turns of about a third of a
+# millisecond.
+_KEYS_PER_TURN = 1_000
+
+
+class Sizes(msgspec.Struct, frozen=True):
+    """How much is kept, and for how many seconds an absence and the keys of a change are."""
+
+    cache_entries: int
+    absence_entries: int
+    absence_seconds: float
+    longest_read: float
+
+
+class Memory:
+    """What is known of invoices; one per event loop.
+
+    ``clock`` gives seconds since the epoch, is never set back, and is that of ``Reading.as_of``.
+    """
+
+    def __init__(
+        self, sizes: Sizes, freshness: Freshness, clock: Callable[[], float], metrics: Metrics
+    ) -> None:
+        self._known: Cache[Finding] = Cache(sizes.cache_entries)
+        self._absent: Cache[Finding] = Cache(sizes.absence_entries)
+        self._sizes = sizes
+        self._freshness = freshness
+        self._clock = clock
+        # How many times changes were applied; a reading says how many it comes after.
+        self._applied = 0
+        # The last time that everything may have changed, on the same scale.
+        self._everything = 0
+        # When each key last changed, on the same scale; the older half goes after longest_read.
+        self._changed: dict[str, int] = {}
+        self._changed_before: dict[str, int] = {}
+        self._turned = clock()
+        self._hits = metrics.cache_lookups.cell("hit")
+        self._misses = metrics.cache_lookups.cell("miss")
+        self._dropped = metrics.changes.cell("dropped")
+        self._heard = metrics.changes.cell("heard")
+        self._refused = metrics.changes.cell("refill_refused")
+        metrics.cache_entries.labels("invoice").set_function(lambda: len(self._known))
+        metrics.cache_entries.labels("absence").set_function(lambda: len(self._absent))
+
+    def recall(self, key: str, started: float) -> Finding | None:
+        """What is known of a key, if it may be believed by a question that started then."""
+        finding = self._known.get(key)
+        if finding is not None and self._freshness.trusts(finding.reading.current, started):
+            self._hits.count += 1
+            return finding
+        finding = self._absent.get(key)
+        if (
+            finding is not None
+            and started - finding.reading.as_of <= self._sizes.absence_seconds
+            and self._freshness.trusts(finding.reading.current, started)
+        ):
+            self._hits.count += 1
+            return finding
+        self._misses.count += 1
+        return None
+
+    def kept(self, key: str) -> Finding | None:
+        """What is known of a found invoice, whether or not it may still be believed."""
+        return self._known.get(key)
+
+    def remember(self, found: Mapping[str, Finding], began: float) -> None:
+        """Keep the findings of a read that began at a moment, at once when it returns."""
+        if self._clock() - began > self._sizes.longest_read:
+            # The changes since its beginning are no longer remembered.
+            self._refused.count += len(found)
+            return
+        for key, finding in found.items():
+            if self._may_keep(key, finding):
+                (self._absent if finding.record is None else self._known).put(key, finding)
+            else:
+                self._refused.count += 1
+
+    def keeping(self, fetch_many: FetchMany) -> FetchMany:
+        """The same read, of which memory keeps what it may."""
+
+        async def fetch(keys: Sequence[str]) -> Mapping[str, Finding]:
+            began = self._clock()
+            found = await fetch_many(keys)
+            self.remember(found, began)
+            return found
+
+        return fetch
+
+    def _may_keep(self, key: str, finding: Finding) -> bool:
+        """The refill guard: whether nothing has changed the key since the finding's reading."""
+        seen = finding.reading.applied
+        changed = self._changed.get(key)
+        if changed is None:
+            changed = self._changed_before.get(key, 0)
+        return changed <= seen and self._everything <= seen
+
+    async def apply(self, keys: Sequence[str], *, everything: bool = False) -> None:
+        """Drop what a feed says has changed. The reading that shows it may be published after."""
+        if not keys and not everything:
+            return
+        self._applied = now = self._applied + 1
+        self._turn()
+        if everything:
+            self._everything = now
+            self._known.clear()
+            self._absent.clear()
+        self._heard.count += len(keys)
+        for turn in range(0, len(keys), _KEYS_PER_TURN):
+            if turn:
+                await sleep(0)
+            for key in keys[turn : turn + _KEYS_PER_TURN]:
+                self._changed[key] = now
+                self._dropped.count += self._known.discard(key) + self._absent.discard(key)
+
+    @property
+    def applied(self) -> int:
+        """How many times changes were applied; a reading published now comes after these."""
+        return self._applied
+
+    def _turn(self) -> None:
+        now = self._clock()
+        if now - self._turned > self._sizes.longest_read:
+            self._turned = now
+            self._changed_before = self._changed
+            self._changed = {}
