@@ -32,7 +32,7 @@ UP := --data $(DATA) $(if $(PORT),--port $(PORT)) $(if $(ROWS),--rows $(ROWS)) $
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo "PORT, ROWS and WORKERS can be set: make run PORT=9000 ROWS=1000 WORKERS=1"
 
@@ -62,6 +62,14 @@ format: $(VENV)/.dev ## lays out the code and mends what can be mended by itself
 bench: $(VENV)/.dev ## what each hot path costs, and the figures; a few: make bench FIGURES="P1 P2"
 	$(BIN)/pytest bench --benchmark-only
 	$(BIN)/python -m bench $(FIGURES)
+
+.PHONY: bench-compare
+bench-compare: $(VENV)/.dev ## hot paths of a revision and of the work tree in turns: make bench-compare REV=HEAD~1
+	$(BIN)/python -m bench.compare $(or $(REV),HEAD)
+
+.PHONY: bench-parent
+bench-parent: $(VENV)/.dev ## the same with the parent of HEAD by wide bounds, as CI does
+	$(BIN)/python -m bench.compare --parent HEAD~1
 
 .PHONY: docs
 docs: $(VENV)/.runtime ## writes the configuration table anew

@@ -5,11 +5,13 @@ Where to look::
     __main__    argv; the table, docs/bench.json and docs/bench.png; exit code 1 outside the budget
     figures     P1 to P13: what is divided by what; budget.toml holds the bounds
     measure     how each side of a figure is measured
-    rig         the ledger under test, processes and their cores
+    rig         the ledger under test and the servers; processes: their cores and what they use
     load        wrk, and our own clients: open loop, batches, streams
     agreement   peers give the same answers before they are timed
     peers/      what a user would pick instead
     test_*      one hot path a file, for pytest-benchmark and for counts
-    counts      instructions of each hot path (cachegrind)
+    counts      instructions of each hot path (cachegrind); requests: of whole servers
     compare     two revisions in turns: counts, and times with their confidence intervals
+    prove       shows that compare catches 10 % and nothing else
+    profile     flame graphs (py-spy)
 """

@@ -76,17 +76,18 @@ def count(tree: Path, patterns: Sequence[str], rounds: int = ROUNDS) -> Counts:
         if done.returncode:
             raise ToolError(f"the driver failed in {tree}:\n{done.stderr[-2000:]}")
         told = json.loads(done.stdout)
-        shared = _total(Path(folder) / str(told["nothing"]))
+        shared = total(Path(folder) / str(told["nothing"]))
         return Counts(
             {
-                name: (_total(Path(folder) / str(pid)) - shared) / rounds
+                name: (total(Path(folder) / str(pid)) - shared) / rounds
                 for name, pid in told["pids"].items()
             },
             told["missing"],
         )
 
 
-def _total(file: Path) -> int:
+def total(file: Path) -> int:
+    """The instructions that a file of cachegrind tells."""
     last = file.read_text().rstrip().rpartition("\n")[2]
     return int(last.removeprefix("summary:"))
 

@@ -10,10 +10,11 @@ from typing import Any
 import uvloop
 
 from bench.samples import NOON, findings
-from verifier.engine.cache import Cache
+from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
-from verifier.engine.verifier import Bounds, Verifier
-from verifier.invoice.record import Finding
+from verifier.engine.memory import Memory, Sizes
+from verifier.engine.verifier import Verifier
+from verifier.invoice.record import Finding, Position
 from verifier.metrics import Metrics
 
 LIMITS = Limits(slots=3, max_batch=128, waiting_singles=5_000, waiting_bulk=4_000, max_wait=1.0)
@@ -38,6 +39,11 @@ async def fetch_many(keys: Sequence[str]) -> Mapping[str, Finding]:
     return {key: known[key] for key in keys}
 
 
+async def fetch_at(keys: Sequence[str], _position: Position) -> Mapping[str, Finding]:
+    """The same read of a state that is new enough."""
+    return await fetch_many(keys)
+
+
 def make_loader(metrics: Metrics) -> Loader:
     """A loader over ``fetch_many``."""
     return Loader(fetch_many, LIMITS, lambda: NOON, metrics)
@@ -45,16 +51,19 @@ def make_loader(metrics: Metrics) -> Loader:
 
 def make_verifier(metrics: Metrics, *, full: bool) -> Verifier:
     """A verifier whose memory holds all sample invoices, or next to nothing."""
-    kept: Cache[Finding] = Cache(10_000 if full else 2)
-    if full:
-        for key, finding in findings().items():
-            kept.put(key, finding)
-    return Verifier(
-        make_loader(metrics),
-        fetch_many,
-        cache=kept,
-        absences=Cache(2),
-        bounds=Bounds(max_staleness=3600.0, absence_seconds=1.0),
-        clock=lambda: NOON,
-        metrics=metrics,
+
+    def clock() -> float:
+        return NOON
+
+    freshness = Freshness(max_staleness=3600.0)
+    sizes = Sizes(
+        cache_entries=10_000 if full else 2,
+        absence_entries=2,
+        absence_seconds=1.0,
+        longest_read=2.0,
     )
+    memory = Memory(sizes, freshness, clock, metrics)
+    if full:
+        memory.remember(findings(), NOON)
+    loader = Loader(memory.keeping(fetch_many), LIMITS, clock, metrics)
+    return Verifier(loader, fetch_at, memory, freshness, clock)

@@ -207,7 +207,10 @@ def closed_loop(
                 answer = connection.receive()
                 if answer is None:
                     continue
-                if answer[0] != 200 or ends_with not in answer[1][-200:]:
+                end = answer[1][-200:]
+                if b'"unavailable":' in end and b'"unavailable":0' not in end:
+                    raise Void("the service refused a part: somebody else has its core")
+                if answer[0] != 200 or ends_with not in end:
                     raise RigError(f"status {answer[0]}: {answer[1][-200:]!r}")
                 answers += 1
                 connection.send(next(source), now)

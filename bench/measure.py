@@ -58,7 +58,7 @@ class Measures:
             "p99 pool": lambda: self._latency(self._pool),
             "batch cached": lambda: self._batch(self._cached, self._hot_batches, 2),
             "codec": self._codec,
-            "batch uncached": lambda: self._batch(self._uncached, self._cold_batches, 4),
+            "batch uncached": lambda: self._batch(self._uncached, self._cold_batches, 3),
             "raw": self._raw,
             "stream": self._stream,
             "stream growth": self._growth,
@@ -110,11 +110,11 @@ class Measures:
 
     @cached_property
     def _hot_batches(self) -> list[bytes]:
-        return _batches(self._hot_bodies)
+        return batches(self._hot_bodies)
 
     @cached_property
     def _cold_batches(self) -> list[bytes]:
-        return _batches(self._cold_bodies)
+        return batches(self._cold_bodies)
 
     # Who is asked
 
@@ -236,7 +236,8 @@ class Measures:
             str(self.rig.scale.seconds),
         )
         rate = said["rows"] / said["seconds"]
-        return Sample(rate, f"{rate:,.0f} rows/s")
+        used = said["cpu"] / said["rows"] * BATCH
+        return Sample(rate, f"{rate:,.0f} rows/s, {used * 1e3:.2f} ms of CPU a thousand")
 
     def _program(self, name: str, *arguments: str) -> dict[str, float]:
         command = python("-m", f"bench.peers.{name}", *arguments)
@@ -348,7 +349,8 @@ def _disturbed(share: float) -> str:
     return f", others took {share:.0%} of its core" if share > 0.1 else ""
 
 
-def _batches(bodies: list[bytes]) -> list[bytes]:
+def batches(bodies: list[bytes]) -> list[bytes]:
+    """Requests of BATCH questions each."""
     return [
         post("/v1/verify/batch", b'{"invoices":[%b]}' % b",".join(bodies[at : at + BATCH]))
         for at in range(0, len(bodies), BATCH)

@@ -68,10 +68,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="bench-prove-") as folder:
         old = export("", Path(folder) / "old")
         print("unchanged", flush=True)
-        wrong = alarms = caught(old, export("", Path(folder) / "same"), runs)
+        wrong = alarms = caught(old, export(str(old), Path(folder) / "same"), runs)
         print(f"unchanged: {alarms} false alarms in {runs} runs", flush=True)
         for module, function, path in SLOWED:
-            new = export("", Path(folder) / function)
+            new = export(str(old), Path(folder) / function)
             more = slow_down(new, module, function, path)
             print(f"{function}: {more:+.1%} instructions in {path}", flush=True)
             found = caught(old, new, runs)

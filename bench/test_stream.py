@@ -23,7 +23,7 @@ def chunk() -> Callable[[], object]:
     block = b"\n".join(bodies())
 
     async def work() -> None:
-        bulk = Bulk(verifier, encoder, counts, "zh", fresh=False)
+        bulk = Bulk(verifier, encoder, counts, "zh", at_least=None)
         async for _ in bulk.answer(codec.decode_lines(block), b"\n"):
             pass
 

@@ -1,7 +1,7 @@
 """asyncpg alone: ``python -m bench.peers.raw KEYS CONNECTIONS SIZE SECONDS``.
 
 Fetches the keys of a file by `= ANY`, SIZE at a time over CONNECTIONS dedicated connections with
-prepared statements, and prints rows and seconds.
+prepared statements, and prints rows, seconds and seconds of CPU.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 import asyncpg
 import uvloop
@@ -46,9 +46,10 @@ async def main(keys: list[str], connections: int, step: int, seconds: float) -> 
         return sum(await asyncio.gather(*(fetch(batches, moment) for _ in range(connections))))
 
     await all_until(perf_counter() + 0.5)
-    begin = perf_counter()
+    begin, used = perf_counter(), process_time()
     rows = await all_until(begin + seconds)
-    print(json.dumps({"rows": rows, "seconds": perf_counter() - begin}))
+    told = {"rows": rows, "seconds": perf_counter() - begin, "cpu": process_time() - used}
+    print(json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 
 from bench.cases import cases
 from bench.compare import HOTTEST, bounds, export, interval
-from bench.counts import ROOT, ToolError, available, count
+from bench.counts import ROOT, ToolError, available
 from bench.prove import SLOWED, padded, slow_down
 from tests.support import require_tool
 
@@ -61,12 +61,10 @@ def test_padding_goes_after_the_docstring() -> None:
 
 
 def test_a_judge_that_is_ten_percent_slower_is_seen(tmp_path: Path) -> None:
-    """Counts repeat far better than the bound, and the slower judge is beyond it."""
+    """The slower judge is beyond the bound that an unchanged one keeps."""
     require_tool("valgrind", available())
     module, function, path = SLOWED[0]
     tree = export("", tmp_path / "tree")
-    before = [count(tree, [path]).instructions[path] for _ in range(2)]
-    assert before[1] == pytest.approx(before[0], rel=0.005)
     more = slow_down(tree, module, function, path)
     assert 0.09 < more < 0.11
     assert 1 + more > bounds("compare").instructions

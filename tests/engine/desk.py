@@ -7,15 +7,17 @@ import json
 from tests.engine.fakes import Clock, Ledger
 from tests.invoice.samples import Given, Sample
 from verifier.api.codec import decode_question
-from verifier.engine.cache import Cache
+from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
-from verifier.engine.verifier import Bounds, Item, Verifier
+from verifier.engine.memory import Memory, Sizes
+from verifier.engine.verifier import Item, Verifier
+from verifier.invoice.record import Position
 from verifier.invoice.verdict import Answer
 from verifier.metrics import Metrics
 
 LIMITS = Limits(slots=3, max_batch=4, waiting_singles=50, waiting_bulk=50, max_wait=1.0)
-BOUNDS = Bounds(max_staleness=2.0, absence_seconds=1.0)
 ABSENT = Sample(number="26112000000000000009")
+LONGEST_READ = 1.0
 
 
 class Desk:
@@ -25,30 +27,37 @@ class Desk:
         self,
         *invoices: Sample,
         clock: Clock | None = None,
-        bounds: Bounds = BOUNDS,
+        max_staleness: float = 2.0,
+        absence_seconds: float = 1.0,
+        brownout: float = 0.0,
         limits: Limits = LIMITS,
     ) -> None:
         self.clock = clock or Clock()
         self.ledger = Ledger(self.clock, *invoices)
         self.metrics = Metrics()
-        self.loader = Loader(self.ledger.fetch_many, limits, self.clock, self.metrics)
+        freshness = Freshness(max_staleness, brownout)
+        sizes = Sizes(100, 100, absence_seconds, LONGEST_READ)
+        self.memory = Memory(sizes, freshness, self.clock, self.metrics)
+        self.loader = Loader(
+            self.memory.keeping(self.ledger.fetch_many), limits, self.clock, self.metrics
+        )
         self.verifier = Verifier(
-            self.loader,
-            self.ledger.fetch_primary,
-            cache=Cache(100),
-            absences=Cache(100),
-            bounds=bounds,
-            clock=self.clock,
-            metrics=self.metrics,
+            self.loader, self.ledger.fetch_at, self.memory, freshness, self.clock
         )
 
-    async def ask(self, given: Given, *, fresh: bool = False) -> Answer:
+    async def ask(self, given: Given, *, at_least: Position | None = None) -> Answer:
         """The answer to a question as its decoder would give it."""
-        return await self.verifier.verify(item_of(given), fresh=fresh)
+        return await self.verifier.verify(item_of(given), at_least=at_least)
 
-    async def ask_many(self, *given: Given, fresh: bool = False) -> list[Answer]:
+    async def ask_many(self, *given: Given, at_least: Position | None = None) -> list[Answer]:
         """The answers to many, as a batch asks."""
-        return await self.verifier.verify_many([item_of(one) for one in given], fresh=fresh)
+        return await self.verifier.verify_many([item_of(one) for one in given], at_least=at_least)
+
+    async def change(self, *samples: Sample) -> None:
+        """Change the ledger, and let the feed say so at once."""
+        self.ledger.put(*samples)
+        await self.memory.apply([sample.key for sample in samples], everything=False)
+        self.ledger.applied = self.memory.applied
 
 
 def item_of(given: Given) -> Item:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tests.invoice.samples import NOON, Sample
 from verifier.engine.loader import Loaded, Loader
 from verifier.errors import Unavailable
-from verifier.invoice.record import Finding, Reading, Record
+from verifier.invoice.record import Finding, Live, Position, Reading, Record
 
 Found = Mapping[str, Finding]
 
@@ -92,29 +92,48 @@ class Ledger:
         self.age = 0.0
         self.down: Unavailable | None = None
         self.left_out: set[str] = set()
+        self.lsn = 1
+        self.applied = 0
+        self.live: Live | None = None
+        self.gate: asyncio.Event | None = None  # what has been read arrives once it is set
         self.reads: list[list[str]] = []
-        self.primary_reads: list[list[str]] = []
+        self.reads_at: list[tuple[list[str], Position]] = []
+
+    @property
+    def position(self) -> Position:
+        """The place of the last change."""
+        return Position(1, self.lsn)
 
     def put(self, *samples: Sample) -> None:
         """Hold these invoices too."""
         self.records |= {sample.key: sample.record() for sample in samples}
+        self.lsn += 1
 
     async def fetch_many(self, keys: Sequence[str]) -> Found:
         """What a replica says."""
         self.reads.append(list(keys))
-        return self._find(keys, "replica", self.clock() - self.age)
+        found = self._find(keys, self.reading("replica", self.clock() - self.age))
+        if self.gate is not None:
+            await self.gate.wait()
+        return found
 
-    async def fetch_primary(self, keys: Sequence[str]) -> Found:
+    async def fetch_at(self, keys: Sequence[str], position: Position) -> Found:
         """What the primary says, which is never behind."""
-        self.primary_reads.append(list(keys))
-        return self._find(keys, "primary", self.clock())
+        self.reads_at.append((list(keys), position))
+        return self._find(keys, self.reading("primary", self.clock()))
 
-    def _find(
-        self, keys: Sequence[str], source: Literal["replica", "primary"], as_of: float
-    ) -> Found:
+    def reading(self, source: Literal["replica", "primary"], as_of: float) -> Reading:
+        """The state as it is now; a feed publishes it as its newest."""
+        reading = Reading(
+            source, as_of, dict(self.watermarks), self.applied, self.position, self.live
+        )
+        if self.live is not None:
+            self.live.reading = reading
+        return reading
+
+    def _find(self, keys: Sequence[str], reading: Reading) -> Found:
         if self.down is not None:
             raise self.down
-        reading = Reading(source, as_of, dict(self.watermarks))
         return {
             key: Finding(self.records.get(key), reading) for key in keys if key not in self.left_out
         }

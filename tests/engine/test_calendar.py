@@ -9,7 +9,6 @@ import pytest
 from tests.engine.desk import ABSENT, Desk
 from tests.engine.fakes import Clock
 from tests.invoice.samples import NOON, Sample
-from verifier.engine.verifier import Bounds
 from verifier.invoice.verdict import DAY
 
 
@@ -70,7 +69,7 @@ async def test_the_scope_turns_at_midnight_in_shanghai(
     sample = Sample(number=f"{date[2:4]}112000000000000001", date=date)
     begins = datetime.fromisoformat(f"{valid_from}T00:00:00+08:00").timestamp()
     ends = datetime.fromisoformat(f"{out_after}T00:00:00+08:00").timestamp() + DAY
-    desk = Desk(sample, clock=Clock(begins - 10), bounds=Bounds(1e9 if remembered else 2.0, 1.0))
+    desk = Desk(sample, clock=Clock(begins - 10), max_staleness=1e9 if remembered else 2.0)
     assert (await desk.ask(sample.minimal())).errors[0].code == "date_in_future"
     desk.clock.now = begins - 0.001
     assert (await desk.ask(sample.minimal())).errors[0].code == "date_in_future"

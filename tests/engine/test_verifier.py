@@ -9,10 +9,10 @@ import pytest
 from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample
 from verifier.engine.loader import Limits
-from verifier.engine.verifier import Bounds
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
+from verifier.invoice.record import Position
 
 # -- the order of judgement
 
@@ -100,7 +100,8 @@ async def test_sources() -> None:
     assert (await desk.ask(DIGITAL.minimal())).source == "cache"
     assert (await desk.ask(DIGITAL.minimal() | {"total": 113})).source == "cache"
     assert (await desk.ask(DIGITAL.minimal() | {"total": "1"})).source == "cache"
-    assert (await desk.ask(DIGITAL.minimal(), fresh=True)).source == "primary"
+    later = Position(1, desk.ledger.lsn + 1)
+    assert (await desk.ask(DIGITAL.minimal(), at_least=later)).source == "primary"
     assert desk.ledger.reads == [[DIGITAL.key]]
 
 
@@ -134,11 +135,14 @@ async def test_memory_is_believed_until_the_staleness_bound(given: Given) -> Non
 
 
 @pytest.mark.parametrize(
-    ("bounds", "believed"), [(Bounds(2.0, 1.0), 1.0), (Bounds(0.5, 1.0), 0.5), (Bounds(2.0, 0), 0)]
+    ("max_staleness", "absence_seconds", "believed"),
+    [(2.0, 1.0, 1.0), (0.5, 1.0, 0.5), (2.0, 0.0, 0.0)],
 )
-async def test_absence_is_believed_for_a_shorter_time(bounds: Bounds, believed: float) -> None:
+async def test_absence_is_believed_for_a_shorter_time(
+    max_staleness: float, absence_seconds: float, believed: float
+) -> None:
     """Absence is remembered for absence_seconds, and never beyond the staleness bound."""
-    desk = Desk(bounds=bounds)
+    desk = Desk(max_staleness=max_staleness, absence_seconds=absence_seconds)
     assert (await desk.ask(ABSENT.minimal())).source == "replica"
     desk.clock.now += believed
     assert (await desk.ask(ABSENT.minimal())).source == "cache"
@@ -173,33 +177,80 @@ async def test_a_state_that_is_too_old_is_no_answer() -> None:
     assert [answer.verdict for answer in many] == ["unavailable", "unavailable", "invalid"]
 
 
-async def test_fresh_goes_past_memory() -> None:
-    """A question that carries a token sees the primary's state, whatever memory holds."""
+async def test_a_token_goes_past_an_older_memory() -> None:
+    """A question that names a position sees a state that includes it, whatever memory holds."""
     desk = Desk(DIGITAL)
-    await desk.ask(DIGITAL.minimal())
-    await desk.ask(ABSENT.minimal())
+    await desk.ask_many(DIGITAL.minimal(), ABSENT.minimal())
     desk.ledger.put(Sample(status="red_flushed"), ABSENT)
+    position = desk.ledger.position
     for given in (DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}):
-        answer = await desk.ask(given, fresh=True)
+        answer = await desk.ask(given, at_least=position)
         assert answer.record is not None
         assert answer.record.status == "red_flushed"
-    answers = await desk.ask_many(ABSENT.minimal(), DIGITAL.minimal(), fresh=True)
+    answers = await desk.ask_many(ABSENT.minimal(), DIGITAL.minimal(), at_least=position)
     assert [answer.verdict for answer in answers] == ["match", "match"]
     assert [answer.source for answer in answers] == ["primary", "primary"]
-    assert desk.ledger.primary_reads[-1] == sorted([DIGITAL.key, ABSENT.key])
+    assert desk.ledger.reads_at[-1] == (sorted([DIGITAL.key, ABSENT.key]), position)
 
 
-async def test_fresh_is_unavailable_rather_than_old() -> None:
-    """When the primary cannot be asked, memory does not stand in for it."""
+async def test_a_token_that_memory_shows_needs_no_read() -> None:
+    """Memory answers if its state includes the position, on the same timeline."""
     desk = Desk(DIGITAL)
+    await desk.ask_many(DIGITAL.minimal(), ABSENT.minimal())
+    shown = desk.ledger.position
+    for given in (DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}, ABSENT.minimal()):
+        assert (await desk.ask(given, at_least=shown)).source == "cache"
+    assert desk.ledger.reads_at == []
+    other = Position(2, shown.lsn)
+    assert (await desk.ask(DIGITAL.minimal(), at_least=other)).source == "primary"
+
+
+@pytest.mark.parametrize("brownout", [0.0, 300.0])
+async def test_a_token_gets_no_older_state(brownout: float) -> None:
+    """When the position cannot be read the answer is unavailable, brown-out or not."""
+    desk = Desk(DIGITAL, brownout=brownout)
     await desk.ask(DIGITAL.minimal())
+    later = Position(1, desk.ledger.lsn + 1)
     desk.ledger.left_out = {DIGITAL.key}
-    answer = await desk.ask(DIGITAL.minimal(), fresh=True)
+    answer = await desk.ask(DIGITAL.minimal(), at_least=later)
     assert (answer.verdict, answer.reason) == ("unavailable", "unchecked")
     desk.ledger.down = Unavailable("no_primary")
-    answer = await desk.ask(DIGITAL.minimal(), fresh=True)
+    answer = await desk.ask(DIGITAL.minimal(), at_least=later)
+    assert (answer.verdict, answer.reason) == ("unavailable", "no_primary")
+    (answer,) = await desk.ask_many(DIGITAL.minimal(), at_least=later)
     assert (answer.verdict, answer.reason) == ("unavailable", "no_primary")
     assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+
+
+async def test_brownout_shows_what_was_found_and_says_so() -> None:
+    """With brown-out, what memory knows of a found invoice stands in, marked stale; no absence."""
+    desk = Desk(DIGITAL, brownout=60.0)
+    await desk.ask_many(DIGITAL.minimal(), ABSENT.minimal())
+    desk.ledger.down = Unavailable("no_database")
+    desk.clock.now += 2.0
+    assert not (await desk.ask(DIGITAL.minimal())).stale
+    desk.clock.now += 60.0
+    for given, verdict in (
+        (DIGITAL.minimal(), "match"),
+        (DIGITAL.minimal() | {"total": "1"}, "mismatch"),
+    ):
+        answer = await desk.ask(given)
+        assert (answer.verdict, answer.stale, answer.source) == (verdict, True, "cache")
+        assert answer.reading is not None
+        assert answer.reading.as_of == NOON
+    assert (await desk.ask(DIGITAL.minimal() | {"total": "x"})).verdict == "invalid"
+    assert (await desk.ask(ABSENT.minimal())).verdict == "unavailable"
+    desk.clock.now += 0.001
+    assert (await desk.ask(DIGITAL.minimal())).verdict == "unavailable"
+
+
+async def test_no_brownout_unless_allowed() -> None:
+    """By default nothing beyond the staleness bound is an answer."""
+    desk = Desk(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    desk.ledger.down = Unavailable("no_database")
+    desk.clock.now += 2.001
+    assert (await desk.ask(DIGITAL.minimal())).verdict == "unavailable"
 
 
 async def test_look_ups_in_memory_are_counted() -> None:

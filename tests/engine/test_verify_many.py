@@ -15,6 +15,7 @@ from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samp
 from verifier.engine.loader import Limits
 from verifier.engine.verifier import Item
 from verifier.invoice.claim import Question
+from verifier.invoice.record import Position
 from verifier.invoice.verdict import Answer
 
 ROOMY = Limits(slots=2, max_batch=128, waiting_singles=5000, waiting_bulk=5000, max_wait=1.0)
@@ -121,7 +122,8 @@ def test_one_by_one_and_many_say_the_same(invoices: list[Sample], seed: int) -> 
         for _ in range(2):
             assert [told(answer) for answer in await warm.ask_many(*given)] == singles
         again = [told(await cold.ask(one)) for one in given]
-        fresh = [told(await warm.ask(one, fresh=True)) for one in given]
+        later = Position(1, warm.ledger.lsn + 1)
+        fresh = [told(await warm.ask(one, at_least=later)) for one in given]
         # As a mapping a question takes no short cut, neither to its key nor to its verdict.
         parsed = [told(await cold.verifier.verify(mapping_of(one))) for one in given]
         assert again == fresh == parsed == singles

@@ -26,7 +26,6 @@ from verifier.invoice.claim import Question, raw_key
 from verifier.invoice.kinds import KINDS, STATUSES, USABLE_STATUSES
 from verifier.invoice.verdict import DAY, LONGEST_RETRY, agrees, complete_until, window_at
 
-
 SPECIAL = Sample(kind="vat_special", code="1100221130", number="12345678")
 BLOCKCHAIN = Sample(kind="blockchain", code="144032309110", number="12345678", check_code="ab12c")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -111,6 +111,22 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
+class HeardChanges:
+    """Stands in for memory: keeps what the feeds said."""
+
+    def __init__(self) -> None:
+        self.applied = 0
+        self.keys: list[str] = []
+        self.everything = 0
+
+    async def apply(self, keys: Sequence[str], *, everything: bool) -> None:
+        """Note the keys."""
+        if keys or everything:
+            self.applied += 1
+        self.keys += keys
+        self.everything += everything
+
+
 class Ledger:
     """A look-up, its metrics, and a writer beside it."""
 
@@ -118,7 +134,8 @@ class Ledger:
         self.database = database
         self.metrics = Metrics()
         self.config = config(database, **changes)
-        self.lookup = Lookup(self.config, self.metrics, time.time)
+        self.changes = HeardChanges()
+        self.lookup = Lookup(self.config, self.metrics, time.time, self.changes)
         self.writer = Writer(self.config)
 
     async def write(self, *lines: bytes) -> None:

@@ -24,7 +24,8 @@ class Freshness(msgspec.Struct, frozen=True):
 
     def tolerates(self, finding: Finding, started: float) -> bool:
         """Whether, with nothing better at hand, a stale answer may be given, marked as such."""
+        last = finding.reading.current or finding.reading
         return (
             finding.record is not None
-            and started - finding.reading.as_of <= self.max_staleness + self.brownout
+            and started - last.as_of <= self.max_staleness + self.brownout
         )

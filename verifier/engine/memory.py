@@ -119,7 +119,7 @@ class Memory:
             changed = self._changed_before.get(key, 0)
         return changed <= seen and self._everything <= seen
 
-    async def apply(self, keys: Sequence[str], *, everything: bool = False) -> None:
+    async def apply(self, keys: Sequence[str], *, everything: bool) -> None:
         """Drop what a feed says has changed. The reading that shows it may be published after."""
         if not keys and not everything:
             return

@@ -88,7 +88,7 @@ class Verifier:
         if isinstance(recalled, Answer):
             return recalled
         loaded = await self._load((recalled.key,), bulk=False, at_least=at_least)
-        return self._conclude(recalled, loaded, started)
+        return self._conclude(recalled, loaded, started, at_least)
 
     async def verify_many(
         self,
@@ -120,7 +120,7 @@ class Verifier:
                 if turn:
                     await sleep(0)
                 for index in opened[turn : turn + _ITEMS_PER_TURN]:
-                    answers[index] = self._conclude(answers[index], loaded, started)
+                    answers[index] = self._conclude(answers[index], loaded, started, at_least)
         if seen is not None:
             _mark_duplicates(answers, seen, offset)
         return answers
@@ -148,7 +148,7 @@ class Verifier:
         finding = self._memory.recall(claim.key, started)
         if finding is None or (at_least and not _shows(finding, at_least)):
             return _Open(item, claim.key, claim)
-        return _judge(claim, finding, "cache")
+        return _judge(claim, finding, _holding(finding), "cache")
 
     def _parse(self, given: Mapping[str, Any]) -> Claim | Answer:
         parsed = parse(given, self._window.oldest, self._window.today)
@@ -169,7 +169,9 @@ class Verifier:
             return Loaded(dict.fromkeys(keys, error), set())
         return Loaded({key: found.get(key, UNCHECKED) for key in keys}, set())
 
-    def _conclude(self, opened: _Open, loaded: Loaded, started: float) -> Answer:
+    def _conclude(
+        self, opened: _Open, loaded: Loaded, started: float, at_least: Position | None
+    ) -> Answer:
         """The answer from what was loaded for an item."""
         item, key, claim = opened.item, opened.key, opened.claim
         outcome = loaded.outcomes[key]
@@ -187,14 +189,18 @@ class Verifier:
                 return parsed
             claim = parsed
         if isinstance(outcome, Finding):
-            return _judge(claim, outcome, source)
-        return self._without_ledger(claim, outcome, started)
+            # The change of a key may have been applied since this read of it.
+            return _judge(claim, outcome, outcome.reading, source)
+        return self._without_ledger(claim, outcome, started, at_least)
 
-    def _without_ledger(self, claim: Claim, error: Unavailable, started: float) -> Answer:
+    def _without_ledger(
+        self, claim: Claim, error: Unavailable, started: float, at_least: Position | None
+    ) -> Answer:
         """What can be said when the ledger could not be read."""
-        kept = self._memory.kept(claim.key)
+        # A token allows no older state, whatever else is allowed.
+        kept = None if at_least else self._memory.kept(claim.key)
         if kept is not None and self._freshness.tolerates(kept, started):
-            answer = _judge(claim, kept, "cache")
+            answer = _judge(claim, kept, _holding(kept), "cache")
             answer.stale = True
             return answer
         return Answer(
@@ -227,11 +233,15 @@ def _match(
     )
 
 
-def _judge(claim: Claim, finding: Finding, source: str) -> Answer:
+def _holding(finding: Finding) -> Reading:
+    """The reading that a remembered finding holds for."""
     # A record holds as of now; that there was none is as old as the reading, and so must be the
     # watermark that it is held against.
-    reading = finding.reading if finding.record is None else finding.reading.current
-    reading = reading or finding.reading
+    reading = finding.reading
+    return reading if finding.record is None else reading.current or reading
+
+
+def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Answer:
     watermark = complete_until(reading.watermarks.get(claim.region), reading.as_of)
     answer = judge(claim, finding.record, watermark)
     answer.reading = reading

@@ -14,6 +14,7 @@ from typing import Any
 from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
 from verifier.invoice.record import Finding, Position, Reading
+from verifier.ledger.changes import Changes
 from verifier.ledger.channels import Rows
 from verifier.ledger.gate import Gate, Grant
 from verifier.ledger.invoices import findings
@@ -26,11 +27,13 @@ from verifier.metrics import Metrics
 class Lookup:
     """Reads from the replicas and, where it must, from the primary; one per event loop.
 
-    ``clock`` gives seconds since the epoch and is never set back. ``slots`` is how many fetches
+    ``clock`` gives seconds since the epoch and is never set back; ``memory`` hears of changes. ``slots`` is how many fetches
     may usefully run at once.
     """
 
-    def __init__(self, config: Config, metrics: Metrics, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, config: Config, metrics: Metrics, clock: Callable[[], float], memory: Changes
+    ) -> None:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
         self._clock = clock
@@ -62,6 +65,7 @@ class Lookup:
             clock,
             primary_freed,
             self._changed,
+            memory,
         )
         self._replicas: list[Target] = [
             Replica(
@@ -73,6 +77,7 @@ class Lookup:
                 clock,
                 self._reads.wake,
                 self._changed,
+                memory,
             )
             for number, dsn in enumerate(config.replica_dsns, 1)
         ]
@@ -154,10 +159,12 @@ class Lookup:
         """
         for target in self._replicas:
             reading = target.reading
-            if target.serving and target.free and reading is not None and reading.shows(position):
-                deadline = self._clock() + self._query_timeout
-                rows = await target.fetch(target.free.pop(), keys, deadline)
-                return _complete(keys, rows, reading)
+            if target.serving and reading is not None and reading.shows(position):
+                channel = target.take()
+                if channel is not None:
+                    deadline = self._clock() + self._query_timeout
+                    rows = await target.fetch(channel, keys, deadline)
+                    return _complete(keys, rows, reading)
         known = self._primary.probe
         if known is not None and known.timeline < position.timeline:
             raise Unavailable("other_timeline")

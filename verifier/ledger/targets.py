@@ -1,8 +1,8 @@
 """Targets: the databases that look-ups read from. They have no method that writes.
 
 Each target is watched by one task: it keeps a connection for probes, asks the server for its state
-every ``Config.probe_interval``, keeps the channels open, and publishes one Reading that all
-findings until the next probe share.
+every ``Config.probe_interval``, follows its change feed, keeps the channels open, and publishes one
+Reading that all findings until the next probe share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import asyncpg
 import structlog
 
 from verifier.config import Config
-from verifier.invoice.record import Reading
+from verifier.invoice.record import Live, Position, Reading
+from verifier.ledger.changes import Changes, Follower
 from verifier.ledger.channels import Channel, Channels, Rows
 from verifier.ledger.connections import FAILURES, Role, open_reader, reason_of, within
 from verifier.ledger.probes import PROBE, History, Probe, cluster_of, identity_of
@@ -27,6 +28,9 @@ log = structlog.get_logger()
 # The longest pause between attempts to reach a server that is gone; a restarted one is noticed
 # within it.
 MAX_BACKOFF = 2.0
+
+# A feed that was not heard for longer is not taken up again: it is kept for an hour only.
+LONGEST_GAP = 600.0
 
 
 class Target:
@@ -48,6 +52,7 @@ class Target:
         clock: Callable[[], float],
         freed: Callable[[], None],
         changed: Callable[[Target], None],
+        memory: Changes,
         jitter: Callable[[], float] = random,
     ) -> None:
         self.name = name
@@ -60,7 +65,10 @@ class Target:
         self._config = config
         self._clock = clock
         self._changed = changed
+        self._memory = memory
         self._jitter = jitter
+        self._follower: Follower | None = None
+        self._live = Live()
         self._wake = asyncio.Event()
         self._channels = Channels(self._connect, size, freed, self._wake.set)
         self._prober: asyncpg.Connection | None = None
@@ -155,35 +163,71 @@ class Target:
             self._drop_prober()
 
     async def _look(self) -> None:
-        """Probe once, and see to the channels. Raises what the database raises, and ValueError."""
+        """Probe once, hear of changes, and see to the channels.
+
+        Raises what the database raises, and ValueError.
+        """
         previous = self.probe
-        if self._prober is None or self._prober.is_closed():
-            previous = None
+        connected = self._prober is not None and not self._prober.is_closed()
+        if not connected:
             async with asyncio.timeout(self._config.connect_timeout):
                 self._prober = await self._connect()
+        prober = self._prober
+        assert prober is not None
         try:
             async with asyncio.timeout(self._config.query_timeout):
-                if previous is None:
-                    self._identity = await identity_of(self._prober)
-                    self._probing = (await self._prober.prepare(PROBE)).fetchrow
+                if not connected:
+                    identity = await identity_of(prober)
+                    if identity != self._identity:
+                        previous = self.probe = None
+                    self._identity = identity
+                    self._probing = (await prober.prepare(PROBE)).fetchrow
                 began = self._clock()
                 probe = Probe.of(began, await self._probing())
+            lost_ground = previous is None or previous.lsn > probe.lsn
+            as_of = self._judge(probe, lost_ground)
+            # The position first: what has passed it is visible to the look that comes after.
+            await self._follow(prober, anew=lost_ground, connected=connected)
         except BaseException:
             self._drop_prober()
             raise
-        lost_ground = previous is None or previous.lsn > probe.lsn
-        as_of = self._judge(probe, lost_ground)
         self.probe = probe
-        watermarks = probe.watermarks
-        if self.reading is not None and self.reading.watermarks == watermarks:
-            watermarks = self.reading.watermarks
-        self.reading = Reading(self.role, as_of, watermarks)
+        self._publish(as_of, probe)
         self._channels.prove(self._identity)
         if self._channels.lacking > 0 and self._filling is None:
             self._filling = asyncio.create_task(self._fill())
         if self._channels.proven:
             self._in()
         self._changed(self)
+
+    async def _follow(self, prober: asyncpg.Connection, *, anew: bool, connected: bool) -> None:
+        """Have memory drop what has changed here since the last look.
+
+        A server that was replaced, or that has fallen back, is followed anew: what was found on
+        it before is believed no more.
+        """
+        last = self.reading.as_of if self.reading is not None else 0.0
+        if self._follower is None or anew or self._clock() - last > LONGEST_GAP:
+            self._live.reading = None
+            self._live = Live()
+            self._follower = Follower(self._config.query_timeout)
+            await self._follower.begin(prober)
+        elif not connected:
+            await self._follower.resume(prober)
+        await self._follower.catch_up(self._memory)
+
+    def _publish(self, as_of: float, probe: Probe) -> None:
+        watermarks = probe.watermarks
+        if self.reading is not None and self.reading.watermarks == watermarks:
+            watermarks = self.reading.watermarks
+        self.reading = self._live.reading = Reading(
+            self.role,
+            as_of,
+            watermarks,
+            self._memory.applied,
+            Position(probe.timeline, probe.lsn),
+            self._live,
+        )
 
     async def _fill(self) -> None:
         try:

@@ -1,0 +1,235 @@
+"""Memory: what the change feed drops, what it vouches for, and what a late read may not bring."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.engine.desk import ABSENT, LONGEST_READ, Desk
+from tests.engine.fakes import turns
+from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample
+from verifier.invoice.record import Finding, Live
+from verifier.invoice.verdict import Answer
+
+FLUSHED = Sample(status="red_flushed")
+
+
+def fed(*invoices: Sample) -> Desk:
+    """A desk whose ledger has a feed."""
+    desk = Desk(*invoices)
+    desk.ledger.live = Live()
+    return desk
+
+
+def status(answer: Answer) -> str:
+    """The status of a match."""
+    assert answer.record is not None
+    return answer.record.status
+
+
+async def held(desk: Desk, given: Given) -> asyncio.Task[Answer]:
+    """A question whose read has seen the ledger, and whose result is still on its way."""
+    desk.ledger.gate = asyncio.Event()
+    task = asyncio.get_running_loop().create_task(desk.ask(given))
+    await turns()
+    assert desk.ledger.reads
+    return task
+
+
+async def arrive(desk: Desk, task: asyncio.Task[Answer]) -> Answer:
+    """The answer, once the read's result is let through."""
+    assert desk.ledger.gate is not None
+    desk.ledger.gate.set()
+    desk.ledger.gate = None
+    return await task
+
+
+async def test_a_change_is_seen_at_once() -> None:
+    """What the feed says has changed is read anew, found or not; the rest stays in memory."""
+    desk = Desk(DIGITAL, PAPER)
+    for given in (DIGITAL.minimal(), PAPER.minimal(), ABSENT.minimal()):
+        await desk.ask(given)
+    await desk.change(FLUSHED, ABSENT)
+    assert status(await desk.ask(DIGITAL.minimal())) == "red_flushed"
+    assert (await desk.ask(ABSENT.minimal())).verdict == "match"
+    assert (await desk.ask(PAPER.minimal())).source == "cache"
+
+
+@pytest.mark.parametrize("given", [DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}])
+async def test_a_feed_vouches_for_what_it_has_not_dropped(given: Given) -> None:
+    """As long as newer states are published, a record is as new as they are; then it ages."""
+    desk = fed(DIGITAL)
+    await desk.ask(given)
+    for _ in range(100):
+        desk.clock.now += 1.9
+        desk.ledger.reading("replica", desk.clock())
+        answer = await desk.ask(given)
+        assert answer.source == "cache"
+        assert answer.reading is not None
+        assert answer.reading.as_of == desk.clock()
+    desk.clock.now += 2.001
+    assert (await desk.ask(given)).source == "replica"
+    assert len(desk.ledger.reads) == 2
+
+
+async def test_nothing_is_believed_once_its_feed_has_ended() -> None:
+    """Without the feed nobody knows whether a record still holds, so it is read again."""
+    desk = fed(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    assert desk.ledger.live is not None
+    desk.ledger.live.reading = None
+    desk.ledger.live = None
+    assert (await desk.ask(DIGITAL.minimal())).source == "replica"
+    assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+
+
+async def test_a_feed_does_not_prolong_an_absence() -> None:
+    """That an invoice was not there is forgotten after absence_seconds, feed or not."""
+    desk = fed()
+    await desk.ask(ABSENT.minimal())
+    desk.clock.now += 1.0
+    desk.ledger.reading("replica", desk.clock())
+    answer = await desk.ask(ABSENT.minimal())
+    assert answer.source == "cache"
+    assert answer.reading is not None
+    assert answer.reading.as_of == NOON  # and it is no newer than it was
+    desk.clock.now += 0.001
+    desk.ledger.reading("replica", desk.clock())
+    assert (await desk.ask(ABSENT.minimal())).source == "replica"
+
+
+@pytest.mark.parametrize("given", [DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}])
+async def test_a_read_that_began_before_a_change_is_not_kept(given: Given) -> None:
+    """A result that was on its way when its key changed answers its callers, and nobody else."""
+    desk = fed(DIGITAL)
+    task = await held(desk, given)
+    desk.clock.now += 0.5
+    await desk.change(FLUSHED)
+    desk.ledger.reading("replica", desk.clock())
+    late = await arrive(desk, task)
+    assert status(late) == "normal"
+    # It is as old as its read, though the feed has gone on since.
+    assert late.reading is not None
+    assert late.reading.as_of == NOON
+    assert status(await desk.ask(given)) == "red_flushed"
+    assert status(await desk.ask(given)) == "red_flushed"
+    assert len(desk.ledger.reads) == 2
+
+
+async def test_an_absence_from_before_a_change_is_not_kept() -> None:
+    """The same for a key that was not there."""
+    desk = fed()
+    task = await held(desk, ABSENT.minimal())
+    await desk.change(ABSENT)
+    assert (await arrive(desk, task)).verdict == "pending"
+    assert (await desk.ask(ABSENT.minimal())).verdict == "match"
+
+
+async def test_a_change_of_another_key_hinders_no_read() -> None:
+    """Only the keys that changed are refused."""
+    desk = fed(DIGITAL)
+    task = await held(desk, DIGITAL.minimal())
+    await desk.change(PAPER)
+    await arrive(desk, task)
+    assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+
+
+async def test_when_everything_may_have_changed_nothing_is_kept() -> None:
+    """A feed that lost its place empties memory, and refuses whatever was on its way."""
+    desk = fed(DIGITAL, PAPER)
+    await desk.ask(PAPER.minimal())
+    task = await held(desk, DIGITAL.minimal())
+    await desk.memory.apply([], everything=True)
+    desk.ledger.applied = desk.memory.applied
+    await arrive(desk, task)
+    for given in (PAPER.minimal(), DIGITAL.minimal()):
+        assert (await desk.ask(given)).source == "replica"
+        assert (await desk.ask(given)).source == "cache"
+
+
+async def test_a_read_that_took_too_long_is_not_kept() -> None:
+    """Beyond longest_read the changes since its beginning may be forgotten, so nothing is kept."""
+    desk = fed(DIGITAL)
+    task = await held(desk, DIGITAL.minimal())
+    desk.clock.now += LONGEST_READ + 0.001
+    assert (await arrive(desk, task)).verdict == "match"
+    assert (await desk.ask(DIGITAL.minimal())).source == "replica"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0])
+async def test_changes_are_remembered_for_as_long_as_a_read_may_take(seconds: float) -> None:
+    """Whatever else changes meanwhile, a change is not forgotten before the reads it concerns."""
+    desk = fed(DIGITAL)
+    desk.clock.now += 5 * LONGEST_READ
+    task = await held(desk, DIGITAL.minimal())
+    await desk.change(FLUSHED)
+    for step in range(10):
+        desk.clock.now += seconds / 10
+        await desk.change(Sample(number=f"2611200000000000001{step}"))
+    await arrive(desk, task)
+    assert status(await desk.ask(DIGITAL.minimal())) == "red_flushed"
+
+
+async def test_changes_are_forgotten_in_the_end() -> None:
+    """The keys of changes do not pile up: two longest reads later they are gone."""
+    desk = fed()
+    for step in range(50):
+        desk.clock.now += LONGEST_READ * 0.6
+        await desk.memory.apply([f"{step}-{key}" for key in range(10)], everything=False)
+        assert len(desk.memory._changed) + len(desk.memory._changed_before) <= 50
+
+
+async def test_a_read_is_kept_although_its_caller_is_gone() -> None:
+    """What was read for a caller that went away is there for the next."""
+    desk = fed(DIGITAL)
+    task = await held(desk, DIGITAL.minimal())
+    task.cancel()
+    assert desk.ledger.gate is not None
+    desk.ledger.gate.set()
+    desk.ledger.gate = None
+    await turns()
+    assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+
+
+async def test_a_long_list_of_changes_gives_way() -> None:
+    """While many keys are dropped other work goes on, and none of them is believed at the end."""
+    desk = fed(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    keys = [f"{serial:020d}" for serial in range(10_000)]
+    change = asyncio.get_running_loop().create_task(
+        desk.memory.apply([*keys, DIGITAL.key], everything=False)
+    )
+    turned = 0
+    while not change.done():
+        await asyncio.sleep(0)
+        turned += 1
+    assert turned >= 10
+    assert desk.memory.kept(DIGITAL.key) is None
+
+
+async def test_changes_are_counted() -> None:
+    """What was heard, dropped and refused is in the metrics, and how much is kept."""
+    desk = fed(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    await desk.ask(ABSENT.minimal())
+    text = desk.metrics.render().decode()
+    assert 'verifier_cache_entries{kind="invoice"} 1.0' in text
+    assert 'verifier_cache_entries{kind="absence"} 1.0' in text
+    await desk.change(FLUSHED, PAPER)
+    task = await held(desk, DIGITAL.minimal())
+    await desk.change(DIGITAL)
+    await arrive(desk, task)
+    cells = {labels[0]: cell.count for labels, cell in desk.metrics.changes._cells.items()}
+    assert (cells["heard"], cells["dropped"], cells["refill_refused"]) == (3, 1, 1)
+
+
+async def test_what_is_kept_is_no_absence() -> None:
+    """Only found invoices can stand in when nothing can be read."""
+    desk = fed(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    await desk.ask(ABSENT.minimal())
+    kept = desk.memory.kept(DIGITAL.key)
+    assert isinstance(kept, Finding)
+    assert kept.record == DIGITAL.record()
+    assert desk.memory.kept(ABSENT.key) is None
