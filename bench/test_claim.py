@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.samples import WINDOW, Case, invoices
-from verifier.invoice.claim import Claim, parse
+from verifier.invoice.claim import Claim
 from verifier.invoice.kinds import KINDS
+from verifier.invoice.parsing import parse
 from verifier.synthetic.shapes import minimal
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bench.samples import READING, WINDOW, Case, batch, bodies, findings, record_of
 from bench.samples import invoices as sample_invoices
 from verifier.api import codec
-from verifier.invoice.claim import Claim, Invalid, parse
+from verifier.invoice.claim import Claim, Invalid
+from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, invalid, judge
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.samples import WINDOW, Case, bodies, invoices, record_of
-from verifier.invoice.claim import Claim, Question, parse, raw_key
+from verifier.invoice.claim import Claim, Question, raw_key
+from verifier.invoice.parsing import parse
 from verifier.invoice.record import Record
 from verifier.invoice.verdict import agrees, judge
 from verifier.synthetic.shapes import minimal

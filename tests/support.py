@@ -57,7 +57,7 @@ async def wait_replayed(
             replica = await asyncpg.connect(dsn)
             try:
                 sql = "SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn"
-                while not await replica.fetchval(sql, target):  # noqa: ASYNC110 - no such event
+                while not await replica.fetchval(sql, target):
                     await asyncio.sleep(0.005)
             finally:
                 await replica.close()

@@ -163,15 +163,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         float,
         _bound("How long an idle connection is kept; above the load balancer's.", gt=0, le=3600),
     ] = 75.0
-    max_streams: Annotated[
-        int, _bound("Streams served at once by a worker; 503 beyond.", ge=1)
-    ] = 64
+    max_streams: Annotated[int, _bound("Streams served at once by a worker; 503 beyond.", ge=1)] = (
+        64
+    )
     max_feeds: Annotated[
         int, _bound("Ledger feeds received at once by a worker; 503 beyond.", ge=1)
     ] = 16
-    max_batches: Annotated[
-        int, _bound("Batches served at once by a worker; 503 beyond.", ge=1)
-    ] = 32
+    max_batches: Annotated[int, _bound("Batches served at once by a worker; 503 beyond.", ge=1)] = (
+        32
+    )
     drain_seconds: Annotated[
         float,
         _bound("How long running requests may finish after SIGTERM.", gt=0, le=600),

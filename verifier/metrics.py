@@ -132,7 +132,10 @@ class Metrics:
             "verifier_replica_lag_bytes", "WAL not replayed.", ("target",), registry=registry
         )
         self.target_lag_seconds = Gauge(
-            "verifier_replica_lag_seconds", "Age of the state shown.", ("target",), registry=registry
+            "verifier_replica_lag_seconds",
+            "Age of the state shown.",
+            ("target",),
+            registry=registry,
         )
         self.loop_lag = Histogram(
             "verifier_event_loop_lag_seconds",

@@ -14,7 +14,8 @@ from verifier.api import problems
 from verifier.api.codec import Encoder
 from verifier.engine.verifier import Item
 from verifier.invoice import record
-from verifier.invoice.claim import Invalid, Question, is_canonical, parse, raw_key, reference_of
+from verifier.invoice.claim import Invalid, Question, is_canonical, raw_key, reference_of
+from verifier.invoice.parsing import parse
 from verifier.invoice.record import Reading, Record
 from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge, window_at
 from verifier.ledger.invoices import LOOK_UP

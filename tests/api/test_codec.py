@@ -17,7 +17,8 @@ from tests.invoice.samples import DIGITAL, PAPER, WINDOW, Given, questions
 from verifier.api.codec import decode_batch, decode_lines, decode_question, line_too_long
 from verifier.engine.verifier import Item
 from verifier.errors import BadRequest
-from verifier.invoice.claim import Claim, Invalid, Question, parse
+from verifier.invoice.claim import Claim, Invalid, Question
+from verifier.invoice.parsing import parse
 
 SURROGATES = [b'{"number":"\\ud800"}', b'{"reference":"\\udc00\\ud800"}', b'{"a\\ud800":1}']
 NOT_JSON = [

@@ -213,14 +213,18 @@ def test_only_a_match_tells_what_the_ledger_holds(seed: int) -> None:
 
 @pytest.mark.parametrize("source", ["cache", "joined", "replica", "primary"])
 def test_freshness_says_how_new_and_from_where(source: str) -> None:
-    """Each answer that rests on a reading carries the state's time and the caller's source."""
-    for answer in (
-        Answer("match", record=PAPER.record(), reading=READING, source=source),
-        Answer("not_found", ABSENT.key, reading=READING, source=source),
-    ):
-        freshness = shown(answer)["freshness"]
-        assert freshness["source"] == source
-        assert freshness["as_of"] == "2026-11-24T04:00:00.000Z"
+    """Each answer that rests on a reading says when that was, from where, and if it is stale."""
+    encoder = Encoder("p")
+    for stale in (False, True):
+        for answer in (
+            Answer("match", record=PAPER.record(), reading=READING, source=source, stale=stale),
+            Answer("not_found", ABSENT.key, reading=READING, source=source, stale=stale),
+        ):
+            assert json.loads(encoder.encode(answer, "zh"))["freshness"] == {
+                "as_of": "2026-11-24T04:00:00.000Z",
+                "source": source,
+                "stale": stale,
+            }
 
 
 def test_prepared_freshness_is_bounded() -> None:

@@ -24,7 +24,7 @@ class Journal:
 async def until(condition: Callable[[], object], within: float = 10.0) -> None:
     """Return when the condition holds; TimeoutError after so many seconds."""
     async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110 - other processes set no event of ours
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -34,6 +34,7 @@ def wrong(case: Json, answer: Json) -> list[str]:
 
 
 def failures(answers: list[Json]) -> list[tuple[str, list[str], Json]]:
+    """The cases whose answers are wrong, with what is wrong."""
     return [
         (case["id"], found, answer)
         for case, answer in zip(CASES, answers, strict=True)

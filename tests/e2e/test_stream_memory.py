@@ -23,7 +23,9 @@ async def stream(process: Process, lines: int, *, pause_every: int = 0) -> tuple
     With ``pause_every`` the reader stands still for a moment after so many bytes.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", process.port, limit=1 << 18)
-    writer.write(b"POST /v1/verify/stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+    writer.write(
+        b"POST /v1/verify/stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
     block = LINE * LINES_PER_BLOCK
     chunk = b"%x\r\n%b\r\n" % (len(block), block)
     largest = process.resident()

@@ -61,7 +61,7 @@ async def ask(server: Server, sql: str) -> Any:
 async def until(server: Server, sql: str, expected: object, within: float = 10.0) -> None:
     """Wait until the answer is the expected one."""
     async with asyncio.timeout(within):
-        while await ask(server, sql) != expected:  # noqa: ASYNC110 - no such event
+        while await ask(server, sql) != expected:
             await asyncio.sleep(0.02)
 
 

@@ -122,7 +122,7 @@ async def test_an_absence_from_before_a_change_is_not_kept() -> None:
     desk = fed()
     task = await held(desk, ABSENT.minimal())
     await desk.change(ABSENT)
-    assert (await arrive(desk, task)).verdict == "pending"
+    assert (await arrive(desk, task)).verdict == "not_found"
     assert (await desk.ask(ABSENT.minimal())).verdict == "match"
 
 
@@ -139,11 +139,12 @@ async def test_when_everything_may_have_changed_nothing_is_kept() -> None:
     """A feed that lost its place empties memory, and refuses whatever was on its way."""
     desk = fed(DIGITAL, PAPER)
     await desk.ask(PAPER.minimal())
+    await desk.ask(ABSENT.minimal())
     task = await held(desk, DIGITAL.minimal())
     await desk.memory.apply([], everything=True)
     desk.ledger.applied = desk.memory.applied
     await arrive(desk, task)
-    for given in (PAPER.minimal(), DIGITAL.minimal()):
+    for given in (PAPER.minimal(), ABSENT.minimal(), DIGITAL.minimal()):
         assert (await desk.ask(given)).source == "replica"
         assert (await desk.ask(given)).source == "cache"
 
@@ -157,11 +158,25 @@ async def test_a_read_that_took_too_long_is_not_kept() -> None:
     assert (await desk.ask(DIGITAL.minimal())).source == "replica"
 
 
+async def test_who_joins_an_old_read_is_told_so() -> None:
+    """A running read is only as new as its beginning, whatever the feed has published since."""
+    desk = fed(DIGITAL)
+    first = await held(desk, DIGITAL.minimal())
+    desk.clock.now += 2.001
+    desk.ledger.reading("replica", desk.clock())
+    late = asyncio.get_running_loop().create_task(desk.ask(DIGITAL.minimal()))
+    await turns()
+    assert (await arrive(desk, first)).verdict == "match"
+    assert ((await late).verdict, (await late).reason) == ("unavailable", "stale")
+
+
 @pytest.mark.parametrize("seconds", [0.0, 0.5, 1.0])
 async def test_changes_are_remembered_for_as_long_as_a_read_may_take(seconds: float) -> None:
     """Whatever else changes meanwhile, a change is not forgotten before the reads it concerns."""
     desk = fed(DIGITAL)
     desk.clock.now += 5 * LONGEST_READ
+    await desk.change(PAPER)
+    desk.clock.now += LONGEST_READ * 0.6
     task = await held(desk, DIGITAL.minimal())
     await desk.change(FLUSHED)
     for step in range(10):

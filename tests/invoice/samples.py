@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
-from verifier.invoice.claim import Claim, Invalid, Question, parse
+from verifier.invoice.claim import Claim, Invalid, Question
 from verifier.invoice.codes import NUMBER_REGIONS, REGIONS
 from verifier.invoice.kinds import KINDS, STATUSES
+from verifier.invoice.parsing import parse
 from verifier.invoice.record import Record, build, key_of
 from verifier.invoice.taxids import ALPHABET, check_character
 from verifier.invoice.verdict import Answer, invalid, judge, window_at

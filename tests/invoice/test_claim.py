@@ -28,16 +28,9 @@ from tests.invoice.samples import (
 )
 from tests.invoice.spellings import spell
 from verifier.invoice import qr
-from verifier.invoice.claim import (
-    Claim,
-    Invalid,
-    Question,
-    is_canonical,
-    parse,
-    raw_key,
-    reference_of,
-)
+from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, raw_key, reference_of
 from verifier.invoice.kinds import KINDS
+from verifier.invoice.parsing import parse
 
 _FIELDS = Question.__struct_fields__
 

@@ -10,8 +10,9 @@ import pytest
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import NOON, WINDOW
 from verifier.api.codec import decode_question
-from verifier.invoice.claim import Claim, Invalid, Question, parse, raw_key
+from verifier.invoice.claim import Claim, Invalid, Question, raw_key
 from verifier.invoice.kinds import USABLE_STATUSES
+from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge
 
 

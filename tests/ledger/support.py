@@ -176,7 +176,7 @@ async def started(database: Database, **changes: Any) -> AsyncIterator[Ledger]:
 async def until(condition: Callable[[], bool], within: float = 10.0) -> None:
     """Return when a condition holds that no event announces."""
     async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 
@@ -191,7 +191,7 @@ async def replay_paused(database: Database) -> AsyncIterator[None]:
             await replica.execute("SELECT pg_wal_replay_pause()")
             state = "SELECT pg_get_wal_replay_pause_state()"
             async with asyncio.timeout(5):
-                while await replica.fetchval(state) != "paused":  # noqa: ASYNC110 - no such event
+                while await replica.fetchval(state) != "paused":
                     await asyncio.sleep(0.005)
         try:
             yield

@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
 
 from tests.ledger.support import (
     Ledger,
@@ -18,6 +22,7 @@ from tests.ledger.support import (
     until,
 )
 from tests.support import Database, wait_replayed
+from verifier.ledger.targets import Target
 
 
 async def test_date_is_never_newer_than_what_is_shown(ledger: Database) -> None:
@@ -138,3 +143,32 @@ async def test_replica_that_is_a_primary_does_not_serve(ledger: Database) -> Non
     assert [each["name"] for each in shown] == ["primary", "replica-1", "replica-2"]
     assert it.lookup._targets[1].reason == "not_a_replica"
     await it.lookup.close()
+
+
+async def test_reading_is_that_of_before_the_query(
+    ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A probe that comes in during a query does not date its rows, wherever they are read."""
+    async with started(ledger) as it:
+        await it.write(line(1))
+        before = {}
+
+        def interrupt(target: Target) -> None:
+            fetch = target.fetch
+
+            async def interrupted(*arguments: Any) -> Any:
+                before[target.role] = target.reading
+                rows = await fetch(*arguments)
+                assert target.reading is not None
+                target.reading = msgspec.structs.replace(target.reading, as_of=time.time() + 9)
+                return rows
+
+            monkeypatch.setattr(target, "fetch", interrupted)
+
+        for target in it.lookup._targets:
+            interrupt(target)
+        findings = await it.lookup.fetch_many([number(1), number(2)])
+        assert findings[number(1)].reading is before["replica"]
+        assert findings[number(2)].reading is before["primary"]
+        findings = await it.lookup.fetch_primary([number(1)])
+        assert findings[number(1)].reading is before["primary"]

@@ -154,7 +154,7 @@ async def test_position_covers_the_commit(ledger: Database, writer: Writer) -> N
         for n in range(20):
             result = await writer.ingest(blocks([line(n)]))
             async with asyncio.timeout(10):
-                while not await replica.fetchval(passed, result.lsn):  # noqa: ASYNC110 - no event
+                while not await replica.fetchval(passed, result.lsn):
                     await asyncio.sleep(0.001)
             assert await replica.fetchval("SELECT count(*) FROM invoice") == n + 1
 

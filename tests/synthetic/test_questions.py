@@ -16,6 +16,7 @@ import pytest
 
 from verifier.invoice import claim as claims
 from verifier.invoice import qr, record, verdict
+from verifier.invoice.parsing import parse
 from verifier.invoice.record import Record
 from verifier.synthetic.ledger import Ledger
 from verifier.synthetic.popularity import Popularity
@@ -55,7 +56,7 @@ def records(ledger: Ledger) -> dict[str, Record]:
 def answer(case: Case, records: dict[str, Record], now: float) -> dict[str, Any]:
     """What the domain says to a question at a moment, in the words of ``expect``."""
     window = verdict.window_at(now)
-    claim = claims.parse(case.request, window.oldest, window.today)
+    claim = parse(case.request, window.oldest, window.today)
     if isinstance(claim, claims.Invalid):
         errors = [(error.field, error.code) for error in claim.errors]
         return {"verdict": "invalid", "errors": errors}

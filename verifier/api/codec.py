@@ -81,8 +81,10 @@ def decode_question(body: bytes) -> Item:
 
 
 def decode_lines(block: bytes) -> list[Item]:
-    """The questions of whole lines (NDJSON). Blank lines are passed over; a line that is no JSON
-    object comes out Invalid."""
+    """The questions of whole lines (NDJSON); a blank line is none.
+
+    A line that is no JSON object comes out Invalid.
+    """
     # Not decode_lines: it takes two objects on a line, or one on two lines, for two or one.
     lines = block.split(b"\n")
     try:
@@ -199,7 +201,11 @@ class Encoder:
         return _quote(self.members(answer, language, index, number))
 
     def members(
-        self, answer: Answer, language: Language, index: int | None = None, number: int | None = None
+        self,
+        answer: Answer,
+        language: Language,
+        index: int | None = None,
+        number: int | None = None,
     ) -> dict[str, Any]:
         """The members of an answer that is no match."""
         if number is None:
@@ -222,8 +228,6 @@ class Encoder:
         shown["id"] = f"{self._prefix.decode()}{number:x}"
         shown["reference"] = answer.reference
         return shown
-
-
 
 
 def counts_json(counts: Mapping[str, int]) -> bytes:

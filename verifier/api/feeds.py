@@ -112,5 +112,7 @@ def _moment(body: bytes) -> datetime:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest("malformed_watermark", str(error)) from error
     if moment.tzinfo is None:
-        raise BadRequest("malformed_watermark", "complete_until: expected an offset or Z at the end")
+        raise BadRequest(
+            "malformed_watermark", "complete_until: expected an offset or Z at the end"
+        )
     return moment

@@ -138,9 +138,8 @@ class Handlers:
             return problems.problem(
                 request,
                 answer.verdict,
-                answer.reason or "; ".join(
-                    f"{error.field}: {error.code}" for error in answer.errors
-                ),
+                answer.reason
+                or "; ".join(f"{error.field}: {error.code}" for error in answer.errors),
                 retry_after=answer.retry_after,
                 members=self._encoder.members(answer, language),
             )
@@ -180,5 +179,3 @@ class Handlers:
             error = BadRequest("content_encoding", "expected a body without Content-Encoding")
         self._metrics.http_errors.add(route, error.code)
         return problems.of_error(request, error)
-
-

@@ -1,4 +1,4 @@
-"""Whether the process lives, has started and can answer; its metrics; how fresh its databases are."""
+"""Whether the process lives, has started and can answer; its metrics; how fresh the ledger is."""
 
 from __future__ import annotations
 

@@ -37,24 +37,42 @@ _FIELDS_ZH = {
 # code -> (Chinese, English); {name} is the field, {expected} what was expected.
 _ERRORS = {
     "required": ("缺少{name}", "{name} is required"),
-    "bad_format": ("{name}格式不正确，应为：{expected}", "{name} is malformed; expected {expected}"),
-    "bad_length": ("{name}长度不正确，应为：{expected}", "{name} has a wrong length; expected {expected}"),
-    "out_of_range": ("{name}超出范围，应为：{expected}", "{name} is out of range; expected {expected}"),
+    "bad_format": (
+        "{name}格式不正确，应为：{expected}",
+        "{name} is malformed; expected {expected}",
+    ),
+    "bad_length": (
+        "{name}长度不正确，应为：{expected}",
+        "{name} has a wrong length; expected {expected}",
+    ),
+    "out_of_range": (
+        "{name}超出范围，应为：{expected}",
+        "{name} is out of range; expected {expected}",
+    ),
     "unknown_region": ("{name}中的地区代码不存在", "{name} carries an unknown region"),
-    "date_in_future": ("{name}晚于今天，应为：{expected}", "{name} is in the future; expected {expected}"),
+    "date_in_future": (
+        "{name}晚于今天，应为：{expected}",
+        "{name} is in the future; expected {expected}",
+    ),
     "out_of_window": (
         "{name}早于五年查验期限，应为：{expected}",
         "{name} is older than the five years in scope; expected {expected}",
     ),
-    "unknown_kind": ("不存在这种{name}，应为：{expected}", "unknown {name}; expected one of {expected}"),
+    "unknown_kind": (
+        "不存在这种{name}，应为：{expected}",
+        "unknown {name}; expected one of {expected}",
+    ),
     "kind_needed": (
         "无法由发票代码判断{name}，请提供：{expected}",
         "the code does not tell the {name}; give one of {expected}",
     ),
     "unknown_field": ("未知字段 {name}", "unknown field {name}"),
-    "not_applicable": ("20 位号码的发票没有{name}", "an invoice with a 20-digit number has no {name}"),
+    "not_applicable": (
+        "20 位号码的发票没有{name}",
+        "an invoice with a 20-digit number has no {name}",
+    ),
     "unknown_invoice": ("账簿中没有这张发票", "the ledger has no such invoice"),
-}  # fmt: skip
+}
 
 _HINTS = {
     "repaired": ("{name}的书写已自动规范", "{name} was repaired before the check"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from random import Random
 from typing import Any
 
 import msgspec
@@ -37,11 +36,6 @@ CONTENT_TYPE = "application/problem+json"
 def language(request: web.BaseRequest) -> Language:
     """The language that the caller prefers."""
     return language_of(request.headers.get("Accept-Language", ""))
-
-
-def jittered(seconds: int, random: Random) -> int:
-    """Whole seconds for Retry-After, spread by up to half, so that callers do not come back at once."""
-    return max(1, round(seconds * (1 + random.random() / 2)))
 
 
 def document(code: str, language: Language, detail: str, members: Mapping[str, Any]) -> bytes:

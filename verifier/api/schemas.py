@@ -1,5 +1,7 @@
-"""The shapes of what the service returns, for the OpenAPI document and the tests that hold the
-encoder to it. Answers are put together from bytes (codec.py), never from these structures."""
+"""The shapes of what the service returns, for the OpenAPI document.
+
+Tests hold the encoder to them. Answers are put together from bytes (codec.py), never from these.
+"""
 
 from __future__ import annotations
 
@@ -62,9 +64,9 @@ class Hint(_Strict):
     ]
     field: str
     message: Annotated[str, Meta(description="In the language of Accept-Language")]
-    first_index: Annotated[int, Meta(description="With duplicate_in_request")] | msgspec.UnsetType = (
-        msgspec.UNSET
-    )
+    first_index: (
+        Annotated[int, Meta(description="With duplicate_in_request")] | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class Freshness(_Strict):

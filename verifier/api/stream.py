@@ -57,7 +57,11 @@ class Streams:
         response = web.StreamResponse(headers=NDJSON)
         await response.prepare(request)
         bulk = Bulk(
-            self._verifier, self._encoder, self._counts, problems.language(request), at_least=at_least
+            self._verifier,
+            self._encoder,
+            self._counts,
+            problems.language(request),
+            at_least=at_least,
         )
         stream = _Stream(request, response, bulk, self._config)
         ended = ""

@@ -16,20 +16,12 @@ from verifier.engine.freshness import Freshness
 from verifier.engine.loader import UNCHECKED, Loaded, Loader
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.claim import (
-    Claim,
-    Invalid,
-    Question,
-    is_canonical,
-    parse,
-    raw_key,
-    reference_of,
-)
+from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, raw_key, reference_of
 from verifier.invoice.hints import Hint
+from verifier.invoice.parsing import parse
 from verifier.invoice.record import Finding, Position, Reading
 from verifier.invoice.verdict import (
     Answer,
-    Window,
     agrees,
     complete_until,
     invalid,

@@ -86,7 +86,7 @@ def parse_code(text: str) -> str | FieldError:
 
 
 def parse_number(text: str) -> str | FieldError:
-    """An invoice number: 8 digits other than zeros, or 20 with a known region (domain.md §3, §4)."""
+    """A number of 8 digits other than zeros, or of 20 with a known region (domain.md §3, §4)."""
     number = tidy_digits(text)
     error = _digits("number", number, EXPECTED_NUMBER, (8, 20))
     if error is None:

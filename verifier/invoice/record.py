@@ -116,9 +116,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     def shows(self, position: Position) -> bool:
         """Whether the state includes all that was written up to a position."""
         mine = self.position
-        return (
-            mine is not None and mine.timeline == position.timeline and mine.lsn >= position.lsn
-        )
+        return mine is not None and mine.timeline == position.timeline and mine.lsn >= position.lsn
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False):

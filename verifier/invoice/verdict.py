@@ -148,7 +148,7 @@ def _end_of_day(date: str) -> float:
 
 
 def _same_check_code(given: str, held: str) -> bool:
-    """All 20 digits when both have them, otherwise the last 6 (domain.md §2); letters of any case."""
+    """All 20 digits when both have them, otherwise the last 6, in any case (domain.md §2)."""
     if len(given) == len(held):
         return given.lower() == held.lower()
     return min(len(given), len(held)) >= 6 and given[-6:] == held[-6:]

@@ -23,7 +23,7 @@ _PAGE_ROWS = 32
 
 # One statement has one snapshot: the horizon is that of the rows. Without rows there is one row
 # with the horizon alone.
-_LOOK = f"""
+_LOOK = """
 SELECT
     pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
     page.xid::text::bigint, page.seq, page.everything, page.keys
@@ -35,7 +35,7 @@ FROM (SELECT 1) AS one LEFT JOIN LATERAL (
         AND (xid, seq) > ($3::bigint::text::xid8, $4::bigint)
         AND xid::text::bigint <> ALL($2::bigint[])
     ORDER BY xid, seq
-    LIMIT {_PAGE_ROWS}
+    LIMIT $5
 ) AS page ON TRUE
 """
 
@@ -81,7 +81,7 @@ class Follower:
         seen: set[int] = set()
         while True:
             async with asyncio.timeout(self._seconds):
-                rows = await self._look(self._horizon, list(self._applied), xid, seq)
+                rows = await self._look(self._horizon, list(self._applied), xid, seq, _PAGE_ROWS)
             if horizon is None:
                 # That of the first page: later ones may see what it did not.
                 horizon = rows[0][0]

@@ -27,8 +27,8 @@ from verifier.metrics import Metrics
 class Lookup:
     """Reads from the replicas and, where it must, from the primary; one per event loop.
 
-    ``clock`` gives seconds since the epoch and is never set back; ``memory`` hears of changes. ``slots`` is how many fetches
-    may usefully run at once.
+    ``clock`` gives seconds since the epoch and is never set back; ``memory`` hears of changes.
+    ``slots`` is how many fetches may usefully run at once.
     """
 
     def __init__(
