@@ -21,31 +21,31 @@ from verifier.errors import VerifierError
 TRIES = 4
 
 
-def taken(measures: Measures, name: str) -> Sample:
-    """One measurement that counts; RigError when none did."""
-    why = ""
+def taken(measures: Measures, name: str) -> Sample | None:
+    """One measurement that counts; None when none did."""
     for _ in range(TRIES):
         try:
             return measures.by_name[name]()
         except Void as void:
-            why = str(void)
-            print(f"  {name}: void: {why}", flush=True)
-    raise RigError(f"{name}: no run counted in {TRIES} tries: {why}")
+            print(f"  {name}: void: {void}", flush=True)
+    return None
 
 
-def rounds(measures: Measures, names: list[str]) -> dict[str, list[Sample]]:
+def rounds(measures: Measures, names: list[str]) -> dict[str, list[Sample | None]]:
     """All measurements in turns; every other round the other way round, against drift."""
-    samples: dict[str, list[Sample]] = defaultdict(list)
+    samples: dict[str, list[Sample | None]] = defaultdict(list)
     for number in range(measures.rig.scale.rounds):
         print(f"round {number + 1} of {measures.rig.scale.rounds}", flush=True)
-        # Growth belongs to the stream before it, and offered rates to the last capacity.
         for name in names if number % 2 == 0 else _reversed(names):
-            samples[name].append(taken(measures, name))
-            print(f"  {name:<16} {samples[name][-1].shown}", flush=True)
+            sample = taken(measures, name)
+            samples[name].append(sample)
+            if sample is not None:
+                print(f"  {name:<16} {sample.shown}", flush=True)
     return samples
 
 
 def _reversed(names: list[str]) -> list[str]:
+    # The growth is that of the stream before it.
     turned = [name for name in reversed(names) if name != "stream growth"]
     if "stream growth" in names:
         turned.insert(turned.index("stream") + 1, "stream growth")

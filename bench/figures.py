@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from math import nan
 from statistics import median
 
 import msgspec
@@ -129,8 +130,8 @@ class Result(msgspec.Struct, frozen=True):
 
     @property
     def median(self) -> float:
-        """What is judged."""
-        return median(self.ratios)
+        """What is judged; not a number when no round counted, which meets nothing."""
+        return median(self.ratios) if self.ratios else nan
 
     @property
     def met(self) -> bool:
@@ -173,14 +174,16 @@ def budget() -> dict[str, float]:
 
 
 def result(
-    figure: Figure, samples: Mapping[str, Sequence[Sample]], bounds: Mapping[str, float]
+    figure: Figure, samples: Mapping[str, Sequence[Sample | None]], bounds: Mapping[str, float]
 ) -> Result:
-    """Divide the rounds one by one: what drifted, drifted on both sides."""
+    """Divide the rounds one by one: what drifted, drifted on both sides.
+
+    A round in which a side did not count is left out.
+    """
     over = samples[figure.over]
-    ratios = [sample.value for sample in over]
-    under = samples[figure.under] if figure.under else ()
-    if under:
-        ratios = [a.value / b.value for a, b in zip(over, under, strict=True)]
+    under = samples[figure.under] if figure.under else over
+    pairs = [(a, b) for a, b in zip(over, under, strict=True) if a is not None and b is not None]
+    alone = not figure.under
     return Result(
         figure.name,
         figure.text,
@@ -188,12 +191,14 @@ def result(
         figure.target,
         figure.at_least,
         bounds[figure.name],
-        ratios,
-        _middle(over),
-        _middle(under) if under else "",
+        [a.value if alone else a.value / b.value for a, b in pairs],
+        _middle([a for a, _ in pairs]),
+        "" if alone else _middle([b for _, b in pairs]),
     )
 
 
 def _middle(samples: Sequence[Sample]) -> str:
     """How the sample in the middle reads."""
+    if not samples:
+        return "no run counted"
     return sorted(samples, key=lambda sample: sample.value)[len(samples) // 2].shown

@@ -38,7 +38,7 @@ def table(results: Sequence[Result]) -> str:
                 each.name,
                 each.text,
                 f"{number(each.median)}{unit}",
-                f"{number(min(each.ratios))} … {number(max(each.ratios))}",
+                _spread(each.ratios),
                 f"{'≥' if each.at_least else '≤'} {number(each.target)}{unit}",
                 "yes" if each.met else "**no**",
                 " ÷ ".join(filter(None, (each.over, each.under))),
@@ -54,6 +54,10 @@ def table(results: Sequence[Result]) -> str:
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines) + "\n"
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    return f"{number(min(ratios))} … {number(max(ratios))}" if ratios else "void"
 
 
 def facts(scale: Scale) -> dict[str, Any]:
@@ -114,7 +118,7 @@ def plot(results: Sequence[Result], file: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot
 
-    shown = list(reversed(results))
+    shown = [each for each in reversed(results) if each.ratios]
     figure, axes = pyplot.subplots(figsize=(9, 0.5 * len(shown) + 1.2), layout="constrained")
     for place, each in enumerate(shown):
         parts = sorted(_part(each, ratio) for ratio in each.ratios)

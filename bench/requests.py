@@ -45,7 +45,7 @@ class Load(msgspec.Struct, frozen=True):
 
 def loads(rig: Rig) -> dict[str, Load]:
     """What can be counted."""
-    hot = [msgspec.json.encode(each) for each in rig.questions(2, 400)]
+    hot = [msgspec.json.encode(each) for each in rig.questions(2, 2_000)]
     cold = [msgspec.json.encode(each) for each in rig.questions(3, 20_000)]
     singles = [post("/v1/verify", body) for body in hot]
     others = [post("/v1/verify", body) for body in cold]
@@ -61,11 +61,11 @@ def loads(rig: Rig) -> dict[str, Load]:
     single = (1_000, 3_000)
     return {
         "bare": Load(python("-m", "bench.peers.bare", "640"), {}, singles, 400, single),
-        "single cached": Load(serve, known, singles, 400, single),
+        "single cached": Load(serve, known, singles, 2_000, single),
         "single uncached": Load(serve, unknown, others, 400, single),
         "pool": Load(python("-m", "bench.peers.pool"), peer, others, 400, single),
         "fastapi": Load(python("-m", "bench.peers.fastapi_app"), peer, others, 400, single),
-        "batch cached": Load(serve, known, batches(hot * 5), 2, (10, 30), 2),
+        "batch cached": Load(serve, known, batches(hot), 2, (10, 30), 2),
         "batch uncached": Load(serve, unknown, batches(cold), 2, (5, 15), 2),
     }
 

@@ -179,7 +179,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     # Access and logs
     auth: Annotated[
-        Literal["on", "off"],
+        # To accept "on" and not keep anyone out would be worse than to refuse it.
+        Literal["off"],
         _bound("Whether callers need an API key. Only `off` exists in this version."),
     ] = "off"
     log_level: Annotated[

@@ -54,14 +54,8 @@ def members(item: Item) -> Given:
 
 def kinds(items: list[Item]) -> list[str]:
     """What became of each item."""
-    return [
-        "invalid"
-        if isinstance(item, Invalid)
-        else "question"
-        if isinstance(item, Question)
-        else "mapping"
-        for item in items
-    ]
+    names: dict[type, str] = {Invalid: "invalid", Question: "question"}
+    return [names.get(type(item), "mapping") for item in items]
 
 
 @pytest.mark.parametrize("body", NOT_JSON, ids=lambda body: repr(body[:24]))
