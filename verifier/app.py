@@ -19,6 +19,7 @@ from verifier.api.codec import Encoder
 from verifier.api.feeds import Feeds
 from verifier.api.handlers import Handlers
 from verifier.api.health import Health
+from verifier.api.respond import Responder
 from verifier.api.stream import Streams
 from verifier.config import Config
 from verifier.engine.freshness import Freshness
@@ -61,7 +62,7 @@ def build(config: Config, clock: Callable[[], float] | None = None) -> web.Appli
     loader = Loader(memory.keeping(lookup.fetch_many), _limits(config, lookup), clock, metrics)
     verifier = Verifier(loader, lookup.fetch_at, memory, freshness, clock)
     encoder = Encoder(token_hex(6))
-    handlers = Handlers(verifier, encoder, config, metrics)
+    handlers = Handlers(verifier, encoder, Responder(clock), config, metrics)
     streams = Streams(verifier, encoder, config, metrics)
     feeds = Feeds(writer, config, metrics)
     health = Health(metrics, lookup.serving, lookup.status)

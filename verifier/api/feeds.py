@@ -11,7 +11,7 @@ from aiohttp import ClientPayloadError, web
 
 from verifier.api import codec, problems, tokens
 from verifier.api.body import blocks_of_lines, read_body
-from verifier.api.handlers import JSON
+from verifier.api.respond import JSON
 from verifier.config import Config
 from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.codes import REGIONS

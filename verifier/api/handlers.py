@@ -11,14 +11,13 @@ from multidict import istr
 from verifier.api import codec, problems, tokens
 from verifier.api.body import read_body
 from verifier.api.messages import Language
+from verifier.api.respond import JSON, Responder
 from verifier.config import Config
 from verifier.engine.verifier import Item, Verifier
 from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.record import Position
 from verifier.invoice.verdict import VERDICTS, Answer
 from verifier.metrics import Cell, Metrics
-
-JSON = {"Content-Type": "application/json"}
 
 # What a batch loads at a time: enough for several full queries, and a bound on what one batch
 # has in the loader's queue.
@@ -109,10 +108,16 @@ class Handlers:
     """``POST /v1/verify`` and ``POST /v1/verify/batch``."""
 
     def __init__(
-        self, verifier: Verifier, encoder: codec.Encoder, config: Config, metrics: Metrics
+        self,
+        verifier: Verifier,
+        encoder: codec.Encoder,
+        responder: Responder,
+        config: Config,
+        metrics: Metrics,
     ) -> None:
         self._verifier = verifier
         self._encoder = encoder
+        self._responder = responder
         self._config = config
         self._metrics = metrics
         self._single_counts = Counts(metrics, "verify")
@@ -120,7 +125,7 @@ class Handlers:
         self._batches = 0
         metrics.in_progress.labels("batch").set_function(lambda: self._batches)
 
-    async def verify(self, request: web.Request) -> web.Response:
+    async def verify(self, request: web.Request) -> web.StreamResponse:
         """One question."""
         config = self._config
         try:
@@ -132,7 +137,7 @@ class Handlers:
         answer = await self._verifier.verify(item, at_least=at_least)
         self._single_counts.count(answer)
         if answer.verdict == "match" and not answer.hints:
-            return web.Response(body=self._encoder.encode(answer, "zh"), headers=JSON)
+            return self._responder.json(request, self._encoder.encode(answer, "zh"))
         language = problems.language(request)
         if answer.verdict == "invalid" or answer.verdict == "unavailable":
             return problems.problem(
@@ -143,7 +148,7 @@ class Handlers:
                 retry_after=answer.retry_after,
                 members=self._encoder.members(answer, language),
             )
-        return web.Response(body=self._encoder.encode(answer, language), headers=JSON)
+        return self._responder.json(request, self._encoder.encode(answer, language))
 
     async def batch(self, request: web.Request) -> web.Response:
         """Many questions in one body; exactly one result each, in their order."""

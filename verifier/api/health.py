@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from verifier.api.handlers import JSON
+from verifier.api.respond import JSON
 from verifier.metrics import Metrics
 
 

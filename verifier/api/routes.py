@@ -9,8 +9,9 @@ from aiohttp import web
 
 from verifier.api import openapi, problems
 from verifier.api.feeds import Feeds
-from verifier.api.handlers import JSON, Handlers
+from verifier.api.handlers import Handlers
 from verifier.api.health import Health
+from verifier.api.respond import JSON
 from verifier.api.stream import Streams
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
