@@ -62,7 +62,7 @@ def make_verifier(metrics: Metrics, *, full: bool) -> Verifier:
         absence_seconds=1.0,
         longest_read=2.0,
     )
-    memory = Memory(sizes, freshness, clock, metrics)
+    memory = Memory(sizes, clock, metrics)
     if full:
         memory.remember(findings(), NOON)
     loader = Loader(memory.keeping(fetch_many), LIMITS, clock, metrics)

@@ -37,7 +37,7 @@ class Desk:
         self.metrics = Metrics()
         freshness = Freshness(max_staleness, brownout)
         sizes = Sizes(100, 100, absence_seconds, LONGEST_READ)
-        self.memory = Memory(sizes, freshness, self.clock, self.metrics)
+        self.memory = Memory(sizes, self.clock, self.metrics)
         self.loader = Loader(
             self.memory.keeping(self.ledger.fetch_many), limits, self.clock, self.metrics
         )

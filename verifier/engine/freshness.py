@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
-from verifier.invoice.record import Finding, Reading
+from verifier.invoice.record import Finding
 
 
 class Freshness(msgspec.Struct, frozen=True):
@@ -18,9 +18,9 @@ class Freshness(msgspec.Struct, frozen=True):
     max_staleness: float
     brownout: float = 0.0
 
-    def trusts(self, reading: Reading | None, started: float) -> bool:
-        """Whether a question that started then may rest on this state."""
-        return reading is not None and started - reading.as_of <= self.max_staleness
+    def oldest(self, started: float) -> float:
+        """The oldest state (``Reading.as_of``) that a question which started then may rest on."""
+        return started - self.max_staleness
 
     def tolerates(self, finding: Finding, started: float) -> bool:
         """Whether, with nothing better at hand, a stale answer may be given, marked as such."""

@@ -18,9 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from verifier.engine.cache import Cache
-from verifier.engine.freshness import Freshness
 from verifier.engine.loader import FetchMany
-from verifier.invoice.record import Finding
+from verifier.invoice.record import Finding, Reading
 from verifier.metrics import Metrics
 
 # A long import changes many keys: other work goes on between turns of about a third of a
@@ -43,13 +42,10 @@ class Memory:
     ``clock`` gives seconds since the epoch, is never set back, and is that of ``Reading.as_of``.
     """
 
-    def __init__(
-        self, sizes: Sizes, freshness: Freshness, clock: Callable[[], float], metrics: Metrics
-    ) -> None:
+    def __init__(self, sizes: Sizes, clock: Callable[[], float], metrics: Metrics) -> None:
         self._known: Cache[Finding] = Cache(sizes.cache_entries)
         self._absent: Cache[Finding] = Cache(sizes.absence_entries)
         self._sizes = sizes
-        self._freshness = freshness
         self._clock = clock
         # How many times changes were applied; a reading says how many it comes after.
         self._applied = 0
@@ -67,20 +63,27 @@ class Memory:
         metrics.cache_entries.labels("invoice").set_function(lambda: len(self._known))
         metrics.cache_entries.labels("absence").set_function(lambda: len(self._absent))
 
-    def recall(self, key: str, started: float) -> Finding | None:
-        """What is known of a key, if it may be believed by a question that started then."""
+    def recall(self, key: str, started: float, oldest: float) -> Finding | None:
+        """What is known of a key, if a question that started then may rest on it.
+
+        ``oldest`` is that of ``Freshness``. On the path of every question: ``Reading.current`` is
+        written out.
+        """
         finding = self._known.get(key)
-        if finding is not None and self._freshness.trusts(finding.reading.current, started):
-            self._hits.count += 1
-            return finding
+        if finding is not None:
+            reading: Reading | None = finding.reading
+            live = finding.reading.live
+            if live is not None:
+                reading = live.reading
+            if reading is not None and reading.as_of >= oldest:
+                self._hits.count += 1
+                return finding
         finding = self._absent.get(key)
-        if (
-            finding is not None
-            and started - finding.reading.as_of <= self._sizes.absence_seconds
-            and self._freshness.trusts(finding.reading.current, started)
-        ):
-            self._hits.count += 1
-            return finding
+        if finding is not None and started - finding.reading.as_of <= self._sizes.absence_seconds:
+            current = finding.reading.current
+            if current is not None and current.as_of >= oldest:
+                self._hits.count += 1
+                return finding
         self._misses.count += 1
         return None
 

@@ -73,10 +73,18 @@ class Verifier:
         self._clock = clock
         self._window = window_at(clock())
 
+    def _begin(self) -> float:
+        """The moment at which a request starts; with it the days that are in scope."""
+        started = self._clock()
+        if started >= self._window.until:
+            self._window = window_at(started)
+        return started
+
     async def verify(self, item: Item, *, at_least: Position | None = None) -> Answer:
         """The answer to one question; with ``at_least`` it rests on a state that includes it."""
-        started = self._clock()
-        recalled = self._recall(item, started, at_least)
+        started = self._begin()
+        oldest = self._freshness.oldest(started)
+        recalled = self._recall(item, started, oldest, at_least)
         if isinstance(recalled, Answer):
             return recalled
         loaded = await self._load((recalled.key,), bulk=False, at_least=at_least)
@@ -95,14 +103,16 @@ class Verifier:
         ``seen`` maps the keys of a request to the index at which each came first; it is read and
         filled, and repeated invoices get a hint. ``offset`` is the index of the first item.
         """
-        started = self._clock()
+        started = self._begin()
+        oldest = self._freshness.oldest(started)
         answers: list[Any] = []
         for turn in range(0, len(items), _ITEMS_PER_TURN):
             if turn:
                 await sleep(0)
             recall = self._recall
             answers += [
-                recall(item, started, at_least) for item in items[turn : turn + _ITEMS_PER_TURN]
+                recall(item, started, oldest, at_least)
+                for item in items[turn : turn + _ITEMS_PER_TURN]
             ]
         opened = [index for index, answer in enumerate(answers) if type(answer) is _Open]
         if opened:
@@ -117,14 +127,14 @@ class Verifier:
             _mark_duplicates(answers, seen, offset)
         return answers
 
-    def _recall(self, item: Item, started: float, at_least: Position | None) -> Answer | _Open:
+    def _recall(
+        self, item: Item, started: float, oldest: float, at_least: Position | None
+    ) -> Answer | _Open:
         """The answer from memory, or what has to be loaded for it."""
-        if started >= self._window.until:
-            self._window = window_at(started)
         if isinstance(item, Question):
             key = raw_key(item)
             if key is not None:
-                finding = self._memory.recall(key, started)
+                finding = self._memory.recall(key, started, oldest)
                 if finding is None or (at_least and not _shows(finding, at_least)):
                     if is_canonical(key):
                         return _Open(item, key, None)
@@ -137,7 +147,7 @@ class Verifier:
             claim = self._parse(item)
         if isinstance(claim, Answer):
             return claim
-        finding = self._memory.recall(claim.key, started)
+        finding = self._memory.recall(claim.key, started, oldest)
         if finding is None or (at_least and not _shows(finding, at_least)):
             return _Open(item, claim.key, claim)
         return _judge(claim, finding, _holding(finding), "cache")
@@ -167,7 +177,7 @@ class Verifier:
         """The answer from what was loaded for an item."""
         item, key, claim = opened.item, opened.key, opened.claim
         outcome = loaded.outcomes[key]
-        if isinstance(outcome, Finding) and not self._freshness.trusts(outcome.reading, started):
+        if isinstance(outcome, Finding) and outcome.reading.as_of < self._freshness.oldest(started):
             outcome = _STALE
         source = "joined" if key in loaded.joined else ""
         if claim is None:
