@@ -21,12 +21,13 @@ from verifier.api.handlers import Handlers
 from verifier.api.health import Health
 from verifier.api.respond import Responder
 from verifier.api.stream import Streams
+from verifier.api.tokens import Tokens
 from verifier.config import Config
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
-from verifier.errors import ConfigError
+from verifier.errors import ConfigError, Unavailable
 from verifier.ledger.lookup import Lookup
 from verifier.ledger.writer import Writer
 from verifier.metrics import Metrics
@@ -34,6 +35,10 @@ from verifier.metrics import Metrics
 log = structlog.get_logger()
 
 LOOP_LAG_INTERVAL = 0.1
+
+# Seconds for which changes are kept for those who follow them, and between prunings.
+FEED_KEPT = 3_600.0
+PRUNE_INTERVAL = 600.0
 
 HEALTH = web.AppKey("health", Health)
 STREAMS = web.AppKey("streams", Streams)
@@ -57,16 +62,17 @@ def build(config: Config, clock: Callable[[], float] | None = None) -> web.Appli
     metrics = Metrics()
     freshness = Freshness(config.max_staleness, _brownout(config))
     memory = Memory(_sizes(config), clock, metrics)
-    lookup = Lookup(config, metrics, clock, memory)
+    lookup = Lookup(config, metrics, clock, memory, freshness.oldest)
     writer = Writer(config)
     loader = Loader(memory.keeping(lookup.fetch_many), _limits(config, lookup), clock, metrics)
     verifier = Verifier(loader, lookup.fetch_at, memory, freshness, clock)
     encoder = Encoder(token_hex(6))
-    handlers = Handlers(verifier, encoder, Responder(clock), config, metrics)
-    streams = Streams(verifier, encoder, config, metrics)
-    feeds = Feeds(writer, config, metrics)
-    health = Health(metrics, lookup.serving, lookup.status)
-    _observe(metrics, loader)
+    tokens = Tokens(lookup.secret)
+    handlers = Handlers(verifier, encoder, Responder(clock), tokens, config, metrics)
+    streams = Streams(verifier, encoder, tokens, config, metrics)
+    feeds = Feeds(writer, tokens, config, metrics)
+    health = Health(metrics, lookup.serving, lookup.trusted, lookup.status)
+    _observe(metrics, loader, lookup)
 
     app = web.Application(client_max_size=config.max_batch_body)
     app[HEALTH], app[STREAMS] = health, streams
@@ -79,19 +85,22 @@ def build(config: Config, clock: Callable[[], float] | None = None) -> web.Appli
         await writer.close()
         await lookup.close()
 
+    async def pruning(_: web.Application) -> AsyncIterator[None]:
+        prune = asyncio.create_task(_prune(writer))
+        yield
+        await _end(prune)
+
     async def loop_lag(_: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(_watch_loop(metrics))
         yield
-        watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await watch
+        await _end(watch)
 
     async def started(_: web.Application) -> AsyncIterator[None]:
         health.started = True
         yield
         health.started = False
 
-    app.cleanup_ctx.extend((databases, loop_lag, started))
+    app.cleanup_ctx.extend((databases, pruning, loop_lag, started))
     return app
 
 
@@ -119,11 +128,30 @@ def _brownout(config: Config) -> float:
     return config.brownout_seconds if config.brownout == "on" else 0.0
 
 
-def _observe(metrics: Metrics, loader: Loader) -> None:
+def _observe(metrics: Metrics, loader: Loader, lookup: Lookup) -> None:
     """Have the gauges read what they show when they are scraped."""
     metrics.loader_waiting.labels("single").set_function(lambda: loader.waiting[0])
     metrics.loader_waiting.labels("bulk").set_function(lambda: loader.waiting[1])
     metrics.loader_reading.set_function(lambda: loader.reading)
+    metrics.trusted.set_function(lookup.trusted)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _prune(writer: Writer) -> None:
+    """Keep the change feed short, for as long as the process runs."""
+    while True:
+        await asyncio.sleep(PRUNE_INTERVAL)
+        try:
+            pruned = await writer.prune(FEED_KEPT)
+        except Unavailable as error:
+            log.warning("change feed not pruned", reason=error.reason)
+        else:
+            log.info("change feed pruned", rows=pruned)
 
 
 async def _watch_loop(metrics: Metrics) -> None:

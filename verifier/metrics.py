@@ -122,6 +122,11 @@ class Metrics:
             "word stood (trusted), or could not be checked.",
             ("outcome",),
         )
+        self.trusted = Gauge(
+            "verifier_ledger_trusted",
+            "1 when some database shows a state within the staleness bound, else 0.",
+            registry=registry,
+        )
         self.target_serving = Gauge(
             "verifier_database_serving",
             "1 when a database takes look-ups, else 0.",

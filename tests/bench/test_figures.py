@@ -89,7 +89,10 @@ def test_measurements_know_their_names() -> None:
 
 def test_a_round_that_does_not_count_is_left_out() -> None:
     """Void runs make no ratio; with none left the figure is not met, and says so."""
-    samples: dict[str, list[Sample | None]] = {"single cached": [None, *_samples(19)], "single bare": [*_samples(10, 20)]}
+    samples: dict[str, list[Sample | None]] = {
+        "single cached": [None, *_samples(19)],
+        "single bare": [*_samples(10, 20)],
+    }
     assert result(FIGURES[0], samples, budget()).ratios == [0.95]
     none = result(FIGURES[0], {"single cached": [None], "single bare": _samples(1)}, budget())
     assert not none.met

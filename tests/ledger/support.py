@@ -135,7 +135,13 @@ class Ledger:
         self.metrics = Metrics()
         self.config = config(database, **changes)
         self.changes = HeardChanges()
-        self.lookup = Lookup(self.config, self.metrics, time.time, self.changes)
+        self.lookup = Lookup(
+            self.config,
+            self.metrics,
+            time.time,
+            self.changes,
+            lambda started: started - self.config.max_staleness,
+        )
         self.writer = Writer(self.config)
 
     async def write(self, *lines: bytes) -> None:

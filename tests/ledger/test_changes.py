@@ -10,8 +10,10 @@ import pytest
 
 from tests.ledger.support import HeardChanges, connected
 from tests.support import Database, wait_replayed
+from verifier.config import Config
 from verifier.ledger.changes import Follower
 from verifier.ledger.migrate import migrate
+from verifier.ledger.writer import Writer
 
 INSERT = """
 INSERT INTO invoice (
@@ -155,3 +157,17 @@ async def test_commits_racing_with_looks_are_all_heard(following: Following) -> 
     left = await following.heard()
     written = {key(1_000 * i + n) for i in (1, 2) for n in range(150)}
     assert set(heard.keys) | left == written
+
+
+async def test_pruning_takes_only_what_is_old_and_ended(database: Database) -> None:
+    """Old changes go; new ones stay for those who follow."""
+    await migrate(database.primary_dsn)
+    writer = Writer(Config(primary_dsn=database.primary_dsn))
+    async with connected(database.primary_dsn) as connection:
+        await connection.execute(INSERT, 1, 3_500)
+        await connection.execute("UPDATE ledger_change SET created_at = now() - interval '2 hours'")
+        await connection.execute(INSERT, 4_000, 4_000)
+        assert await writer.prune(3_600.0) == 4
+        assert await writer.prune(3_600.0) == 0
+        assert await connection.fetchval("SELECT count(*) FROM ledger_change") == 1
+    await writer.close()

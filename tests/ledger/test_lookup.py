@@ -177,4 +177,4 @@ async def test_reader_cannot_write(ledger: Database) -> None:
 def test_primary_must_be_configured() -> None:
     """Without a primary, nothing dates the replicas."""
     with pytest.raises(ConfigError, match="VERIFIER_PRIMARY_DSN"):
-        Lookup(Config(replica_dsns=("x",)), Metrics(), time.time, HeardChanges())
+        Lookup(Config(replica_dsns=("x",)), Metrics(), time.time, HeardChanges(), float)

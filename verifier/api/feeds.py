@@ -9,9 +9,10 @@ from datetime import datetime
 import msgspec
 from aiohttp import ClientPayloadError, web
 
-from verifier.api import codec, problems, tokens
+from verifier.api import codec, problems
 from verifier.api.body import blocks_of_lines, read_body
 from verifier.api.respond import JSON
+from verifier.api.tokens import Tokens
 from verifier.config import Config
 from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.codes import REGIONS
@@ -32,8 +33,9 @@ _watermark = msgspec.json.Decoder(_Watermark)
 class Feeds:
     """The routes under ``/v1/ledger``."""
 
-    def __init__(self, writer: Writer, config: Config, metrics: Metrics) -> None:
+    def __init__(self, writer: Writer, tokens: Tokens, config: Config, metrics: Metrics) -> None:
         self._writer = writer
+        self._tokens = tokens
         self._config = config
         self._metrics = metrics
         self._under_way = 0
@@ -56,12 +58,13 @@ class Feeds:
             body = await read_body(request, self._config.max_body, self._config.body_timeout)
             moment = _moment(body)
             position = await self._writer.set_watermark(region, moment)
+            token = self._tokens.issue(position.timeline, position.lsn)
         except (BadRequest, Unavailable) as error:
             return self._refuse(request, "watermark", error)
         shown = {
             "region": region,
             "complete_until": codec.iso(moment.timestamp()),
-            "token": tokens.issue(position.timeline, position.lsn),
+            "token": token,
         }
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
 
@@ -76,6 +79,7 @@ class Feeds:
             blocks = blocks_of_lines(request.content, config.max_line, config.idle_timeout)
             async with aclosing(blocks):
                 fed = await apply(blocks)
+            token = self._tokens.issue(fed.timeline, fed.lsn)
         except (BadRequest, Unavailable) as error:
             return self._refuse(request, name, error)
         except ClientPayloadError as error:
@@ -94,7 +98,7 @@ class Feeds:
                 for each in fed.rejected
             ],
             "rejected_count": fed.rejected_count,
-            "token": tokens.issue(fed.timeline, fed.lsn),
+            "token": token,
         }
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
 

@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator
 from aiohttp import web
 from multidict import istr
 
-from verifier.api import codec, problems, tokens
+from verifier.api import codec, problems
 from verifier.api.body import read_body
 from verifier.api.messages import Language
 from verifier.api.respond import JSON, Responder
+from verifier.api.tokens import Tokens
 from verifier.config import Config
 from verifier.engine.verifier import Item, Verifier
 from verifier.errors import BadRequest, Unavailable
@@ -112,12 +113,14 @@ class Handlers:
         verifier: Verifier,
         encoder: codec.Encoder,
         responder: Responder,
+        tokens: Tokens,
         config: Config,
         metrics: Metrics,
     ) -> None:
         self._verifier = verifier
         self._encoder = encoder
         self._responder = responder
+        self._tokens = tokens
         self._config = config
         self._metrics = metrics
         self._single_counts = Counts(metrics, "verify")
@@ -131,8 +134,8 @@ class Handlers:
         try:
             body = await read_body(request, config.max_body, config.body_timeout)
             item = codec.decode_question(body)
-            at_least = tokens.asked(request)
-        except BadRequest as error:
+            at_least = self._tokens.asked(request)
+        except (BadRequest, Unavailable) as error:
             return self._refuse(request, "verify", error)
         answer = await self._verifier.verify(item, at_least=at_least)
         self._single_counts.count(answer)
@@ -159,11 +162,11 @@ class Handlers:
         try:
             body = await read_body(request, config.max_batch_body, config.body_timeout)
             items = codec.decode_batch(body, config.max_batch_items)
-            at_least = tokens.asked(request)
+            at_least = self._tokens.asked(request)
             return web.Response(
                 body=await self._results(items, at_least, problems.language(request)), headers=JSON
             )
-        except BadRequest as error:
+        except (BadRequest, Unavailable) as error:
             return self._refuse(request, "batch", error)
         finally:
             self._batches -= 1

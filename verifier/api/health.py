@@ -14,16 +14,22 @@ from verifier.metrics import Metrics
 
 
 class Health:
-    """The health routes. ``status`` describes the databases, ``serving`` says if any answers."""
+    """The health routes.
+
+    ``serving`` says if any database answers, ``trusted`` if one shows a state within the
+    staleness bound, ``status`` describes them.
+    """
 
     def __init__(
         self,
         metrics: Metrics,
         serving: Callable[[], bool],
+        trusted: Callable[[], bool],
         status: Callable[[], dict[str, Any]],
     ) -> None:
         self._metrics = metrics
         self._serving = serving
+        self._trusted = trusted
         self._status = status
         self.started = False
         self.draining = False
@@ -44,6 +50,7 @@ class Health:
                 ("starting", not self.started),
                 ("draining", self.draining),
                 ("no_database", not self._serving()),
+                ("stale", self._serving() and not self._trusted()),
             )
             if holds
         ]

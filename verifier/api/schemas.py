@@ -247,7 +247,12 @@ class RegionFreshness(_Strict):
 
 
 class FreshnessReport(_Strict):
-    """Watermarks by region, lag by database."""
+    """Watermarks by region, lag by database.
 
+    ``trusted`` is false when no database shows a state within the staleness bound: what is asked
+    then is ``unavailable``.
+    """
+
+    trusted: bool
     regions: list[RegionFreshness]
     databases: list[Database]

@@ -11,9 +11,10 @@ from contextlib import aclosing
 
 from aiohttp import ClientPayloadError, web
 
-from verifier.api import codec, problems, tokens
+from verifier.api import codec, problems
 from verifier.api.body import blocks_of_lines
 from verifier.api.handlers import Bulk, Counts
+from verifier.api.tokens import Tokens
 from verifier.config import Config
 from verifier.engine.verifier import Item, Verifier
 from verifier.errors import BadRequest, Unavailable
@@ -29,10 +30,16 @@ class Streams:
     """Serves streams and ends them honestly: only a whole one says ``"complete": true``."""
 
     def __init__(
-        self, verifier: Verifier, encoder: codec.Encoder, config: Config, metrics: Metrics
+        self,
+        verifier: Verifier,
+        encoder: codec.Encoder,
+        tokens: Tokens,
+        config: Config,
+        metrics: Metrics,
     ) -> None:
         self._verifier = verifier
         self._encoder = encoder
+        self._tokens = tokens
         self._config = config
         self._metrics = metrics
         self._counts = Counts(metrics, "stream")
@@ -50,7 +57,7 @@ class Streams:
         """Answers in the order of the lines, while the request is still being sent."""
         try:
             self._admit()
-            at_least = tokens.asked(request)
+            at_least = self._tokens.asked(request)
         except (BadRequest, Unavailable) as error:
             self._metrics.http_errors.add("stream", error.code)
             return problems.of_error(request, error)

@@ -27,19 +27,25 @@ from verifier.metrics import Metrics
 class Lookup:
     """Reads from the replicas and, where it must, from the primary; one per event loop.
 
-    ``clock`` gives seconds since the epoch and is never set back; ``memory`` hears of changes.
+    ``clock`` gives seconds since the epoch and is never set back; ``memory`` hears of changes;
+    ``oldest`` says which state a question that starts at a moment may rest on.
     ``slots`` is how many fetches may usefully run at once.
     """
 
     def __init__(
-        self, config: Config, metrics: Metrics, clock: Callable[[], float], memory: Changes
+        self,
+        config: Config,
+        metrics: Metrics,
+        clock: Callable[[], float],
+        memory: Changes,
+        oldest: Callable[[float], float],
     ) -> None:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
         self._clock = clock
         self._metrics = metrics
         self._query_timeout = config.query_timeout
-        self._max_staleness = config.max_staleness
+        self._oldest = oldest
         # A late query ends within a tick of its deadline, and a second try gets two ticks: so
         # nobody waits for longer than query_timeout + probe_interval.
         self._tick = config.probe_interval / 4
@@ -109,9 +115,23 @@ class Lookup:
         """Whether some database takes look-ups."""
         return any(target.serving for target in self._targets)
 
+    def trusted(self) -> bool:
+        """Whether some database shows a state that a question asked now may rest on."""
+        return any(
+            target.serving and target.reading is not None and self._fresh(target.reading)
+            for target in self._targets
+        )
+
+    def secret(self) -> bytes:
+        """The key that signs consistency tokens. Raises Unavailable before a database was read."""
+        for target in self._targets:
+            if target.secret:
+                return target.secret
+        raise Unavailable("no_database")
+
     def status(self) -> dict[str, Any]:
         """What GET /v1/freshness shows: regions with watermarks, databases with their lag."""
-        return report(self._targets, self._current(), self._clock())
+        return report(self._targets, self._current(), self._clock(), trusted=self.trusted())
 
     async def fetch_many(self, keys: Sequence[str]) -> dict[str, Finding]:
         """A finding for each key that could be checked. Raises Unavailable when none could be.
@@ -206,7 +226,7 @@ class Lookup:
             count("unchecked", count=len(missing))
 
     def _fresh(self, reading: Reading) -> bool:
-        return self._clock() - reading.as_of <= self._max_staleness
+        return reading.as_of >= self._oldest(self._clock())
 
     def _take(self, avoid: Target | None) -> Grant | None:
         """A channel of a replica whose state is recent enough; the one with the fewest queries.
@@ -214,7 +234,7 @@ class Lookup:
         Without such a replica the primary serves, within its few channels; without the primary
         the replica with the newest state, and its readings say how old that is.
         """
-        oldest = self._clock() - self._max_staleness
+        oldest = self._oldest(self._clock())
         best: Target | None = None
         waits = False
         for target in self._replicas:

@@ -45,6 +45,9 @@ FROM pg_control_system()
 """
 
 
+_SIGNING_KEY = "SELECT value FROM service_secret WHERE name = 'consistency_token'"
+
+
 class Probe(msgspec.Struct, frozen=True):
     """One answer. ``began`` is when it was asked; ``lsn`` is replayed or flushed, in bytes."""
 
@@ -65,6 +68,12 @@ async def identity_of(connection: asyncpg.Connection) -> str:
     """Which cluster this is, and which start of which server."""
     identity: str = await connection.fetchval(_IDENTITY)
     return identity
+
+
+async def secret_of(connection: asyncpg.Connection) -> bytes:
+    """The key that signs consistency tokens."""
+    secret: bytes = await connection.fetchval(_SIGNING_KEY)
+    return secret
 
 
 def cluster_of(identity: str) -> str:

@@ -11,7 +11,9 @@ from verifier.invoice.verdict import complete_until
 from verifier.ledger.targets import Target
 
 
-def report(targets: Sequence[Target], current: float, now: float) -> dict[str, Any]:
+def report(
+    targets: Sequence[Target], current: float, now: float, *, trusted: bool
+) -> dict[str, Any]:
     """Regions with their watermarks, and databases with their lag. Never a DSN.
 
     ``current`` is the moment that a state without lag has; times are seconds since the epoch.
@@ -21,6 +23,7 @@ def report(targets: Sequence[Target], current: float, now: float) -> dict[str, A
     watermarks = newest.watermarks if newest else {}
     as_of = newest.as_of if newest else now
     return {
+        "trusted": trusted,
         "regions": [
             {
                 "region": region,

@@ -21,7 +21,7 @@ from verifier.invoice.record import Live, Position, Reading
 from verifier.ledger.changes import Changes, Follower
 from verifier.ledger.channels import Channel, Channels, Rows
 from verifier.ledger.connections import FAILURES, Role, open_reader, reason_of, within
-from verifier.ledger.probes import PROBE, History, Probe, cluster_of, identity_of
+from verifier.ledger.probes import PROBE, History, Probe, cluster_of, identity_of, secret_of
 
 log = structlog.get_logger()
 
@@ -60,6 +60,7 @@ class Target:
         self.reason = "starting"
         self.reading: Reading | None = None
         self.probe: Probe | None = None
+        self.secret = b""
         self._dsn = dsn
         self._history = history
         self._config = config
@@ -181,6 +182,7 @@ class Target:
                     if identity != self._identity:
                         previous = self.probe = None
                     self._identity = identity
+                    self.secret = await secret_of(prober)
                     self._probing = (await prober.prepare(PROBE)).fetchrow
                 began = self._clock()
                 probe = Probe.of(began, await self._probing())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import asyncpg
@@ -34,6 +34,25 @@ _TRIES = 3
 _SET_WATERMARK = """
 INSERT INTO region_watermark (region, complete_until) VALUES ($1, $2)
 ON CONFLICT (region) DO UPDATE SET complete_until = excluded.complete_until
+"""
+
+
+_PRUNE = """
+WITH old AS (
+    SELECT xid, seq
+    FROM ledger_change
+    WHERE
+        created_at < now() - $1::interval
+        AND xid < pg_snapshot_xmin(pg_current_snapshot())
+        AND pg_try_advisory_xact_lock(hashtext('verifier prune'))
+    ORDER BY xid, seq
+    LIMIT 10000
+), gone AS (
+    DELETE FROM ledger_change AS feed USING old
+    WHERE feed.xid = old.xid AND feed.seq = old.seq
+    RETURNING 1
+)
+SELECT count(*) FROM gone
 """
 
 
@@ -80,6 +99,18 @@ class Writer:
             with translated():
                 await feed.connection.execute(_SET_WATERMARK, region, complete_until)
             return await feed.commit()
+
+    async def prune(self, older_than: float) -> int:
+        """Forget changes that committed more than so many seconds ago; how many rows.
+
+        Followers look several times a second and begin anew after a long gap, so an hour is
+        plenty. A bounded number at a time, and only by one worker at once.
+        """
+        with translated():
+            async with asyncio.timeout(self._config.write_timeout), self._transaction() as feed:
+                done = await feed.connection.fetchval(_PRUNE, timedelta(seconds=older_than))
+                await feed.commit()
+                return int(done)
 
     async def _feed(
         self,
