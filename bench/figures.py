@@ -125,6 +125,7 @@ class Result(msgspec.Struct, frozen=True):
     at_least: bool
     bound: float
     ratios: list[float]
+    cpu_ratios: list[float]
     over: str
     under: str
 
@@ -132,6 +133,11 @@ class Result(msgspec.Struct, frozen=True):
     def median(self) -> float:
         """What is judged; not a number when no round counted, which meets nothing."""
         return median(self.ratios) if self.ratios else nan
+
+    @property
+    def by_cpu(self) -> float | None:
+        """The same ratio from what both used of their core: what it is when nobody disturbs."""
+        return median(self.cpu_ratios) if self.cpu_ratios else None
 
     @property
     def met(self) -> bool:
@@ -192,6 +198,7 @@ def result(
         figure.at_least,
         bounds[figure.name],
         [a.value if alone else a.value / b.value for a, b in pairs],
+        [b.cpu / a.cpu for a, b in pairs if a.cpu and b.cpu and not alone],
         _middle([a for a, _ in pairs]),
         "" if alone else _middle([b for _, b in pairs]),
     )

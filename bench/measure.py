@@ -33,10 +33,15 @@ IMPORT = "bench_import"
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One measurement: the number that ratios are made of, and how it reads."""
+    """One measurement: the number that ratios are made of, and how it reads.
+
+    ``cpu`` is what the measured process used of its core for each answer, in seconds; 0 when that
+    says nothing.
+    """
 
     value: float
     shown: str
+    cpu: float = 0.0
 
 
 class Measures:
@@ -169,6 +174,7 @@ class Measures:
             got.rate,
             f"{got.rate:,.0f}/s at {used / got.answers * 1e6:.0f} µs of CPU"
             + _disturbed(others / taken),
+            used / got.answers,
         )
 
     def _pool_single(self) -> Sample:
@@ -212,6 +218,7 @@ class Measures:
             rate,
             f"{rate:,.0f}/s, {1e3 / got.rate:.2f} ms a batch, "
             f"{used / got.answers * 1e3:.2f} ms of CPU",
+            used / got.answers / BATCH,
         )
 
     def _codec(self) -> Sample:
@@ -223,7 +230,8 @@ class Measures:
         )
         said = self._program("codec", *map(str, files), str(self.rig.scale.seconds / 2))
         each = said["seconds"] / said["rounds"]
-        return Sample(BATCH / each, f"{each * 1e3:.2f} ms a batch")
+        used = said["cpu"] / said["rounds"]
+        return Sample(BATCH / each, f"{each * 1e3:.2f} ms a batch", used / BATCH)
 
     def _raw(self) -> Sample:
         config = Config()
@@ -249,12 +257,18 @@ class Measures:
         server, count = self._cached, self.rig.scale.stream_lines
         before = processes.resident_bytes(server.pid)
         processes.forget_peak(server.pid)
+        used = cpu_seconds(server.pid)
         seconds, tail = load.stream(server.address, "/v1/verify/stream", self._hot_bodies, count)
+        used = cpu_seconds(server.pid) - used
         self._grown = (processes.peak_bytes(server.pid) - before) / 2**20
         if b'"match":%d,' % count not in tail or b'"complete":true' not in tail:
             raise RigError(f"a stream of {count} lines ended with {tail!r}")
         rate = count / seconds
-        return Sample(rate, f"{rate:,.0f}/s over {count:,} lines, grown by {self._grown:.1f} MiB")
+        return Sample(
+            rate,
+            f"{rate:,.0f}/s over {count:,} lines, {used / count * 1e6:.1f} µs of CPU each",
+            used / count,
+        )
 
     def _growth(self) -> Sample:
         """Of the last stream."""

@@ -30,7 +30,7 @@ def number(value: float) -> str:
 
 def table(results: Sequence[Result]) -> str:
     """A Markdown table, readable as it is."""
-    rows = [("figure", "", "median", "spread", "target", "met", "absolute, this time")]
+    rows = [("figure", "", "median", "spread", "by CPU", "target", "met", "absolute, this time")]
     for each in results:
         unit = f" {each.unit}" if each.unit else ""
         rows.append(
@@ -39,12 +39,13 @@ def table(results: Sequence[Result]) -> str:
                 each.text,
                 f"{number(each.median)}{unit}",
                 _spread(each.ratios),
+                "" if each.by_cpu is None else number(each.by_cpu),
                 f"{'≥' if each.at_least else '≤'} {number(each.target)}{unit}",
                 "yes" if each.met else "**no**",
                 " ÷ ".join(filter(None, (each.over, each.under))),
             )
         )
-    rows += [(name, text, "not yet measured", "", "", "", "") for name, text in NOT_YET.items()]
+    rows += [(name, text, "not yet measured", "", "", "", "", "") for name, text in NOT_YET.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| "
@@ -91,7 +92,9 @@ def write(results: Sequence[Result], scale: Scale, file: Path) -> None:
     content = {
         "facts": facts(scale),
         "figures": [
-            msgspec.to_builtins(each) | {"median": each.median, "met": each.met} for each in results
+            msgspec.to_builtins(each)
+            | {"median": each.median, "by_cpu": each.by_cpu, "met": each.met}
+            for each in results
         ],
     }
     file.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")

@@ -22,6 +22,7 @@ import msgspec
 from bench import processes
 from bench.processes import Server, python
 from verifier.embedded import Cluster
+from verifier.errors import MigrationError
 from verifier.invoice.fields import oldest_date
 from verifier.invoice.record import key_of
 from verifier.invoice.verdict import SHANGHAI
@@ -167,10 +168,19 @@ class Rig:
         if rows and rows[0]["day"]:
             day = date.fromisoformat(rows[0]["day"])
             # Within a month most of its rows are in scope.
-            if 0 <= (self._day - day).days < 31:
+            if 0 <= (self._day - day).days < 31 and self._migrated():
                 return day
         self._fill()
         return self._day
+
+    def _migrated(self) -> bool:
+        """Bring a kept ledger up to date; False when it was made by an edited migration."""
+        try:
+            _await(migrate(self.primary(self.name)))
+        except MigrationError:
+            return False
+        self.caught_up()
+        return True
 
     def _fill(self) -> None:
         print(f"making a ledger of {self.scale.rows:,} rows (kept in {self.data.name})", flush=True)

@@ -79,9 +79,14 @@ class Memory:
                 self._hits.count += 1
                 return finding
         finding = self._absent.get(key)
-        if finding is not None and started - finding.reading.as_of <= self._sizes.absence_seconds:
-            current = finding.reading.current
-            if current is not None and current.as_of >= oldest:
+        if finding is not None:
+            reading = finding.reading
+            # Also within the bound itself: the watermark beside it is as old as its reading.
+            if (
+                started - reading.as_of <= self._sizes.absence_seconds
+                and reading.as_of >= oldest
+                and reading.current is not None
+            ):
                 self._hits.count += 1
                 return finding
         self._misses.count += 1
@@ -126,16 +131,19 @@ class Memory:
         """Drop what a feed says has changed. The reading that shows it may be published after."""
         if not keys and not everything:
             return
-        self._applied = now = self._applied + 1
         self._turn()
         if everything:
-            self._everything = now
+            self._applied += 1
+            self._everything = self._applied
             self._known.clear()
             self._absent.clear()
         self._heard.count += len(keys)
         for turn in range(0, len(keys), _KEYS_PER_TURN):
             if turn:
                 await sleep(0)
+            # A number for each turn: between two of them another feed may have told of the same
+            # key, and its later number must not give way to an earlier one.
+            self._applied = now = self._applied + 1
             for key in keys[turn : turn + _KEYS_PER_TURN]:
                 self._changed[key] = now
                 self._dropped.count += self._known.discard(key) + self._absent.discard(key)

@@ -16,6 +16,7 @@ from verifier.errors import ConfigError, Unavailable
 from verifier.invoice.record import Finding, Position, Reading
 from verifier.ledger.changes import Changes
 from verifier.ledger.channels import Rows
+from verifier.ledger.choice import choose, choose_primary
 from verifier.ledger.gate import Gate, Grant
 from verifier.ledger.invoices import findings
 from verifier.ledger.probes import History
@@ -229,41 +230,10 @@ class Lookup:
         return reading.as_of >= self._oldest(self._clock())
 
     def _take(self, avoid: Target | None) -> Grant | None:
-        """A channel of a replica whose state is recent enough; the one with the fewest queries.
-
-        Without such a replica the primary serves, within its few channels; without the primary
-        the replica with the newest state, and its readings say how old that is.
-        """
-        oldest = self._oldest(self._clock())
-        best: Target | None = None
-        waits = False
-        for target in self._replicas:
-            if target.serving and target is not avoid:
-                reading = target.reading
-                if reading is not None and reading.as_of >= oldest:
-                    waits = True
-                    if target.free and (best is None or len(target.busy) < len(best.busy)):
-                        best = target
-        if best is not None:
-            return _granted(best)
-        return None if waits else self._take_other(avoid)
-
-    def _take_other(self, avoid: Target | None) -> Grant | None:
-        others = [self._primary] if self._primary.serving else []
-        if not others or avoid is self._primary:
-            others = [target for target in self._replicas if target.serving] or others
-        # With a single database, another channel of it is the only other way.
-        others = [target for target in others if target is not avoid] or others
-        if not others:
-            raise Unavailable("no_database")
-        return _granted(
-            max(others, key=lambda target: target.reading.as_of if target.reading else 0.0)
-        )
+        return choose(self._primary, self._replicas, self._oldest(self._clock()), avoid)
 
     def _take_primary(self, avoid: Target | None) -> Grant | None:
-        if not self._primary.serving:
-            raise Unavailable("no_primary")
-        return _granted(self._primary)
+        return choose_primary(self._primary)
 
     def _changed(self, target: Target) -> None:
         """Called after each probe, and when a target stops serving."""
@@ -298,11 +268,6 @@ class Lookup:
                 target.sweep(now)
             self._reads.sweep(now)
             self._primary_reads.sweep(now)
-
-
-def _granted(target: Target) -> Grant | None:
-    channel = target.take()
-    return None if channel is None else (target, channel)
 
 
 def _complete(keys: Sequence[str], rows: Rows, reading: Reading) -> dict[str, Finding]:
