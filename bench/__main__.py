@@ -12,8 +12,9 @@ import msgspec
 from bench import report
 from bench.figures import FIGURES, budget, measurements, result, wanted
 from bench.load import Void
-from bench.measure import Measures, Sample
+from bench.measure import Measures
 from bench.processes import RigError
+from bench.programs import Sample
 from bench.rig import FULL, QUICK, Rig, Scale
 from verifier.errors import VerifierError
 

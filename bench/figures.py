@@ -10,7 +10,7 @@ from statistics import median
 import msgspec
 
 from bench.compare import BUDGET
-from bench.measure import Sample
+from bench.programs import Sample
 
 
 class Figure(msgspec.Struct, frozen=True):

@@ -2,46 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
-import select
-import signal
-import subprocess
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 
 import msgspec
 
 from bench import agreement, load, processes
-from bench.counts import ROOT
-from bench.load import post
-from bench.processes import RigError, Server, cpu_seconds, python
+from bench.client import ask_all, post, stream
+from bench.processes import RigError, Server, cpu_seconds
+from bench.programs import Programs, Sample
 from bench.rig import COLD, HOT, Rig
-from verifier.cli.supervisor import READY
-from verifier.config import Config
-from verifier.invoice.line import Row, read
 
 BATCH = 1_000
 AGREEMENT = 10_000
 # Of the capacity of the peer without batching: where its queue begins to matter.
 OFFERED = 0.7
-STARTS = 3
-IMPORT = "bench_import"
-
-
-class Sample(msgspec.Struct, frozen=True):
-    """One measurement: the number that ratios are made of, and how it reads.
-
-    ``cpu`` is what the measured process used of its core for each answer, in seconds; 0 when that
-    says nothing.
-    """
-
-    value: float
-    shown: str
-    cpu: float = 0.0
 
 
 class Measures:
@@ -52,6 +29,7 @@ class Measures:
 
     def __init__(self, rig: Rig) -> None:
         self.rig = rig
+        self.programs = Programs(rig)
         self._pool_rate = 0.0
         self.by_name: dict[str, Callable[[], Sample]] = {
             "single cached": lambda: self._single(self._cached, self._hot),
@@ -64,14 +42,14 @@ class Measures:
             "batch cached": lambda: self._batch(self._cached, self._hot_batches, 2),
             "codec": self._codec,
             "batch uncached": lambda: self._batch(self._uncached, self._cold_batches, 3),
-            "raw": self._raw,
+            "raw": self.programs.raw,
             "stream": self._stream,
             "stream growth": self._growth,
-            "import": self._import,
-            "copy": self._copy,
-            "memory": self._memory,
-            "start": lambda: self._seconds(self._start),
-            "imports": lambda: self._seconds(self._imports),
+            "import": self.programs.load,
+            "copy": self.programs.copy,
+            "memory": self.programs.memory,
+            "start": self.programs.start,
+            "imports": self.programs.imports,
         }
         # What bench.profile looks at: the server that a measurement loads.
         self.paths: dict[str, Callable[[], Server]] = {
@@ -128,7 +106,7 @@ class Measures:
         """The service with all hot invoices in memory, and the average length of its answers."""
         server = self.rig.cached()
         requests = [post("/v1/verify", body) for body in self._hot_bodies]
-        answers = load.ask_all(server.address, requests)
+        answers = ask_all(server.address, requests)
         return server, sum(len(body) for _, body in answers) // len(answers)
 
     @property
@@ -222,43 +200,24 @@ class Measures:
         )
 
     def _codec(self) -> Sample:
-        request = self._hot_batches[0]
-        ((_, response),) = load.ask_all(self._cached.address, [request])
+        """Over the same bodies and answers as the service's."""
+        batches = self._hot_batches
+        answers = [body for _, body in ask_all(self._cached.address, batches)]
         files = (
-            self.rig.file("request.json", [request.partition(b"\r\n\r\n")[2]]),
-            self.rig.file("response.json", [response]),
+            self.rig.file("requests.ndjson", [each.partition(b"\r\n\r\n")[2] for each in batches]),
+            self.rig.file("responses.ndjson", answers),
         )
-        said = self._program("codec", *map(str, files), str(self.rig.scale.seconds / 2))
+        said = self.programs.peer("codec", *map(str, files), str(self.rig.scale.seconds))
         each = said["seconds"] / said["rounds"]
         used = said["cpu"] / said["rounds"]
         return Sample(BATCH / each, f"{each * 1e3:.2f} ms a batch", used / BATCH)
-
-    def _raw(self) -> Sample:
-        config = Config()
-        keys = self.rig.file("keys.txt", [key.encode() for key in self.rig.keys(3, COLD)])
-        said = self._program(
-            "raw",
-            str(keys),
-            str(config.read_connections),
-            str(config.max_batch),
-            str(self.rig.scale.seconds),
-        )
-        rate = said["rows"] / said["seconds"]
-        used = said["cpu"] / said["rows"] * BATCH
-        return Sample(rate, f"{rate:,.0f} rows/s, {used * 1e3:.2f} ms of CPU a thousand")
-
-    def _program(self, name: str, *arguments: str) -> dict[str, float]:
-        command = python("-m", f"bench.peers.{name}", *arguments)
-        printed = processes.run(command, {"BENCH_DSN": self.rig.replica}, self.rig.core)
-        said: dict[str, float] = json.loads(printed)
-        return said
 
     def _stream(self) -> Sample:
         server, count = self._cached, self.rig.scale.stream_lines
         before = processes.resident_bytes(server.pid)
         processes.forget_peak(server.pid)
         used = cpu_seconds(server.pid)
-        seconds, tail = load.stream(server.address, "/v1/verify/stream", self._hot_bodies, count)
+        seconds, tail = stream(server.address, "/v1/verify/stream", self._hot_bodies, count)
         used = cpu_seconds(server.pid) - used
         self._grown = (processes.peak_bytes(server.pid) - before) / 2**20
         if b'"match":%d,' % count not in tail or b'"complete":true' not in tail:
@@ -273,89 +232,6 @@ class Measures:
     def _growth(self) -> Sample:
         """Of the last stream."""
         return Sample(self._grown, f"{self._grown:.1f} MiB")
-
-    # Imports
-
-    @cached_property
-    def _lines(self) -> Path:
-        file = self.rig.data / "import.ndjson"
-        self.rig.generate(self.rig.scale.import_rows, 7, file)
-        return file
-
-    @cached_property
-    def _rows(self) -> Path:
-        file = self.rig.data / "copy.tsv"
-        with self._lines.open("rb") as lines, file.open("w") as rows:
-            for line in lines:
-                row = read(line.rstrip())
-                assert isinstance(row, Row)
-                rows.write(f"{row.text}\n")
-        return file
-
-    def _import(self) -> Sample:
-        return self._loaded(python("-m", "verifier", "ledger", "import", str(self._lines)))
-
-    def _copy(self) -> Sample:
-        return self._loaded(python("-m", "bench.peers.copy", str(self._rows)))
-
-    def _loaded(self, command: list[str]) -> Sample:
-        rig, rows = self.rig, self.rig.scale.import_rows
-        rig.empty_database(IMPORT)
-        rig.execute(IMPORT, "CHECKPOINT")
-        rig.caught_up()
-        begin = perf_counter()
-        processes.run(command, rig.import_environment(IMPORT), rig.core)
-        seconds = perf_counter() - begin
-        held = rig.execute(IMPORT, "SELECT count(*) FROM invoice")[0][0][0]
-        if held != rows:
-            raise RigError(f"{held} of {rows} rows were loaded by {' '.join(command)}")
-        rig.execute("postgres", f"DROP DATABASE {IMPORT} WITH (FORCE)")
-        return Sample(rows / seconds, f"{rows / seconds:,.0f} rows/s")
-
-    # Processes
-
-    def _memory(self) -> Sample:
-        command = python("-m", "bench.memory", str(self.rig.scale.entries))
-        size = json.loads(processes.run(command, {}, self.rig.core))["bytes"]
-        return Sample(size, f"{size:.0f} bytes at {self.rig.scale.entries:,} entries")
-
-    def _seconds(self, once: Callable[[], float]) -> Sample:
-        seconds = median(once() for _ in range(STARTS))
-        return Sample(seconds, f"{seconds * 1e3:.0f} ms")
-
-    def _start(self) -> float:
-        """A worker, until it says that it is ready."""
-        rig = self.rig
-        news, theirs = os.pipe()
-        arguments = ["--host", "127.0.0.1", "--port", "0", "--ready-fd", str(theirs)]
-        command = python("-m", "verifier.cli.worker", *arguments, "--parent", str(os.getpid()))
-        environ = {
-            "VERIFIER_PRIMARY_DSN": rig.primary(rig.name),
-            "VERIFIER_REPLICA_DSNS": rig.replica,
-            "VERIFIER_LOG_LEVEL": "error",
-        }
-        begin = perf_counter()
-        with subprocess.Popen(
-            processes.pinned(rig.core, command),
-            cwd=ROOT,
-            env={**os.environ, **environ},
-            pass_fds=(theirs,),
-        ) as worker:
-            os.close(theirs)
-            try:
-                select.select([news], (), (), processes.READY_SECONDS)
-                seconds = perf_counter() - begin
-                if os.read(news, len(READY)) != READY:
-                    raise RigError("the worker ended before it was ready")
-            finally:
-                os.close(news)
-                worker.send_signal(signal.SIGTERM)
-        return seconds
-
-    def _imports(self) -> float:
-        begin = perf_counter()
-        processes.run(python("-c", "import aiohttp, asyncpg"), {}, self.rig.core)
-        return perf_counter() - begin
 
 
 def _disturbed(share: float) -> str:

@@ -14,8 +14,8 @@ from pathlib import Path
 import msgspec
 
 from bench import processes
+from bench.client import ask_all, post
 from bench.counts import HOW_TO_INSTALL, ToolError, available, total
-from bench.load import ask_all, post
 from bench.measure import batches
 from bench.processes import RigError, Server, python
 from bench.rig import CACHED, QUICK, Rig

@@ -1,7 +1,8 @@
-"""msgspec and orjson alone: ``python -m bench.peers.codec REQUEST RESPONSE SECONDS``.
+"""msgspec and orjson alone: ``python -m bench.peers.codec REQUESTS RESPONSES SECONDS``.
 
-Decodes the body of a batch into its structures and encodes its answer from dicts, again and again;
-prints how often and how long that took.
+Decodes the bodies of batches, a line each, into their structures and encodes their answers from
+dicts, one after the other, as a service would that had nothing else to do. Prints how often, and
+seconds.
 """
 
 from __future__ import annotations
@@ -20,19 +21,22 @@ from verifier.api.codec import Batch
 
 def main() -> None:
     """Print the figures as JSON."""
-    request, response = (Path(file).read_bytes() for file in sys.argv[1:3])
+    requests, responses = (Path(file).read_bytes().splitlines() for file in sys.argv[1:3])
     seconds = float(sys.argv[3])
     decode = msgspec.json.Decoder(Batch).decode
-    answer = orjson.loads(response)
+    pairs = [
+        (request, orjson.loads(response))
+        for request, response in zip(requests, responses, strict=True)
+    ]
     gc.collect()
     gc.freeze()
     rounds = 0
     begin, used = perf_counter(), process_time()
     while perf_counter() - begin < seconds:
-        for _ in range(20):
+        for request, answer in pairs:
             decode(request)
             orjson.dumps(answer)
-        rounds += 20
+        rounds += len(pairs)
     told = {
         "rounds": rounds,
         "seconds": perf_counter() - begin,

@@ -7,7 +7,8 @@ import pytest
 
 from bench import report
 from bench.figures import FIGURES, NOT_YET, Result, budget, measurements, result, wanted
-from bench.measure import Measures, Sample
+from bench.measure import Measures
+from bench.programs import Sample
 from bench.rig import QUICK
 
 

@@ -9,7 +9,8 @@ from random import Random
 
 import pytest
 
-from bench.load import Address, Void, ask_all, closed_loop, open_loop, post
+from bench.client import Address, ask_all, post
+from bench.load import Void, closed_loop, open_loop
 from bench.processes import RigError
 
 

@@ -78,7 +78,7 @@ class SlowLedger:
 async def begin(loader: Loader, *keys: str, bulk: bool = False) -> asyncio.Task[Loaded]:
     """A caller that has asked and now waits."""
     task = asyncio.get_running_loop().create_task(loader.load(keys, bulk=bulk))
-    await asyncio.sleep(0)
+    await turns()
     return task
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from verifier.engine.freshness import Freshness
-from verifier.engine.loader import UNCHECKED, Loaded, Loader
+from verifier.engine.loader import UNCHECKED, Loaded, Loader, Outcome
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, raw_key, reference_of
@@ -87,8 +87,12 @@ class Verifier:
         recalled = self._recall(item, started, oldest, at_least)
         if isinstance(recalled, Answer):
             return recalled
-        loaded = await self._load((recalled.key,), bulk=False, at_least=at_least)
-        return self._conclude(recalled, loaded, started, at_least)
+        key = recalled.key
+        if at_least is None:
+            outcome, joined = await self._loader.load_one(key)
+        else:
+            outcome, joined = (await self._fetch((key,), at_least)).outcomes[key], False
+        return self._conclude(recalled, outcome, joined, started, at_least)
 
     async def verify_many(
         self,
@@ -117,12 +121,22 @@ class Verifier:
         opened = [index for index, answer in enumerate(answers) if type(answer) is _Open]
         if opened:
             keys = dict.fromkeys(answers[index].key for index in opened)
-            loaded = await self._load(keys, bulk=True, at_least=at_least)
+            if at_least is None:
+                loaded = await self._loader.load(keys, bulk=True)
+            else:
+                loaded = await self._fetch(keys, at_least)
             for turn in range(0, len(opened), _ITEMS_PER_TURN):
                 if turn:
                     await sleep(0)
                 for index in opened[turn : turn + _ITEMS_PER_TURN]:
-                    answers[index] = self._conclude(answers[index], loaded, started, at_least)
+                    key = answers[index].key
+                    answers[index] = self._conclude(
+                        answers[index],
+                        loaded.outcomes[key],
+                        key in loaded.joined,
+                        started,
+                        at_least,
+                    )
         if seen is not None:
             _mark_duplicates(answers, seen, offset)
         return answers
@@ -160,11 +174,8 @@ class Verifier:
         answer.reference = reference_of(given)
         return answer
 
-    async def _load(
-        self, keys: Collection[str], *, bulk: bool, at_least: Position | None
-    ) -> Loaded:
-        if at_least is None:
-            return await self._loader.load(keys, bulk=bulk)
+    async def _fetch(self, keys: Collection[str], at_least: Position) -> Loaded:
+        """A state that includes a position, past the loader."""
         try:
             found = await self._fetch_at(sorted(keys), at_least)
         except Unavailable as error:
@@ -172,14 +183,18 @@ class Verifier:
         return Loaded({key: found.get(key, UNCHECKED) for key in keys}, set())
 
     def _conclude(
-        self, opened: _Open, loaded: Loaded, started: float, at_least: Position | None
+        self,
+        opened: _Open,
+        outcome: Outcome,
+        joined: bool,
+        started: float,
+        at_least: Position | None,
     ) -> Answer:
-        """The answer from what was loaded for an item."""
+        """The answer from what was loaded for an item, perhaps on behalf of another caller."""
         item, key, claim = opened.item, opened.key, opened.claim
-        outcome = loaded.outcomes[key]
         if isinstance(outcome, Finding) and outcome.reading.as_of < self._freshness.oldest(started):
             outcome = _STALE
-        source = "joined" if key in loaded.joined else ""
+        source = "joined" if joined else ""
         if claim is None:
             assert isinstance(item, Question)
             if isinstance(outcome, Finding):
