@@ -20,6 +20,7 @@ from verifier.api.feeds import Feeds
 from verifier.api.handlers import Handlers
 from verifier.api.health import Health
 from verifier.api.respond import Responder
+from verifier.api.shortcut import shorten
 from verifier.api.stream import Streams
 from verifier.api.tokens import Tokens
 from verifier.config import Config
@@ -40,6 +41,7 @@ LOOP_LAG_INTERVAL = 0.1
 FEED_KEPT = 3_600.0
 PRUNE_INTERVAL = 600.0
 
+HANDLERS = web.AppKey("handlers", Handlers)
 HEALTH = web.AppKey("health", Health)
 STREAMS = web.AppKey("streams", Streams)
 
@@ -75,7 +77,7 @@ def build(config: Config, clock: Callable[[], float] | None = None) -> web.Appli
     _observe(metrics, loader, lookup)
 
     app = web.Application(client_max_size=config.max_batch_body)
-    app[HEALTH], app[STREAMS] = health, streams
+    app[HANDLERS], app[HEALTH], app[STREAMS] = handlers, health, streams
     routes.add_routes(app, routes.table(handlers, streams, feeds, health))
 
     async def databases(_: web.Application) -> AsyncIterator[None]:
@@ -180,6 +182,8 @@ async def serve(
     app = build(config)
     runner = web.AppRunner(app, **_server_settings(config))
     await runner.setup()
+    assert runner.server is not None
+    shorten(runner.server, "/v1/verify", app[HANDLERS].verify)
     try:
         # What start-up made lives as long as the process: the collector need not look again.
         gc.collect()

@@ -16,9 +16,10 @@ def slots(count: int) -> Limits:
 
 
 async def test_an_idle_look_up_leaves_at_once_and_alone() -> None:
-    """With a free slot there is no waiting, neither for a timer nor for company."""
+    """With nothing under way, or a query that is slow, there is no waiting for company."""
     desk = Desk(slots(3))
     first = await desk.begin("a")
+    desk.clock.now += 0.01
     second = await desk.begin("b")
     assert desk.ledger.asked == [["a"], ["b"]]
     found = desk.ledger.reads[1].succeed()
@@ -54,6 +55,23 @@ async def test_waiting_keys_share_a_query_up_to_max_batch() -> None:
     assert desk.loader.waiting == (4, 0)
     await desk.finish()
     assert desk.ledger.asked == [["a"], ["b", "c", "d"], ["e"]]
+    for key, caller in zip("abcde", callers, strict=True):
+        assert (await caller).outcomes.keys() == {key}
+
+
+async def test_beside_a_query_that_has_just_begun_keys_wait_for_company() -> None:
+    """A few keys leave when that query returns; a full batch does not wait."""
+    desk = Desk(slots(3))
+    callers = [await desk.begin(key) for key in "abc"]
+    assert desk.ledger.asked == [["a"]]
+    callers.append(await desk.begin("d"))
+    assert desk.ledger.asked == [["a"], ["b", "c", "d"]]
+    callers.append(await desk.begin("e"))
+    desk.ledger.reads[0].succeed()
+    await turns()
+    assert desk.ledger.asked[2:] == []
+    await desk.finish()
+    assert desk.ledger.asked[2:] == [["e"]]
     for key, caller in zip("abcde", callers, strict=True):
         assert (await caller).outcomes.keys() == {key}
 
@@ -161,3 +179,19 @@ async def test_queries_are_measured() -> None:
     assert "verifier_query_keys_count 2.0" in text
     assert "verifier_query_keys_sum 3.0" in text
     assert "verifier_query_seconds_sum 0.25" in text
+
+
+async def test_nobody_waits_for_the_company_of_a_slow_query() -> None:
+    """A key that waits for company leaves when the query beside it turns out to be slow."""
+    desk = Desk(slots(2))
+    slow = await desk.begin("a")
+    other = await desk.begin("b")
+    assert desk.ledger.asked == [["a"]]
+    desk.clock.now += 0.01
+    async with asyncio.timeout(5):
+        while len(desk.ledger.reads) < 2:
+            await asyncio.sleep(0.001)
+    desk.ledger.reads[1].succeed()
+    assert (await other).outcomes.keys() == {"b"}
+    assert not slow.done()
+    await desk.finish()

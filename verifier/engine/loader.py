@@ -1,7 +1,7 @@
 """Loader: how questions that memory cannot answer become few reads of the ledger.
 
 Callers of one key share one read. Different keys that wait share one query, up to ``max_batch``.
-There is no timer: an idle look-up leaves in the turn of the event loop in which it is asked, and
+An idle look-up leaves in the turn of the event loop in which it is asked, without any timer, and
 batches form by themselves while queries run. The queue is the only one in the program and is
 bounded; when it is full a key is refused at once, and bulk has a lower bound than singles.
 """
@@ -32,17 +32,11 @@ _CLOSING = Unavailable("closing")
 _FAILED = Unavailable("failed")
 
 
-# So many queries leave with whatever waits; further ones with at least so many keys.
-_EAGER_READS = 2
+# A query costs as much as twenty keys do. While one runs that began just now (seconds), another
+# one of its class leaves only with so many keys; fewer leave when it returns or turns out to be
+# slow. Under load this makes few large queries out of many small ones.
+_JUST_NOW = 0.002
 _WORTH_A_QUERY = 16
-
-
-def _worth(running: int) -> int:
-    """How many keys a further query must have, beside those that run for the same class.
-
-    A query costs about as much as twenty keys do. Fewer leave as soon as one of those returns.
-    """
-    return 1 if running < _EAGER_READS else _WORTH_A_QUERY
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -118,6 +112,9 @@ class Loader:
         self._bulk_slots = max(1, limits.slots - 1)
         self._closed = False
         self._gathering = False
+        self._reminder: asyncio.TimerHandle | None = None
+        # When the last query of singles and of bulk began.
+        self._last_began = [0.0, 0.0]
         self._loop: asyncio.AbstractEventLoop
 
     @property
@@ -180,6 +177,8 @@ class Loader:
     async def close(self) -> None:
         """Refuse what waits and what comes; return when the running queries have ended."""
         self._closed = True
+        if self._reminder is not None:
+            self._reminder.cancel()
         for queue in (self._singles, self._bulk):
             while queue:
                 self._settle(queue.popleft()[0], _CLOSING)
@@ -206,19 +205,37 @@ class Loader:
     def _dispatch(self) -> None:
         """Start queries while there are free slots and keys that wait."""
         while len(self._reads) < self._limits.slots:
-            if len(self._singles) >= _worth(len(self._reads) - self._bulk_reads):
+            now = self._clock()
+            if len(self._singles) >= self._worth(len(self._reads) - self._bulk_reads, False, now):
                 keys, bulk = self._take(self._singles), False
-            elif (
-                len(self._bulk) >= _worth(self._bulk_reads) and self._bulk_reads < self._bulk_slots
+            elif self._bulk_reads < self._bulk_slots and len(self._bulk) >= self._worth(
+                self._bulk_reads, True, now
             ):
                 keys, bulk = self._take(self._bulk), True
             else:
+                self._look_again()
                 return
             if keys:
                 read = self._loop.create_task(self._fetch_many(keys))
                 self._reads.add(read)
                 self._bulk_reads += bulk
-                read.add_done_callback(partial(self._finish, keys, bulk, self._clock()))
+                self._last_began[bulk] = now
+                read.add_done_callback(partial(self._finish, keys, bulk, now))
+
+    def _look_again(self) -> None:
+        """See to keys that wait for company although there is a slot, should the query be slow."""
+        waiting = self._singles or (self._bulk and self._bulk_reads < self._bulk_slots)
+        if waiting and self._reminder is None:
+            self._reminder = self._loop.call_later(_JUST_NOW, self._remind)
+
+    def _remind(self) -> None:
+        self._reminder = None
+        self._dispatch()
+
+    def _worth(self, running: int, bulk: bool, now: float) -> int:
+        """How many keys must wait for another query of a class of which so many run."""
+        idle = not running or now - self._last_began[bulk] >= _JUST_NOW
+        return 1 if idle else min(_WORTH_A_QUERY, self._limits.max_batch)
 
     def _take(self, queue: deque[tuple[str, float]]) -> list[str]:
         """The next keys for a query, without those that nobody awaits or that waited too long."""
