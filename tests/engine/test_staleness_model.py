@@ -9,6 +9,7 @@ answer may be older than the bound, nor older than it says of itself.
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from unittest.mock import patch
 
 import msgspec
@@ -26,6 +27,7 @@ from hypothesis.stateful import (
 from tests.engine.desk import item_of
 from tests.engine.fakes import Clock
 from tests.engine.model import BY_KEY, KEYS, REGION, Model, Version
+from verifier.engine import loader as loader_module
 from verifier.engine import memory as memory_module
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
@@ -59,8 +61,10 @@ class Databases(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         # A feed gives way after each key.
-        self.patched = patch.object(memory_module, "_KEYS_PER_TURN", 1)
-        self.patched.start()
+        self.patched = ExitStack()
+        self.patched.enter_context(patch.object(memory_module, "_KEYS_PER_TURN", 1))
+        # No query waits for company, which would bring the real clock into the model.
+        self.patched.enter_context(patch.object(loader_module, "_JUST_NOW", 0.0))
         self.loop = asyncio.new_event_loop()
         self.clock = Clock()
         self.model = Model(self.clock, self.loop)
@@ -221,7 +225,7 @@ class Databases(RuleBasedStateMachine):
             for server in self.model.servers:
                 server.drop_look()
             self.loop.close()
-            self.patched.stop()
+            self.patched.close()
 
 
 Databases.TestCase.settings = settings(max_examples=200, stateful_step_count=60, deadline=None)

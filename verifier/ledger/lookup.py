@@ -93,7 +93,7 @@ class Lookup:
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Watch the databases, and return when one serves or after a bound: readiness tells."""
+        """Watch the databases; return when one can answer, or after a bound: readiness tells."""
         for target in self._targets:
             target.start()
         self._sweeping = asyncio.create_task(self._sweep())
@@ -239,7 +239,8 @@ class Lookup:
         """Called after each probe, and when a target stops serving."""
         metrics = self._metrics
         metrics.target_serving.labels(target.name, target.role).set(target.serving)
-        if target.serving:
+        # A replica that serves but cannot be dated yet would answer "unavailable".
+        if target.serving and target.reading is not None and self._fresh(target.reading):
             self._serves.set()
         if target is self._primary:
             for replica in self._replicas:
