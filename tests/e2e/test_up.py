@@ -69,8 +69,11 @@ class Up:
         while waiting:
             for pid in parents.get(waiting.pop(), []):
                 waiting.append(pid)
-                command = Path(f"/proc/{pid}/cmdline")
-                found[pid] = command.read_text().split("\0") if command.exists() else []
+                try:
+                    command = Path(f"/proc/{pid}/cmdline").read_text()
+                except (FileNotFoundError, ProcessLookupError):
+                    continue  # it has ended meanwhile
+                found[pid] = command.split("\0")
         return found
 
     def workers(self) -> list[int]:
