@@ -33,8 +33,12 @@ SHOWN = 0.01
 def record(server: Server, core: int, seconds: float, form: str, file: Path) -> None:
     """Sample a server's stacks while it is under load."""
     command = ["py-spy", "record", "--pid", str(server.pid), "--rate", str(HERTZ)]
-    command += ["--duration", str(max(1, round(seconds))), "--format", form, "--output", str(file)]
-    done = subprocess.run(pinned(core, command), capture_output=True, text=True, check=False)
+    command += ["--duration", str(max(1, round(seconds))), "--format", form]
+    # By its name alone: the command line becomes the graph's title.
+    command += ["--output", file.name]
+    done = subprocess.run(
+        pinned(core, command), cwd=file.parent, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RigError(f"py-spy failed:\n{done.stderr[-1000:]}")
 
