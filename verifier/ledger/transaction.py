@@ -50,6 +50,7 @@ class Transaction:
         self.merge = Merge(connection)
         self._running: asyncio.Task[None] | None = None
         self._over = False
+        connection.add_termination_listener(self._lost)
 
     @classmethod
     async def begin(cls, connection: asyncpg.Connection) -> Transaction:
@@ -86,6 +87,7 @@ class Transaction:
         """Whether the connection can be used again. What was not committed did not happen."""
         try:
             running = self._running
+            self.connection.remove_termination_listener(self._lost)
             if running is not None:
                 # Before its connection goes: a COPY that waits to write would never hear of that.
                 running.cancel()
@@ -103,8 +105,15 @@ class Transaction:
             # Not awaited itself: to cancel it would open a second connection, to cancel the query.
             await asyncio.wait({running})
             self._running = None
+            if running.cancelled():
+                raise Unavailable("no_database")
             with translated():
                 running.result()
+
+    def _lost(self, _: Any) -> None:
+        # The same when the connection goes by itself.
+        if self._running is not None:
+            self._running.cancel()
 
 
 @contextmanager
