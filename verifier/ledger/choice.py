@@ -14,23 +14,27 @@ def choose(
 ) -> Grant | None:
     """A channel of a replica whose state is recent enough; the one with the fewest queries.
 
-    ``oldest`` is the oldest state that is (seconds since the epoch). Without such a replica the
-    primary serves, within its few channels; without the primary the replica with the newest
+    ``oldest`` is the oldest state that is (seconds since the epoch). A replica that was too far
+    behind a moment ago serves only when no other one does: before the primary, which has few
+    channels. Without a replica the primary serves; without the primary the replica with the newest
     state, and its readings say how old that is. None while all channels are taken; raises
     Unavailable when there is nothing to wait for.
     """
-    best: Target | None = None
-    waits = False
-    for target in replicas:
-        if target.serving and target is not avoid:
-            reading = target.reading
-            if reading is not None and reading.as_of >= oldest:
-                waits = True
-                if target.free and (best is None or len(target.busy) < len(best.busy)):
-                    best = target
-    if best is not None:
-        return _granted(best)
-    return None if waits else _choose_other(primary, replicas, avoid)
+    for settling in (False, True):
+        best: Target | None = None
+        waits = False
+        for target in replicas:
+            if target.serving and target.settling is settling and target is not avoid:
+                reading = target.reading
+                if reading is not None and reading.as_of >= oldest:
+                    waits = True
+                    if target.free and (best is None or len(target.busy) < len(best.busy)):
+                        best = target
+        if best is not None:
+            return _granted(best)
+        if waits:
+            return None
+    return _choose_other(primary, replicas, avoid)
 
 
 def choose_primary(primary: Target) -> Grant | None:

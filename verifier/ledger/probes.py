@@ -8,8 +8,7 @@ replica's state is at least as new as the newest moment whose position it has pa
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
 
 import asyncpg
 import msgspec
@@ -18,10 +17,14 @@ import msgspec
 # further behind is of no use, and keeps the moment it had.
 HISTORY = 240
 
-# One snapshot for role, position and watermarks. The position is the flushed one: it covers what
-# is acknowledged, since that waits for the flush, and a replica can reach it, which is not so of
-# the insert position while the primary is idle.
-PROBE = """
+# A replica that was too far behind is itself again after so many probes in a row that found it
+# within the bound: two seconds at the default interval, so that one which falls behind again and
+# again is not taken up each time that it has caught up for a moment.
+SETTLING_PROBES = 8
+
+# The position is the flushed one: it covers what is acknowledged, since that waits for the flush,
+# and a replica can reach it, which is not so of the insert position while the primary is idle.
+_POSITION = """
 SELECT
     pg_is_in_recovery(),
     CASE WHEN pg_is_in_recovery() THEN coalesce(
@@ -34,9 +37,13 @@ SELECT
     (CASE
         WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
         ELSE pg_current_wal_flush_lsn()
-    END - '0/0'::pg_lsn)::bigint,
-    array(SELECT region FROM region_watermark ORDER BY region),
-    array(SELECT extract(epoch FROM complete_until)::float8 FROM region_watermark ORDER BY region)
+    END - '0/0'::pg_lsn)::bigint
+"""
+
+# A statement of its own, after the position: in the same one the snapshot would be older than the
+# position that dates it, by as long as the server was kept from going on in between.
+_WATERMARKS = """
+SELECT region, extract(epoch FROM complete_until)::float8 FROM region_watermark ORDER BY region
 """
 
 _IDENTITY = """
@@ -44,8 +51,10 @@ SELECT system_identifier || ' ' || extract(epoch FROM pg_postmaster_start_time()
 FROM pg_control_system()
 """
 
-
 _SIGNING_KEY = "SELECT value FROM service_secret WHERE name = 'consistency_token'"
+
+
+_Fetch = Callable[[], Awaitable[list[asyncpg.Record]]]
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -57,23 +66,37 @@ class Probe(msgspec.Struct, frozen=True):
     lsn: int
     watermarks: Mapping[str, float]
 
+
+class Prober:
+    """Asks one server over one connection. ``secret`` is the key that signs consistency tokens."""
+
+    def __init__(self, identity: str, secret: bytes, position: _Fetch, watermarks: _Fetch) -> None:
+        self.identity = identity
+        self.secret = secret
+        self._position = position
+        self._watermarks = watermarks
+
     @classmethod
-    def of(cls, began: float, row: Any) -> Probe:
-        """From a row of PROBE."""
-        in_recovery, timeline, lsn, regions, moments = row
-        return cls(began, in_recovery, timeline, lsn, dict(zip(regions, moments, strict=True)))
+    async def over(cls, connection: asyncpg.Connection) -> Prober:
+        """A prober, with its statements prepared."""
+        return cls(
+            await identity_of(connection),
+            await connection.fetchval(_SIGNING_KEY),
+            (await connection.prepare(_POSITION)).fetch,
+            (await connection.prepare(_WATERMARKS)).fetch,
+        )
+
+    async def probe(self, began: float) -> Probe:
+        """What the server says when it is asked now."""
+        ((in_recovery, timeline, lsn),) = await self._position()
+        watermarks = {row[0]: row[1] for row in await self._watermarks()}
+        return Probe(began, in_recovery, timeline, lsn, watermarks)
 
 
 async def identity_of(connection: asyncpg.Connection) -> str:
     """Which cluster this is, and which start of which server."""
     identity: str = await connection.fetchval(_IDENTITY)
     return identity
-
-
-async def secret_of(connection: asyncpg.Connection) -> bytes:
-    """The key that signs consistency tokens."""
-    secret: bytes = await connection.fetchval(_SIGNING_KEY)
-    return secret
 
 
 def cluster_of(identity: str) -> str:

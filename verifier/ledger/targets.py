@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import random
-from typing import Any
 
 import asyncpg
 import structlog
@@ -20,14 +19,10 @@ from verifier.config import Config
 from verifier.invoice.record import Live, Position, Reading
 from verifier.ledger.changes import Changes, Follower
 from verifier.ledger.channels import Channel, Channels, Rows
-from verifier.ledger.connections import FAILURES, Role, open_reader, reason_of, within
-from verifier.ledger.probes import PROBE, History, Probe, cluster_of, identity_of, secret_of
+from verifier.ledger.connections import FAILURES, Role, backoff, open_reader, reason_of, within
+from verifier.ledger.probes import SETTLING_PROBES, History, Probe, Prober, cluster_of
 
 log = structlog.get_logger()
-
-# The longest pause between attempts to reach a server that is gone; a restarted one is noticed
-# within it.
-MAX_BACKOFF = 2.0
 
 # A feed that was not heard for longer is not taken up again: it is kept for an hour only.
 LONGEST_GAP = 600.0
@@ -38,6 +33,7 @@ class Target:
 
     ``serving`` is true from the first successful probe with open channels until a probe or a
     connection fails. ``reading`` is what findings carry; None before the first probe.
+    ``settling`` says that it was too far behind a moment ago.
     """
 
     role: Role
@@ -57,6 +53,8 @@ class Target:
     ) -> None:
         self.name = name
         self.serving = False
+        self.settling = False
+        self._settling_probes = 0
         self.reason = "starting"
         self.reading: Reading | None = None
         self.probe: Probe | None = None
@@ -72,8 +70,8 @@ class Target:
         self._live = Live()
         self._wake = asyncio.Event()
         self._channels = Channels(self._connect, size, freed, self._wake.set)
-        self._prober: asyncpg.Connection | None = None
-        self._probing: Callable[[], Any]
+        self._connection: asyncpg.Connection | None = None
+        self._prober: Prober
         self._identity = ""
         self._filling: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
@@ -147,7 +145,7 @@ class Target:
         try:
             while True:
                 try:
-                    await self._look()
+                    await self._look_twice()
                 except FAILURES as error:
                     self._out(reason_of(error), str(error))
                 except ValueError as error:
@@ -155,13 +153,18 @@ class Target:
                 if self.serving or self._filling is not None:
                     failures, pause = 0, interval
                 else:
-                    failures = min(failures + 1, 10)
-                    pause = min(interval * 2 ** (failures - 1), MAX_BACKOFF)
-                    # Workers that lost a server together do not come back together.
-                    pause *= 0.5 + self._jitter() / 2
+                    failures += 1
+                    pause = backoff(failures, interval, self._jitter())
                 await within(self._wake, pause)
         finally:
-            self._drop_prober()
+            self._drop_connection()
+
+    async def _look_twice(self) -> None:
+        """Probe, and once more when replay cancelled that: it says nothing against the server."""
+        try:
+            await self._look()
+        except asyncpg.SerializationError:
+            await self._look()
 
     async def _look(self) -> None:
         """Probe once, hear of changes, and see to the channels.
@@ -169,29 +172,26 @@ class Target:
         Raises what the database raises, and ValueError.
         """
         previous = self.probe
-        connected = self._prober is not None and not self._prober.is_closed()
+        connected = self._connection is not None and not self._connection.is_closed()
         if not connected:
             async with asyncio.timeout(self._config.connect_timeout):
-                self._prober = await self._connect()
-        prober = self._prober
-        assert prober is not None
+                self._connection = await self._connect()
+        connection = self._connection
+        assert connection is not None
         try:
             async with asyncio.timeout(self._config.query_timeout):
                 if not connected:
-                    identity = await identity_of(prober)
-                    if identity != self._identity:
+                    self._prober = await Prober.over(connection)
+                    if self._prober.identity != self._identity:
                         previous = self.probe = None
-                    self._identity = identity
-                    self.secret = await secret_of(prober)
-                    self._probing = (await prober.prepare(PROBE)).fetchrow
-                began = self._clock()
-                probe = Probe.of(began, await self._probing())
+                    self._identity, self.secret = self._prober.identity, self._prober.secret
+                probe = await self._prober.probe(self._clock())
             lost_ground = previous is None or previous.lsn > probe.lsn
             as_of = self._judge(probe, lost_ground)
             # The position first: what has passed it is visible to the look that comes after.
-            await self._follow(prober, anew=lost_ground, connected=connected)
+            await self._follow(connection, anew=lost_ground, connected=connected)
         except BaseException:
-            self._drop_prober()
+            self._drop_connection()
             raise
         self.probe = probe
         self._publish(as_of, probe)
@@ -202,7 +202,7 @@ class Target:
             self._in()
         self._changed(self)
 
-    async def _follow(self, prober: asyncpg.Connection, *, anew: bool, connected: bool) -> None:
+    async def _follow(self, connection: asyncpg.Connection, *, anew: bool, connected: bool) -> None:
         """Have memory drop what has changed here since the last look.
 
         A server that was replaced, or that has fallen back, is followed anew: what was found on
@@ -213,9 +213,9 @@ class Target:
             self._live.reading = None
             self._live = Live()
             self._follower = Follower(self._config.query_timeout)
-            await self._follower.begin(prober)
+            await self._follower.begin(connection)
         elif not connected:
-            await self._follower.resume(prober)
+            await self._follower.resume(connection)
         await self._follower.catch_up(self._memory)
 
     def _publish(self, as_of: float, probe: Probe) -> None:
@@ -246,18 +246,14 @@ class Target:
         """A target that nobody watches must not serve; only a mistake in here leads there."""
         if not watching.cancelled():
             self._out("unwatched")
-            watching.get_loop().call_exception_handler(
-                {
-                    "message": f"the watch over {self.name} ended",
-                    "exception": watching.exception(),
-                    "task": watching,
-                }
-            )
+            said = f"the watch over {self.name} ended"
+            context = {"message": said, "exception": watching.exception(), "task": watching}
+            watching.get_loop().call_exception_handler(context)
 
-    def _drop_prober(self) -> None:
-        if self._prober is not None:
-            self._prober.terminate()
-            self._prober = None
+    def _drop_connection(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
 
     def _in(self) -> None:
         if not self.serving:
@@ -295,4 +291,10 @@ class Replica(Target):
         if self._history.cluster not in ("", self._cluster):
             raise ValueError("other_cluster")
         known = 0.0 if lost_ground or self.reading is None else self.reading.as_of
-        return max(known, self._history.covered(probe.timeline, probe.lsn) or 0.0)
+        as_of = max(known, self._history.covered(probe.timeline, probe.lsn) or 0.0)
+        # Before the primary's first position nothing is known of its lag.
+        if self._history.newest is not None:
+            lags = as_of < probe.began - self._config.max_staleness
+            self._settling_probes = SETTLING_PROBES if lags else max(0, self._settling_probes - 1)
+            self.settling = self._settling_probes > 0
+        return as_of
