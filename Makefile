@@ -44,6 +44,10 @@ run: $(VENV)/.runtime ## the whole service with a demo ledger, on http://127.0.0
 test: $(VENV)/.dev ## all tests; one file: make test TESTS=tests/cli
 	@exec $(BIN)/pytest $(TESTS)
 
+.PHONY: faults
+faults: $(VENV)/.dev ## all fault scenarios at full length, and their table in docs/faults.md
+	FAULTS=full $(BIN)/pytest tests/faults
+
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, layers, migrations, docs
 	$(BIN)/ruff format --check .
