@@ -75,6 +75,10 @@ bench-compare: $(VENV)/.dev ## hot paths of a revision and of the work tree in t
 bench-parent: $(VENV)/.dev ## the same with the parent of HEAD by wide bounds, as CI does
 	$(BIN)/python -m bench.compare --parent HEAD~1
 
+.PHONY: bench-scale
+bench-scale: $(VENV)/.dev ## tables of docs/scale.md, past one process; a few: make bench-scale SECTIONS="feed polls"
+	$(BIN)/python -m bench.scale $(SECTIONS)
+
 .PHONY: docs
 docs: $(VENV)/.runtime ## writes the configuration table anew
 	@$(TABLE) > docs/configuration.tmp && mv docs/configuration.tmp docs/configuration.md

@@ -1,0 +1,187 @@
+"""The plan for the whole country: arithmetic from docs/scale.json and what is assumed here.
+
+Nothing of it is measured: every line says how it follows from figures that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+
+from bench.processes import RigError
+from bench.scale_common import Sample, Section, digits
+
+# What is wanted.
+A_YEAR, YEARS = 10e9, 5
+SINGLES, BULK = 20_000, 1_000_000
+
+# What is assumed. Peaks use half of the cores, and one zone of three may be gone.
+BUSY, ZONES = 0.5, 3
+PEAK_WRITES = 10  # times the average
+CLUSTERS, SERVERS, READ = 16, 4, 2  # a primary, two replicas that are read, one elsewhere
+INTERVAL = 0.5  # seconds between the probes of a server
+SERVER_CORES, SERVER_GB, DISK_FULL = 4, 64, 0.7
+POD_GB = 2
+ENTRY_BYTES = 776  # P10 of docs/performance.md
+BATCH = 1_000
+# Dollars a month.
+CORE, GB_MEMORY, GB_DISK = 25.0, 3.0, 0.10
+
+
+class Figures:
+    """Medians of what was measured."""
+
+    def __init__(self, known: Mapping[str, Any]) -> None:
+        self._known = known
+
+    def __call__(self, section: str, measurement: str, key: str) -> float:
+        """One of them; RigError when it has not been taken."""
+        try:
+            samples: list[Sample] = self._known[section]["samples"][measurement]
+        except KeyError as error:
+            raise RigError(f"the plan needs the section {section!r}; it was not taken") from error
+        return median(sample[key] for sample in samples)
+
+    def largest(self) -> int:
+        """Rows of the largest ledger that was measured."""
+        samples = self._known.get("ledger", {}).get("samples", {})
+        sizes = [int(name.split()[0]) for name in samples if name.endswith(" ledger")]
+        if not sizes:
+            raise RigError("the plan needs the section 'ledger'; it was not taken")
+        return max(sizes)
+
+
+def plan(file: Path) -> Section:
+    """All lines of the plan. RigError when a section that it needs was not measured."""
+    figures = Figures(msgspec.json.decode(file.read_bytes()) if file.exists() else {})
+    rows = [["what", "arithmetic (extrapolated)", "makes"], *_lines(figures)]
+    note = (
+        f"Assumed: peaks use {BUSY:.0%} of the cores; one of {ZONES} zones may be gone; no "
+        f"question is answered from memory; writes peak at {PEAK_WRITES} times their average; "
+        f"{CORE:.0f} dollars a month for a core, {GB_MEMORY:.0f} for a GB of memory, "
+        f"{GB_DISK:.2f} for a GB of local NVMe. Every other number comes from the tables above."
+    )
+    return Section("The whole country", rows, note, {})
+
+
+def _lines(figures: Figures) -> list[list[str]]:
+    size = figures.largest()
+    table, index, log = (
+        figures("ledger", f"{size} ledger", key) for key in ("table", "index", "log_bytes")
+    )
+    a_row = (table + index) / size
+    rows = A_YEAR * YEARS
+    copy = rows * a_row / 1e12
+    disk = copy * SERVERS / DISK_FULL
+    writes = A_YEAR / (365 * 86_400)
+    in_cluster = rows / CLUSTERS
+
+    single, item = (figures("database", kind, "worker_us") for kind in ("single", "batch"))
+    busy = (SINGLES * single + BULK * item) / 1e6
+    own_poll = figures("polls", "60 pollers, changes", "client_us")
+    polling = CLUSTERS * (1 + READ) / INTERVAL * own_poll
+    spare = BUSY * (ZONES - 1) / ZONES
+    workers = ceil(busy / (spare - polling / 1e6))
+    proxy = figures("haproxy", "random(2)", "proxy_us")
+    proxies = (SINGLES + BULK / BATCH) * proxy / 1e6
+
+    a_single = figures("database", "single", "readers_us")
+    a_key = figures("database", "batch", "readers_us")
+    reading = (SINGLES * a_single + BULK * a_key) / 1e6
+    readers = CLUSTERS * READ
+    keys = (SINGLES + BULK) / readers
+    a_poll = figures("polls", "60 pollers, changes", "server_us")
+    polled = workers / INTERVAL * a_poll / 1e6
+    year = A_YEAR / CLUSTERS * index / size / 1e9
+
+    servers = CLUSTERS * SERVERS
+    front = ceil(proxies / spare)
+    cores = servers * SERVER_CORES + workers + front
+    memory = servers * SERVER_GB + workers * POD_GB
+    money = cores * CORE + memory * GB_MEMORY + disk * 1e3 * GB_DISK
+    return [
+        ["rows", f"{A_YEAR:.0e} a year × {YEARS}", f"{rows:.0e}"],
+        ["a row with its index", f"at {size:,} rows", f"{a_row:.0f} bytes"],
+        ["one copy", f"{rows:.0e} × {a_row:.0f} bytes", f"{copy:.1f} TB"],
+        [
+            "clusters",
+            f"{CLUSTERS}; {in_cluster / 1e9:.1f} × 10⁹ rows each",
+            f"{in_cluster * a_row / 1e12:.2f} TB each",
+        ],
+        ["disks", f"{copy:.1f} TB × {SERVERS} copies ÷ {DISK_FULL:.0%} full", f"{disk:.0f} TB"],
+        [
+            "writes at peak",
+            f"{writes:.0f} rows/s × {PEAK_WRITES} × {log:.0f} bytes of log",
+            f"{writes * PEAK_WRITES * log / 1e6:.1f} MB/s, all clusters together",
+        ],
+        [
+            "workers' CPU at peak",
+            f"{SINGLES:,} × {single:.0f} µs + {BULK:,} × {item:.1f} µs",
+            f"{busy:.1f} cores",
+        ],
+        [
+            "polling by a worker",
+            f"{CLUSTERS} × {1 + READ} servers ÷ {INTERVAL} s × {own_poll:.0f} µs",
+            f"{polling / 1e4:.1f} % of its core",
+        ],
+        [
+            "workers, a core each",
+            f"{busy:.1f} ÷ ({BUSY} × {ZONES - 1}/{ZONES} − {polling / 1e6:.3f})",
+            f"{workers}",
+        ],
+        [
+            "memory of a worker",
+            f"{POD_GB} GB, of which {POD_GB - 0.5} GB ÷ {ENTRY_BYTES} bytes",
+            f"{(POD_GB - 0.5) * 1e9 / ENTRY_BYTES / 1e6:.1f} million invoices",
+        ],
+        [
+            "HAProxy's CPU at peak",
+            f"({SINGLES:,} + {BULK:,} ÷ {BATCH:,}) × {proxy:.0f} µs (a small body's)",
+            f"{digits(proxies)} cores; {front} with reserves",
+        ],
+        [
+            "PostgreSQL's CPU for look-ups",
+            f"{SINGLES:,} × {a_single:.1f} µs + {BULK:,} × {a_key:.1f} µs (from memory)",
+            f"{reading:.1f} cores, on {readers} replicas",
+        ],
+        [
+            "pages a replica reads",
+            f"{keys:,.0f} keys/s × 2 (leaf and row), none of them in memory",
+            f"{2 * keys:,.0f} a second of 8 KiB: {2 * keys * 8192 / 1e6:.0f} MB/s",
+        ],
+        [
+            "index of a year, in a cluster",
+            f"{A_YEAR / CLUSTERS:.1e} × {index / size:.0f} bytes",
+            f"{year:.0f} GB of the {SERVER_GB} GB of a server",
+        ],
+        [
+            "polls at a server",
+            f"{workers} workers ÷ {INTERVAL} s × {a_poll:.0f} µs",
+            f"{polled * 100:.1f} % of a core",
+        ],
+        [
+            "connections to a replica",
+            f"{workers} workers × (3 + 1)",
+            f"{workers * 4}",
+        ],
+        [
+            "cores",
+            f"{servers} servers × {SERVER_CORES} + {workers} workers + {front}",
+            f"{cores:,}",
+        ],
+        [
+            "memory",
+            f"{servers} servers × {SERVER_GB} GB + {workers} × {POD_GB} GB",
+            f"{memory / 1e3:.1f} TB",
+        ],
+        [
+            "money, by the prices assumed",
+            f"{cores:,} × {CORE:.0f} + {memory:,} × {GB_MEMORY:.0f} + {disk:.0f},000 × {GB_DISK}",
+            f"{money:,.0f} dollars a month",
+        ],
+    ]
