@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.ledger.probes import History, Probe, cluster_of
+from tests.ledger.support import connected
+from tests.support import Database
+from verifier.ledger.probes import History, Probe, Prober, cluster_of
 
 
 def position(began: float, lsn: int, timeline: int = 1) -> Probe:
@@ -75,3 +79,19 @@ def test_no_date_is_too_new(steps: list[int], replayed: int) -> None:
 def test_cluster_is_the_part_that_replicas_share(identity: str, cluster: str) -> None:
     """The identity of a server begins with that of its cluster."""
     assert cluster_of(identity) == cluster
+
+
+async def test_watermarks_are_at_least_as_new_as_the_position(ledger: Database) -> None:
+    """What is acknowledged just after the position was read already shows in the watermarks."""
+    async with connected(ledger.primary_dsn) as reader, connected(ledger.primary_dsn) as writer:
+        prober = await Prober.over(reader)
+        position = prober._position
+
+        async def then_change() -> Any:
+            rows = await position()
+            await writer.execute("INSERT INTO region_watermark VALUES ('1100', to_timestamp(9))")
+            return rows
+
+        prober._position = then_change
+        probe = await prober.probe(1.0)
+        assert probe.watermarks == {"1100": 9.0}
