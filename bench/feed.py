@@ -66,6 +66,7 @@ WHERE key = $1
 
 
 _HEARD = 'verifier_changes_total{outcome="heard"}'
+_RESTORE = "UPDATE invoice SET status = 'normal' WHERE key = ANY($1) AND status <> 'normal'"
 
 
 class Writer:
@@ -108,18 +109,17 @@ class Writer:
 
     async def _write(self) -> None:
         connection = await asyncpg.connect(self._dsn)
-        change = (await connection.prepare(_TOGGLE)).fetch
-        self._began.set()
-        begin = perf_counter()
-        while not self._stop.is_set():
-            await change(self._keys[self.done % len(self._keys)])
-            self.done += 1
-            await asyncio.sleep(max(0.0, begin + self.done / self._rate - perf_counter()))
-        await connection.execute(
-            "UPDATE invoice SET status = 'normal' WHERE key = ANY($1) AND status <> 'normal'",
-            self._keys,
-        )
-        await connection.close()
+        try:
+            change = (await connection.prepare(_TOGGLE)).fetch
+            self._began.set()
+            begin = perf_counter()
+            while not self._stop.is_set():
+                await change(self._keys[self.done % len(self._keys)])
+                self.done += 1
+                await asyncio.sleep(max(0.0, begin + self.done / self._rate - perf_counter()))
+            await connection.execute(_RESTORE, self._keys)
+        finally:
+            await connection.close()
 
 
 class Asked:
