@@ -50,5 +50,6 @@ def pytest_terminal_summary(
     if rows:
         terminalreporter.section("faults")
         terminalreporter.write_line(report.text(rows))
-    if rows and form() is FULL and exitstatus == 0 and config.option.keyword == "":
+    everything = config.args == ["tests/faults"] and config.option.keyword == ""
+    if rows and form() is FULL and exitstatus == 0 and everything:
         report.write(rows, FULL)
