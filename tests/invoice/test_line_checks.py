@@ -71,6 +71,7 @@ def test_amounts_that_are_none(literal: str, code: str) -> None:
         ({"buyer_name": "a\0b"}, [("buyer_name", "bad_format")]),
         ({"buyer_name": 1.5}, [("buyer_name", "bad_format")]),
         ({"region": "9999"}, [("region", "unknown_region")]),
+        ({"region": ["1100"]}, [("region", "unknown_region")]),
         ({"region": "3100"}, [("region", "bad_format")]),
         ({"issued_at": "2026-03-01"}, [("issued_at", "bad_format")]),
         ({"issued_at": "2026-03-01T12:00:00"}, [("issued_at", "bad_format")]),

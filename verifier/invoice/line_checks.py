@@ -264,7 +264,7 @@ class _Checks:
             return value
 
         def check_region(field: str, value: Any) -> Any:
-            if value not in REGIONS:
+            if not isinstance(value, str) or value not in REGIONS:
                 self.fail(field, "unknown_region")
             elif region is not None and value != region:
                 self.fail(field, "bad_format", region)
