@@ -9,7 +9,7 @@ from functools import cache
 import msgspec
 
 from verifier.invoice import record
-from verifier.invoice.record import Finding, Reading, Record, key_of
+from verifier.invoice.record import Finding, Live, Reading, Record, key_of
 from verifier.invoice.verdict import window_at
 from verifier.synthetic.ledger import Invoice, Ledger
 from verifier.synthetic.shapes import minimal
@@ -17,7 +17,8 @@ from verifier.synthetic.shapes import minimal
 ITEMS = 1_000
 NOON = datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp()
 WINDOW = window_at(NOON)
-READING = Reading("replica", NOON, {})
+LIVE = Live()
+READING = LIVE.reading = Reading("replica", NOON, {}, live=LIVE)
 
 # A hot path: builds what it needs, and returns the work of one round.
 Case = Callable[[], Callable[[], object]]

@@ -23,8 +23,8 @@ def chunk() -> Callable[[], object]:
     block = b"\n".join(bodies())
 
     async def work() -> None:
-        bulk = Bulk(verifier, encoder, counts, "zh", at_least=None)
-        async for _ in bulk.answer(codec.decode_lines(block), b"\n"):
+        bulk = Bulk(verifier, encoder, counts, "zh", at_least=None, after=b"\n")
+        async for _ in bulk.answer(codec.decode_lines(block)):
             pass
 
     return repeated(work)

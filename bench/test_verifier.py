@@ -45,7 +45,8 @@ def _many(*, full: bool) -> Callable[[], object]:
     verify_many, items = make_verifier(Metrics(), full=full).verify_many, _items()
 
     async def work() -> None:
-        await verify_many(items, seen={})
+        async for _ in verify_many(items, duplicates=True):
+            pass
 
     return repeated(work)
 

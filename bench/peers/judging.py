@@ -14,7 +14,7 @@ from verifier.api import problems
 from verifier.api.codec import Encoder
 from verifier.engine.verifier import Item
 from verifier.invoice import record
-from verifier.invoice.claim import Invalid, Question, is_canonical, raw_key, reference_of
+from verifier.invoice.claim import Invalid, Question, is_canonical, raw_keys, reference_of
 from verifier.invoice.parsing import parse
 from verifier.invoice.record import Reading, Record
 from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge, window_at
@@ -70,10 +70,10 @@ class Judge:
     async def answer(self, item: Item) -> tuple[int, bytes]:
         """Status and body of the answer to a question as decoded."""
         found: Record | None = None
-        key = None
+        key = ""
         if isinstance(item, Question):
-            key = raw_key(item)
-            if key is not None and is_canonical(key):
+            key = raw_keys((item,))[0]
+            if is_canonical(key):
                 found = await self._load(key)
                 if found is not None and agrees(item, found, self._window):
                     return self._encoded(

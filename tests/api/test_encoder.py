@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from random import Random
 from typing import Any
 
@@ -32,7 +33,7 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.record import Reading
-from verifier.invoice.verdict import VERDICTS, Answer
+from verifier.invoice.verdict import VERDICTS, Answer, Match
 
 READING = Reading("replica", NOON, {})
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
@@ -262,7 +263,38 @@ def test_errors_and_counts() -> None:
             "expected": "-1234.50",
         }
     ]
-    counts: dict[str, int] = dict.fromkeys(VERDICTS, 3)
-    assert msgspec.json.decode(counts_json(counts), type=schemas.Summary) == schemas.Summary(
-        **counts
-    )
+    counts = dict.fromkeys(VERDICTS, 3)
+    summary = msgspec.json.decode(counts_json(counts), type=schemas.Summary)
+    assert msgspec.to_builtins(summary) == counts
+
+
+@pytest.mark.parametrize(("before", "after"), [(b",", b""), (b"", b"\n")])
+@pytest.mark.parametrize("first", [0, 9_997, 10_000, 123_456])
+def test_many_are_encoded_as_each_one_is(before: bytes, after: bytes, first: int) -> None:
+    """A block of answers says what each of them says alone, under an id of its own."""
+    record, voided = Sample().record(), Sample(status="voided").record()
+    later = Reading("primary", NOON + 1, {})
+    answers: list[Answer | Match] = [
+        Match(DIGITAL.key, record, READING, "cache", None),
+        Match(DIGITAL.key, record, READING, "cache", 'a"b'),
+        Match(DIGITAL.key, voided, later, "primary", None),
+        Answer("unavailable", DIGITAL.key, "r", reason="timeout", retry_after=1),
+        Match(DIGITAL.key, voided, later, "joined", ""),
+        Match(DIGITAL.key, record, READING, "cache", None).hinted(Hint("repaired", "total")),
+    ]
+    encoder = Encoder("p-")
+    block = encoder.encode_many(answers, "en", first, before, after)
+    each = [
+        before + shown_alone(answer, index) + after for index, answer in enumerate(answers, first)
+    ]
+    assert ID.sub(b"", block) == b"".join(each)
+    ids = ID.findall(block) + ID.findall(encoder.encode_many(answers, "en", first, before, after))
+    assert len(set(ids)) == 2 * len(answers)
+
+
+ID = re.compile(rb'"id":"[^"]+",')
+
+
+def shown_alone(answer: Answer | Match, index: int) -> bytes:
+    """The bytes of one answer, without its id."""
+    return ID.sub(b"", Encoder("p-").encode(answer, "en", index))

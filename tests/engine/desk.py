@@ -47,11 +47,16 @@ class Desk:
 
     async def ask(self, given: Given, *, at_least: Position | None = None) -> Answer:
         """The answer to a question as its decoder would give it."""
-        return await self.verifier.verify(item_of(given), at_least=at_least)
+        # A Match too as an Answer, for tests to look at.
+        return (await self.verifier.verify(item_of(given), at_least=at_least)).hinted()
 
-    async def ask_many(self, *given: Given, at_least: Position | None = None) -> list[Answer]:
+    async def ask_many(
+        self, *given: Given, at_least: Position | None = None, duplicates: bool = False
+    ) -> list[Answer]:
         """The answers to many, as a batch asks."""
-        return await self.verifier.verify_many([item_of(one) for one in given], at_least=at_least)
+        items = [item_of(one) for one in given]
+        blocks = self.verifier.verify_many(items, at_least=at_least, duplicates=duplicates)
+        return [answer.hinted() async for block in blocks for answer in block.answers]
 
     async def change(self, *samples: Sample) -> None:
         """Change the ledger, and let the feed say so at once."""

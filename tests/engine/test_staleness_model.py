@@ -34,7 +34,7 @@ from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.invoice.record import Finding, Position
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Answer, Match
 from verifier.metrics import Metrics
 
 # Below the life of an absence, so that each of the two is what counts at times.
@@ -52,7 +52,7 @@ class Asked(msgspec.Struct):
     key: str
     started: float
     at_least: int
-    task: asyncio.Task[Answer]
+    task: asyncio.Task[Answer | Match]
 
 
 class Databases(RuleBasedStateMachine):
@@ -206,7 +206,7 @@ class Databases(RuleBasedStateMachine):
         done = [asked for asked in self.asked if asked.task.done()]
         self.asked = [asked for asked in self.asked if not asked.task.done()]
         for asked in done:
-            answer = asked.task.result()
+            answer = asked.task.result().hinted()
             if answer.verdict != "unavailable":
                 assert answer.reading is not None
                 right, key = self.model.was_right, asked.key

@@ -40,9 +40,10 @@ async def test_what_is_no_object_is_invalid() -> None:
     """An item that was already refused by the decoder stays refused, among others too."""
     desk = Desk(DIGITAL)
     refused = Invalid((FieldError("", "bad_format", "JSON object"),), ())
-    assert (await desk.verifier.verify(refused)).errors == refused.errors
-    answers = await desk.verifier.verify_many([refused, item_of(DIGITAL.minimal()), refused])
-    assert [answer.verdict for answer in answers] == ["invalid", "match", "invalid"]
+    assert (await desk.verifier.verify(refused)).hinted().errors == refused.errors
+    blocks = desk.verifier.verify_many([refused, item_of(DIGITAL.minimal()), refused])
+    verdicts = [answer.verdict async for block in blocks for answer in block.answers]
+    assert verdicts == ["invalid", "match", "invalid"]
 
 
 async def test_unavailable_comes_before_any_verdict_on_the_invoice() -> None:

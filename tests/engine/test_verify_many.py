@@ -6,6 +6,7 @@ import asyncio
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,8 +14,9 @@ from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samples, seeds
 from verifier.engine.loader import Limits
-from verifier.engine.verifier import Item
+from verifier.engine.verifier import ITEMS_PER_BLOCK, ITEMS_PER_LOAD, Item
 from verifier.invoice.claim import Question
+from verifier.invoice.hints import Hint
 from verifier.invoice.record import Position
 from verifier.invoice.verdict import Answer
 
@@ -46,24 +48,31 @@ async def test_a_batch_loads_each_distinct_key_once() -> None:
     ]  # fmt: skip
 
 
-async def test_duplicates_are_hinted_across_a_request() -> None:
-    """The hint names the first item of the same invoice, also in an earlier part of a request."""
-    desk = Desk(DIGITAL, PAPER)
-    seen: dict[str, int] = {}
+@pytest.mark.parametrize("between", [0, ITEMS_PER_BLOCK, 3 * ITEMS_PER_LOAD])
+@pytest.mark.parametrize("warm", [False, True])
+async def test_duplicates_are_hinted_across_a_request(between: int, warm: bool) -> None:
+    """The hint names the first item of the same invoice, however far away that is."""
+    desk = Desk(DIGITAL, PAPER, limits=ROOMY)
+    others = [Sample(number=f"2611{serial:016d}").minimal() for serial in range(between)]
     first = [DIGITAL.minimal(), {"number": "1"}, PAPER.minimal(), DIGITAL.minimal()]
     second = [{"number": "1"}, PAPER.minimal() | {"total": "1"}, ABSENT.minimal(), ABSENT.full()]
-    found: list[Any] = []
-    for offset, part in ((0, first), (4, second)):
-        items = [item_of(given) for given in part]
-        answers = await desk.verifier.verify_many(items, seen=seen, offset=offset)
-        found += [
-            [hint.first_index for hint in answer.hints if hint.code == "duplicate_in_request"]
-            for answer in answers
-        ]
-    assert found == [[], [], [], [0], [], [2], [], [6]]
-    # A stream of any length remembers nothing.
-    for answer in await desk.ask_many(*first):
-        assert "duplicate_in_request" not in {hint.code for hint in answer.hints}
+    given = [*first, *others, *second]
+    if warm:
+        await desk.ask_many(*given)
+    at = len(first) + between
+    expected = {3: 0, at + 1: 2, at + 3: at + 2}
+    for duplicates in (True, False):
+        answers = await desk.ask_many(*given, duplicates=duplicates)
+        assert [answer.verdict for answer in answers[at:]] == [
+            "invalid", "mismatch", "not_found", "not_found",
+        ]  # fmt: skip
+        found = {
+            index: hint.first_index
+            for index, answer in enumerate(answers)
+            for hint in answer.hints
+            if hint.code == "duplicate_in_request"
+        }
+        assert found == (expected if duplicates else {})
 
 
 async def test_bulk_of_any_size_keeps_its_order() -> None:
@@ -77,17 +86,44 @@ async def test_bulk_of_any_size_keeps_its_order() -> None:
         assert [answer.verdict for answer in answers] == ["match", "not_found"] * 750
 
 
-async def test_bulk_gives_way_to_other_work() -> None:
-    """While many items are answered from memory, the loop turns at least every 256 of them."""
-    desk = Desk(DIGITAL)
+async def test_duplicates_among_what_memory_knows() -> None:
+    """Matches from memory are told so too, and what they say is the same apart from the hint."""
+    desk = Desk(DIGITAL, PAPER)
+    given = [DIGITAL.minimal(), PAPER.minimal(), DIGITAL.minimal() | {"reference": "r"}]
+    await desk.ask_many(*given)
+    answers = await desk.ask_many(*given, duplicates=True)
+    assert [answer.source for answer in answers] == ["cache"] * 3
+    assert [answer.hints for answer in answers] == [
+        (),
+        (),
+        (Hint("duplicate_in_request", "number", 0),),
+    ]
+    assert answers[2].record == DIGITAL.record()
+    assert answers[2].reference == "r"
+
+
+async def test_what_memory_knows_waits_for_nothing() -> None:
+    """Blocks that memory matches are there while a later one is still being loaded."""
+    desk = Desk(DIGITAL, PAPER)
     await desk.ask(DIGITAL.minimal())
-    batch = asyncio.get_running_loop().create_task(desk.ask_many(*[DIGITAL.minimal()] * 2560))
+    given = [DIGITAL.minimal()] * 2 * ITEMS_PER_BLOCK
+    blocks = desk.verifier.verify_many([item_of(one) for one in (*given, PAPER.minimal())])
+    assert [len((await anext(blocks)).answers) for _ in range(2)] == [ITEMS_PER_BLOCK] * 2
+    assert desk.ledger.reads == [[DIGITAL.key]]
+    assert [answer.source for answer in (await anext(blocks)).answers] == ["replica"]
+    assert [block async for block in blocks] == []
+
+
+async def test_bulk_gives_way_while_it_parses() -> None:
+    """Items that have to be parsed take their time, in which other work goes on."""
+    desk = Desk(DIGITAL)
+    given = [DIGITAL.minimal() | {"total": 113}] * 2500
+    batch = asyncio.get_running_loop().create_task(desk.ask_many(*given))
     turned = 0
     while not batch.done():
         await asyncio.sleep(0)
         turned += 1
-    assert turned >= 10
-    assert {answer.source for answer in batch.result()} == {"cache"}
+    assert turned >= 100
 
 
 def told(answer: Answer) -> tuple[Any, ...]:
@@ -125,7 +161,7 @@ def test_one_by_one_and_many_say_the_same(invoices: list[Sample], seed: int) -> 
         later = Position(1, warm.ledger.lsn + 1)
         fresh = [told(await warm.ask(one, at_least=later)) for one in given]
         # As a mapping a question takes no short cut, neither to its key nor to its verdict.
-        parsed = [told(await cold.verifier.verify(mapping_of(one))) for one in given]
+        parsed = [told((await cold.verifier.verify(mapping_of(one))).hinted()) for one in given]
         assert again == fresh == parsed == singles
 
     asyncio.run(answers())

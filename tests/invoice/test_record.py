@@ -16,7 +16,7 @@ from verifier.invoice.record import (
     ASKS_AMOUNT,
     ASKS_AMOUNT_AND_CHECK_CODE,
     ASKS_CHECK_CODE,
-    ASKS_KIND,
+    ASKS_MORE,
     ASKS_TOTAL,
     asks_of,
     build,
@@ -105,8 +105,8 @@ def test_red_letters_are_shown_by_identity() -> None:
         ("blockchain", "144032309110", ASKS_AMOUNT_AND_CHECK_CODE),
         ("digital_special", "", ASKS_TOTAL),
         ("rail_ticket", "", ASKS_TOTAL),
-        ("vat_special", "1100221030", ASKS_KIND),  # the code does not say
-        ("vat_toll", "011002300111", ASKS_KIND),  # the code says another kind
+        ("vat_special", "1100221030", ASKS_MORE),  # the code does not say
+        ("vat_toll", "011002300111", ASKS_MORE),  # the code says another kind
     ],
 )
 def test_what_a_question_without_a_kind_must_supply(kind: str, code: str, asks: str) -> None:
@@ -115,10 +115,11 @@ def test_what_a_question_without_a_kind_must_supply(kind: str, code: str, asks: 
 
 
 @given(samples())
-def test_a_number_of_another_year_is_not_plain(sample: Sample) -> None:
-    """Only a 20-digit number whose year is not the date's calls for a hint by itself."""
+def test_a_number_of_another_year_asks_more(sample: Sample) -> None:
+    """A 20-digit number whose year is not the date's calls for a hint by itself."""
     other = not sample.code and sample.number[:2] != sample.date[2:4]
-    assert sample.record().plain is not other
+    if not sample.code:
+        assert (sample.record().asks is ASKS_MORE) is other
 
 
 def test_records_are_cheap_to_keep() -> None:

@@ -8,7 +8,7 @@ were encoded when its record was read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,8 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.line_checks import exact
-from verifier.invoice.verdict import Answer
+from verifier.invoice.record import Reading
+from verifier.invoice.verdict import Answer, Match, VerdictName
 
 _NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),), ())
 _UNREADABLE_NUMBER = Invalid((FieldError("", "out_of_range", "numbers < 1E+4300"),), ())
@@ -170,6 +171,17 @@ _MATCH_HEADS = {
 }
 
 
+# The indexes of a batch; those of a long stream are made anew.
+_INDEXES = [b"%d" % index for index in range(10_000)]
+
+
+def _indexes(first: int, count: int) -> list[bytes]:
+    last = first + count
+    return (
+        _INDEXES[first:last] if last <= len(_INDEXES) else [b"%d" % i for i in range(first, last)]
+    )
+
+
 class Encoder:
     """Answers to JSON; one per process. ``prefix`` makes its answer ids unique among processes."""
 
@@ -178,36 +190,73 @@ class Encoder:
         self._answers = 0
         self._freshness: dict[tuple[float, str, bool], bytes] = {}
 
-    def _freshness_json(self, answer: Answer) -> bytes:
+    def _freshness_json(self, reading: Reading, source: str, stale: bool) -> bytes:
         """The ``freshness`` member; few readings serve many answers."""
-        reading = answer.reading
-        assert reading is not None
-        what = (reading.as_of, answer.source, answer.stale)
+        what = (reading.as_of, source, stale)
         known = self._freshness.get(what)
         if known is None:
             if len(self._freshness) >= 1024:
                 self._freshness.clear()
-            shown = {"as_of": iso(reading.as_of), "source": answer.source, "stale": answer.stale}
+            shown = {"as_of": iso(reading.as_of), "source": source, "stale": stale}
             known = self._freshness[what] = b'"freshness":' + _quote(shown)
         return known
 
-    def encode(self, answer: Answer, language: Language, index: int | None = None) -> bytes:
+    def encode(self, answer: Answer | Match, language: Language, index: int | None = None) -> bytes:
         """One answer; ``index`` is its place in a batch or stream."""
         self._answers = number = self._answers + 1
-        record = answer.record
-        if record is not None:
-            hints = _quote(_hints_json(answer.hints, language)) if answer.hints else b"[]"
-            return b'{%b%b%b,"hints":%b,%b,"id":"%b%x","reference":%b}' % (
-                b"" if index is None else b'"index":%d,' % index,
-                _MATCH_HEADS[record.status],
-                record.invoice,
-                hints,
-                self._freshness_json(answer),
-                self._prefix,
-                number,
-                b"null" if answer.reference is None else _quote(answer.reference),
-            )
-        return _quote(self.members(answer, language, index, number))
+        record, reading = answer.record, answer.reading
+        if record is None or reading is None:
+            assert isinstance(answer, Answer)
+            return _quote(self.members(answer, language, index, number))
+        return b'{%b%b%b,"hints":%b,%b,"id":"%b%x","reference":%b}' % (
+            b"" if index is None else b'"index":%d,' % index,
+            _MATCH_HEADS[record.status],
+            record.invoice,
+            _quote(_hints_json(answer.hints, language)) if answer.hints else b"[]",
+            self._freshness_json(reading, answer.source, answer.stale),
+            self._prefix,
+            number,
+            b"null" if answer.reference is None else _quote(answer.reference),
+        )
+
+    def encode_many(
+        self,
+        answers: Sequence[Answer | Match],
+        language: Language,
+        first: int,
+        before: bytes,
+        after: bytes,
+    ) -> bytes:
+        """Answers from index ``first`` on, each between ``before`` and ``after``.
+
+        What most of a match is made of was encoded earlier, or is the same for its neighbours:
+        the pieces are joined once for all.
+        """
+        self._answers = number = self._answers + 1
+        opening = before + b'{"index":'
+        ending = b'","reference":null}' + after
+        reading: Reading | None = None
+        source = status = ""
+        head = tail = b""
+        pieces: list[bytes] = []
+        for index, answer in zip(_indexes(first, len(answers)), answers, strict=True):
+            if type(answer) is not Match:
+                pieces += (before, self.encode(answer, language, int(index)), after)
+                continue
+            record, reference = answer.record, answer.reference
+            if record.status is not status:
+                status = record.status
+                head = b"," + _MATCH_HEADS[status]
+            if answer.reading is not reading or answer.source is not source:
+                reading, source = answer.reading, answer.source
+                freshness = self._freshness_json(reading, source, False)
+                tail = b',"hints":[],%b,"id":"%b%x.' % (freshness, self._prefix, number)
+            pieces += (opening, index, head, record.invoice, tail, index)
+            if reference is None:
+                pieces.append(ending)
+            else:
+                pieces.append(b'","reference":%b}%b' % (_quote(reference), after))
+        return b"".join(pieces)
 
     def members(
         self,
@@ -231,14 +280,13 @@ class Encoder:
             shown["retry_after"] = answer.retry_after
         shown["hints"] = _hints_json(answer.hints, language)
         if answer.reading is not None:
-            shown["freshness"] = msgspec.Raw(
-                self._freshness_json(answer).removeprefix(b'"freshness":')
-            )
+            freshness = self._freshness_json(answer.reading, answer.source, answer.stale)
+            shown["freshness"] = msgspec.Raw(freshness.removeprefix(b'"freshness":'))
         shown["id"] = f"{self._prefix.decode()}{number:x}"
         shown["reference"] = answer.reference
         return shown
 
 
-def counts_json(counts: Mapping[str, int]) -> bytes:
+def counts_json(counts: Mapping[VerdictName, int]) -> bytes:
     """The ``summary`` of a batch or stream."""
     return _quote(counts)

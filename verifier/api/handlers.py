@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import AsyncGenerator
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 
 from aiohttp import web
 from multidict import istr
@@ -11,21 +13,17 @@ from multidict import istr
 from verifier.api import codec, problems
 from verifier.api.body import read_body
 from verifier.api.messages import Language
-from verifier.api.respond import JSON, Responder
+from verifier.api.respond import Blocks, Responder
 from verifier.api.tokens import Tokens
 from verifier.config import Config
-from verifier.engine.verifier import Item, Verifier
+from verifier.engine.verifier import Block, Item, Verifier
 from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.record import Position
-from verifier.invoice.verdict import VERDICTS, Answer
+from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
 from verifier.metrics import Cell, Metrics
 
-# What a batch loads at a time: enough for several full queries, and a bound on what one batch
-# has in the loader's queue.
-ITEMS_PER_LOAD = 1_000
-
-# Encoded and written at a time: about 64 KiB, and well under half a millisecond.
-ITEMS_PER_BLOCK = 128
+# Blocks of matches after which bulk gives way to other work.
+BLOCKS_PER_TURN = 4
 
 _CONTENT_ENCODING = istr("Content-Encoding")
 
@@ -43,17 +41,31 @@ class Counts:
         }
         self._unavailable = metrics.unavailable
 
-    def count(self, answer: Answer) -> None:
+    def count(self, answer: Answer | Match) -> None:
         """Count one answer."""
         self._verdicts[answer.verdict].count += 1
         if answer.source:
             self._sources[answer.source].count += 1
-        elif answer.reason:
+        elif isinstance(answer, Answer) and answer.reason:
             self._unavailable.add(answer.reason)
+
+    def count_block(self, block: Block) -> Mapping[VerdictName, int]:
+        """Count many; how many there are of each verdict."""
+        if block.recalled:
+            number = len(block.answers)
+            self._verdicts["match"].count += number
+            self._sources["cache"].count += number
+            return {"match": number}
+        for answer in block.answers:
+            self.count(answer)
+        return Counter([answer.verdict for answer in block.answers])
 
 
 class Bulk:
-    """The answers of one batch or stream, as blocks of JSON, with their summary."""
+    """The answers of one batch or stream, as blocks of JSON, with their summary.
+
+    Each answer has ``before`` in front of it and ``after`` behind it.
+    """
 
     def __init__(
         self,
@@ -63,42 +75,39 @@ class Bulk:
         language: Language,
         *,
         at_least: Position | None,
+        before: bytes = b"",
+        after: bytes = b"",
     ) -> None:
         self._verifier = verifier
+        self._before = before
+        self._after = after
         self._encoder = encoder
         self._counts = counts
         self._language = language
         self._at_least = at_least
         self._answered = 0
-        self._verdicts: dict[str, int] = dict.fromkeys(VERDICTS, 0)
+        self._verdicts = dict.fromkeys(VERDICTS, 0)
 
-    async def answer(
-        self, items: list[Item], separator: bytes, seen: dict[str, int] | None = None
-    ) -> AsyncGenerator[bytes]:
+    async def answer(self, items: list[Item], *, duplicates: bool = False) -> AsyncGenerator[bytes]:
         """The answers to the next items in their order, numbered on from the last ones.
 
-        ``seen`` is for ``Verifier.verify_many``. Blocks carry no separator at their ends.
+        ``duplicates`` is for ``Verifier.verify_many``.
         """
-        for start in range(0, len(items), ITEMS_PER_LOAD):
-            answers = await self._verifier.verify_many(
-                items[start : start + ITEMS_PER_LOAD],
-                at_least=self._at_least,
-                seen=seen,
-                offset=self._answered,
-            )
-            for turn in range(0, len(answers), ITEMS_PER_BLOCK):
-                yield separator.join(
-                    [self._encode(answer) for answer in answers[turn : turn + ITEMS_PER_BLOCK]]
+        due = 0
+        blocks = self._verifier.verify_many(items, at_least=self._at_least, duplicates=duplicates)
+        async with aclosing(blocks):
+            async for block in blocks:
+                for verdict, number in self._counts.count_block(block).items():
+                    self._verdicts[verdict] += number
+                yield self._encoder.encode_many(
+                    block.answers, self._language, self._answered, self._before, self._after
                 )
-                # Bulk gives way to other work between blocks.
-                await sleep(0)
-
-    def _encode(self, answer: Answer) -> bytes:
-        index = self._answered
-        self._answered = index + 1
-        self._verdicts[answer.verdict] += 1
-        self._counts.count(answer)
-        return self._encoder.encode(answer, self._language, index)
+                self._answered += len(block.answers)
+                # Bulk gives way to other work. What memory matched takes a tenth of the rest.
+                due += 1 if block.recalled else BLOCKS_PER_TURN
+                if due >= BLOCKS_PER_TURN:
+                    due = 0
+                    await sleep(0)
 
     def summary(self) -> bytes:
         """How many answers of each verdict, as JSON."""
@@ -139,7 +148,7 @@ class Handlers:
             return self._refuse(request, "verify", error)
         answer = await self._verifier.verify(item, at_least=at_least)
         self._single_counts.count(answer)
-        if answer.verdict == "match" and not answer.hints:
+        if isinstance(answer, Match):
             return self._responder.json(request, self._encoder.encode(answer, "zh"))
         language = problems.language(request)
         if answer.verdict == "invalid" or answer.verdict == "unavailable":
@@ -153,7 +162,7 @@ class Handlers:
             )
         return self._responder.json(request, self._encoder.encode(answer, language))
 
-    async def batch(self, request: web.Request) -> web.Response:
+    async def batch(self, request: web.Request) -> web.StreamResponse:
         """Many questions in one body; exactly one result each, in their order."""
         config = self._config
         if self._batches >= config.max_batches:
@@ -163,9 +172,7 @@ class Handlers:
             body = await read_body(request, config.max_batch_body, config.body_timeout)
             items = codec.decode_batch(body, config.max_batch_items)
             at_least = self._tokens.asked(request)
-            return web.Response(
-                body=await self._results(items, at_least, problems.language(request)), headers=JSON
-            )
+            return Blocks(await self._results(items, at_least, problems.language(request)))
         except (BadRequest, Unavailable) as error:
             return self._refuse(request, "batch", error)
         finally:
@@ -173,11 +180,19 @@ class Handlers:
 
     async def _results(
         self, items: list[Item], at_least: Position | None, language: Language
-    ) -> bytes:
-        bulk = Bulk(self._verifier, self._encoder, self._batch_counts, language, at_least=at_least)
-        seen: dict[str, int] = {}
-        blocks = [block async for block in bulk.answer(items, b",", seen)]
-        return b'{"results":[%b],"summary":%b}' % (b",".join(blocks), bulk.summary())
+    ) -> list[bytes]:
+        bulk = Bulk(
+            self._verifier,
+            self._encoder,
+            self._batch_counts,
+            language,
+            at_least=at_least,
+            before=b",",
+        )
+        blocks = [block async for block in bulk.answer(items, duplicates=True)]
+        blocks[0] = b'{"results":[' + blocks[0].removeprefix(b",")
+        blocks.append(b'],"summary":%b}' % bulk.summary())
+        return blocks
 
     def _refuse(
         self, request: web.Request, route: str, error: BadRequest | Unavailable

@@ -8,7 +8,7 @@ sends any response, so keep-alive, back-pressure and shutdown are aiohttp's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 
 from aiohttp import HttpVersion11, web
@@ -35,6 +35,21 @@ class _Ready(web.StreamResponse):
     async def write_eof(self, data: bytes = b"") -> None:
         """Wait while the client is slow to take it."""
         await self._writer.write_eof(data)
+
+
+class Blocks(web.StreamResponse):
+    """A 200 whose JSON body is complete, in blocks that need not be joined."""
+
+    def __init__(self, blocks: Sequence[bytes]) -> None:
+        super().__init__(headers=JSON)
+        self.content_length = sum(map(len, blocks))
+        self._blocks = blocks
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write them, and wait while the client is slow to take them."""
+        for block in self._blocks:
+            await self.write(block)
+        await super().write_eof(data)
 
 
 class Responder:

@@ -69,6 +69,7 @@ class Streams:
             self._counts,
             problems.language(request),
             at_least=at_least,
+            after=b"\n",
         )
         stream = _Stream(request, response, bulk, self._config)
         ended = ""
@@ -119,9 +120,9 @@ class _Stream:
                     items: list[Item] = [codec.line_too_long(config.max_line)]
                 else:
                     items = codec.decode_lines(block)
-                async with aclosing(self._bulk.answer(items, b"\n")) as answers:
+                async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
-                        await self._write(encoded + b"\n")
+                        await self._write(encoded)
                         timeout.reschedule(clock() + config.idle_timeout)
 
     async def _write(self, block: bytes) -> None:

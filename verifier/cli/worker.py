@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import os
 import signal
 import sys
@@ -17,6 +18,10 @@ from verifier.cli.supervisor import READY, die_with
 from verifier.config import Config
 from verifier.errors import VerifierError
 
+# From malloc.h.
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
 
 def serve(
     config: Config, host: str, port: int, *, reuse_port: bool, ready: Callable[[str], None]
@@ -26,6 +31,7 @@ def serve(
     ``ready`` is called with the address once it serves. Raises VerifierError and OSError.
     """
     logs.configure(config.log_level)
+    _keep_freed_memory()
 
     async def until_stopped() -> None:
         with signals.catching() as stop:
@@ -43,6 +49,18 @@ def serve(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(until_stopped())
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep the memory that a batch frees for the next one.
+
+    By default it returns to the kernel what exceeds 128 KiB, and clearing its pages anew takes a
+    fifth of the time of a batch.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, 4 << 20)
+        mallopt(_M_TRIM_THRESHOLD, 16 << 20)
 
 
 def main() -> None:

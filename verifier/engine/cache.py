@@ -10,6 +10,7 @@ slot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -39,6 +40,15 @@ class Cache(Generic[V]):
             if value is not None:
                 self.put(key, value)
         return value
+
+    def get_many(self, keys: Sequence[str]) -> list[V | None]:
+        """The value of each key, or None; counts as a use of each."""
+        values: list[V | None] = list(map(self._young.get, keys))
+        if self._old and not all(values):
+            for index, value in enumerate(values):
+                if value is None:
+                    values[index] = self.get(keys[index])
+        return values
 
     def put(self, key: str, value: V) -> None:
         """Keep a value under a key, in place of any other; counts as a use."""

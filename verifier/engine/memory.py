@@ -19,7 +19,7 @@ import msgspec
 
 from verifier.engine.cache import Cache
 from verifier.engine.loader import FetchMany
-from verifier.invoice.record import Finding, Reading
+from verifier.invoice.record import Finding, Live, Reading
 from verifier.metrics import Metrics
 
 # A long import changes many keys: other work goes on between turns of about a third of a
@@ -63,33 +63,47 @@ class Memory:
         metrics.cache_entries.labels("invoice").set_function(lambda: len(self._known))
         metrics.cache_entries.labels("absence").set_function(lambda: len(self._absent))
 
-    def recall(self, key: str, started: float, oldest: float) -> Finding | None:
-        """What is known of a key, if a question that started then may rest on it.
+    def recall(self, keys: Sequence[str], started: float, oldest: float) -> list[Finding | None]:
+        """What is known of each key, if a question that started then may rest on it.
 
-        ``oldest`` is that of ``Freshness``. On the path of every question: ``Reading.current`` is
-        written out.
+        An empty text is no key. ``oldest`` is that of ``Freshness``. On the path of every question:
+        ``Reading.current`` is written out, and asked once for neighbours from one database.
         """
-        finding = self._known.get(key)
-        if finding is not None:
-            reading: Reading | None = finding.reading
-            live = finding.reading.live
-            if live is not None:
-                reading = live.reading
-            if reading is not None and reading.as_of >= oldest:
-                self._hits.count += 1
-                return finding
+        known = self._known.get_many(keys)
+        none = missing = 0
+        live: Live | None = None
+        believed = False
+        for index, finding in enumerate(known):
+            if finding is not None:
+                reading: Reading | None = finding.reading
+                if finding.reading.live is not live or live is None:
+                    live = finding.reading.live
+                    if live is not None:
+                        reading = live.reading
+                    believed = reading is not None and reading.as_of >= oldest
+                if believed:
+                    continue
+            key = keys[index]
+            if key:
+                known[index] = self._absence(key, started, oldest)
+                missing += known[index] is None
+            else:
+                none += 1
+        self._hits.count += len(known) - none - missing
+        self._misses.count += missing
+        return known
+
+    def _absence(self, key: str, started: float, oldest: float) -> Finding | None:
+        """That there was none, if a question that started then may rest on it."""
         finding = self._absent.get(key)
-        if finding is not None:
-            reading = finding.reading
-            # Also within the bound itself: the watermark beside it is as old as its reading.
-            if (
-                started - reading.as_of <= self._sizes.absence_seconds
-                and reading.as_of >= oldest
-                and reading.current is not None
-            ):
-                self._hits.count += 1
-                return finding
-        self._misses.count += 1
+        # Also within the bound itself: the watermark beside it is as old as its reading.
+        if (
+            finding is not None
+            and started - finding.reading.as_of <= self._sizes.absence_seconds
+            and finding.reading.as_of >= oldest
+            and finding.reading.current is not None
+        ):
+            return finding
         return None
 
     def kept(self, key: str) -> Finding | None:
@@ -103,7 +117,7 @@ class Memory:
             self._refused.count += len(found)
             return
         for key, finding in found.items():
-            if self._may_keep(key, finding):
+            if finding.reading.applied == self._applied or self._may_keep(key, finding):
                 (self._absent if finding.record is None else self._known).put(key, finding)
             else:
                 self._refused.count += 1

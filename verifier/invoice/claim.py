@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -93,15 +93,22 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
 _CANONICAL_KEY = re.compile(r"\d{20}|\d{10}-\d{8}|\d{12}-\d{8}", re.ASCII)
 
 
-def raw_key(question: Question) -> str | None:
-    """The key that the question spells, if it needs no repair; None when it must be parsed."""
-    number = question.number
-    if number is None or question.qr is not None:
-        return None
-    if question.code:
-        return f"{question.code}-{number}"
-    # A number that spells a key with its hyphen has to be parsed: there is no code in it.
-    return number if len(number) == 20 else None
+def raw_keys(items: Iterable[object]) -> list[str]:
+    """The key that each question spells, if it needs no repair; empty when it must be parsed.
+
+    What is no Question spells none.
+    """
+    return [
+        ""
+        if type(item) is not Question or item.qr is not None or item.number is None
+        else f"{item.code}-{item.number}"
+        if item.code
+        # A number that spells a key with its hyphen has to be parsed: there is no code in it.
+        else item.number
+        if len(item.number) == 20
+        else ""
+        for item in items
+    ]
 
 
 def is_canonical(key: str) -> bool:

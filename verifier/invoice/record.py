@@ -18,7 +18,7 @@ ASKS_TOTAL = intern("total")
 ASKS_AMOUNT = intern("amount")
 ASKS_CHECK_CODE = intern("check_code")
 ASKS_AMOUNT_AND_CHECK_CODE = intern("amount+check_code")
-ASKS_KIND = intern("kind")
+ASKS_MORE = intern("more")
 
 
 def key_of(code: str, number: str) -> str:
@@ -51,11 +51,10 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     total: str
     check_code: str
     status: str
-    # What a question without a kind must supply for the fast path; ASKS_KIND when the code does
-    # not say the kind or says another one than the ledger.
+    # What a question without a kind must supply for the fast path; ASKS_MORE when that is not for
+    # it: the code does not say the kind or says another one than the ledger, or the record itself
+    # calls for a hint (the number's year is not the date's).
     asks: str
-    # False where the record itself calls for a hint (the number's year is not the date's).
-    plain: bool
     invoice: bytes
 
     def _text(self, member: bytes) -> str:
@@ -134,7 +133,7 @@ def _reference(key: str) -> str:
 def asks_of(kind: str, code: str) -> str:
     """Which factors a question without a kind must supply, as one of the ASKS constants."""
     if code and (kind_of_code(code) is None or not may_have_code(kind, code)):
-        return ASKS_KIND
+        return ASKS_MORE
     return intern("+".join(KINDS[kind].factors if code else DIGITAL_FACTORS))
 
 
@@ -163,10 +162,9 @@ def build(
     code, hyphen, number = key.partition("-")
     if hyphen:
         asks = asks_of(kind, code)
-        plain = True
     else:
-        code, number, asks = "", key, ASKS_TOTAL
-        plain = key[:2] == date[2:4]
+        code, number = "", key
+        asks = ASKS_TOTAL if key[:2] == date[2:4] else ASKS_MORE
     origin = _reference(red_letter_of) if red_letter_of else "null"
     flushes = ",".join(map(_reference, red_letters)) if red_letters else ""
     head = (
@@ -182,7 +180,6 @@ def build(
         check_code,
         intern(status),
         asks,
-        plain,
         b'%b%b,"buyer_tax_id":"%b","buyer_name":%b,"red_letter_of":%b,"red_letters":[%b]}'
         % (
             head.encode(),

@@ -8,10 +8,10 @@ valid and agreeing. Whatever it does not accept is parsed and judged in full.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from datetime import timezone as Timezone
 from math import ceil
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -23,7 +23,7 @@ from verifier.invoice.record import (
     ASKS_AMOUNT,
     ASKS_AMOUNT_AND_CHECK_CODE,
     ASKS_CHECK_CODE,
-    ASKS_KIND,
+    ASKS_MORE,
     ASKS_TOTAL,
     Reading,
     Record,
@@ -56,6 +56,7 @@ class Window(msgspec.Struct, frozen=True):
 
     oldest: str
     today: str
+    days: frozenset[str]
     until: float
 
 
@@ -63,7 +64,15 @@ def window_at(now: float) -> Window:
     """The window that holds at ``now`` (seconds since the epoch) and until midnight."""
     moment = datetime.fromtimestamp(now, SHANGHAI)
     midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-    return Window(oldest_date(moment.date()), moment.date().isoformat(), midnight.timestamp())
+    today = moment.date()
+    oldest = date.fromisoformat(oldest_date(today))
+    days = (oldest + timedelta(days=number) for number in range((today - oldest).days + 1))
+    return Window(
+        oldest.isoformat(),
+        today.isoformat(),
+        frozenset(day.isoformat() for day in days),
+        midnight.timestamp(),
+    )
 
 
 class Answer(msgspec.Struct, gc=False):
@@ -87,22 +96,51 @@ class Answer(msgspec.Struct, gc=False):
     retry_after: int = 0
     reason: str = ""
 
+    def hinted(self, *hints: Hint) -> Answer:
+        """The same with more hints."""
+        self.hints += hints
+        return self
+
+
+class Match(msgspec.Struct, frozen=True, gc=False):
+    """The answer that most questions get: a match without a hint.
+
+    It has what such an Answer needs and costs a third of it.
+    """
+
+    key: str
+    record: Record
+    reading: Reading
+    source: str
+    reference: str | None
+
+    verdict: ClassVar[VerdictName] = "match"
+    hints: ClassVar[tuple[Hint, ...]] = ()
+    stale: ClassVar[bool] = False
+
+    def hinted(self, *hints: Hint) -> Answer:
+        """The same with hints, as which it is no Match any more."""
+        return Answer(
+            "match",
+            self.key,
+            self.reference,
+            record=self.record,
+            hints=hints,
+            reading=self.reading,
+            source=self.source,
+        )
+
 
 def agrees(question: Question, record: Record, window: Window) -> bool:
     """True only if the question is well formed, agrees with the record, and calls for no hint.
 
-    The record must be the one of the question's raw key. False means "look closer".
+    The record must be the one of the question's raw key, which has no ``qr``. False means "look
+    closer".
     """
-    date = record.date
-    if (
-        question.date != date
-        or not window.oldest <= date <= window.today
-        or question.qr is not None
-        or not record.plain
-    ):
+    issued, asks = record.date, record.asks
+    if question.date != issued or issued not in window.days or asks is ASKS_MORE:
         return False
     total, amount, check_code = question.total, question.amount, question.check_code
-    asks = record.asks
     if total is None:
         if asks is ASKS_TOTAL:
             return False
@@ -121,7 +159,7 @@ def agrees(question: Question, record: Record, window: Window) -> bool:
         and (len(check_code) != 6 or check_code != record.check_code[-6:])
     ):
         return False
-    if asks is ASKS_KIND or (question.kind is not None and question.kind != record.kind):
+    if question.kind is not None and question.kind != record.kind:
         return False
     seller, buyer = question.seller_tax_id, question.buyer_tax_id
     # The ledger admits ids that no question may have, which are shorter.
@@ -142,9 +180,9 @@ def complete_until(watermark: float | None, now: float) -> float:
     return now - UNSET_WATERMARK_AGE if watermark is None else watermark
 
 
-def _end_of_day(date: str) -> float:
+def _end_of_day(day: str) -> float:
     """Midnight in Asia/Shanghai after an ISO date, in seconds since the epoch."""
-    return datetime.fromisoformat(date).replace(tzinfo=SHANGHAI).timestamp() + DAY
+    return datetime.fromisoformat(day).replace(tzinfo=SHANGHAI).timestamp() + DAY
 
 
 def _same_check_code(given: str, held: str) -> bool:
