@@ -45,11 +45,11 @@ from bench.scale_memory import HIT, MISS
 LIVES = 3  # at least; each brings some ten pairs of windows
 CHANGES = 60.0  # changes of the ledger a second, each a transaction
 HIT_RATIO = 0.95
-# So few that a window asks about each again and again; and room for them and as many cold ones as
-# the file has between two questions about the same.
-HOT = 2_000
-ENTRIES = 6_000
-ASKED = 100_000
+# Each is asked about some twice a second. There is room for them and 2,000 others: a cold one is
+# forgotten before the file comes to it again.
+HOT = 10_000
+ENTRIES = 24_000
+ASKED = 200_000
 WINDOW_SECONDS = 1.0
 IDLE_SECONDS = 5.0
 
@@ -277,7 +277,7 @@ def _section(samples: Mapping[str, list[Sample]]) -> Section:
         f"of the pairs, with its {CONFIDENCE:.0%} interval. A worker that nobody asks uses {idle} "
         f"of a core more when it follows ({CHANGES:.0f} changes a second): what following costs "
         "beside the look-ups that it adds, without the noise of a loaded machine. Every change is "
-        "to an invoice in memory, and heard of twice: on the primary and on the one replica. "
-        "Probes of both, every 0.25 s, are a part of following."
+        f"to one of {HOT:,} invoices in memory, and heard of twice: on the primary and on the one "
+        "replica. Probes of both, every 0.25 s, are a part of following."
     )
     return Section("Following the change feed", rows, note, dict(samples))

@@ -69,6 +69,11 @@ def plan(file: Path) -> Section:
     return Section("The whole country", rows, note, {})
 
 
+def billions(number: float) -> str:
+    """As many times a thousand millions."""
+    return f"{number / 1e9:.3g} × 10⁹"
+
+
 def _lines(figures: Figures) -> list[list[str]]:
     size = figures.largest()
     table, index, log = (
@@ -107,12 +112,12 @@ def _lines(figures: Figures) -> list[list[str]]:
     memory = servers * SERVER_GB + workers * POD_GB
     money = cores * CORE + memory * GB_MEMORY + disk * 1e3 * GB_DISK
     return [
-        ["rows", f"{A_YEAR:.0e} a year × {YEARS}", f"{rows:.0e}"],
+        ["rows", f"{billions(A_YEAR)} a year × {YEARS}", billions(rows)],
         ["a row with its index", f"at {size:,} rows", f"{a_row:.0f} bytes"],
-        ["one copy", f"{rows:.0e} × {a_row:.0f} bytes", f"{copy:.1f} TB"],
+        ["one copy", f"{billions(rows)} × {a_row:.0f} bytes", f"{copy:.1f} TB"],
         [
             "clusters",
-            f"{CLUSTERS}; {in_cluster / 1e9:.1f} × 10⁹ rows each",
+            f"{billions(rows)} rows ÷ {CLUSTERS}: {billions(in_cluster)} each",
             f"{in_cluster * a_row / 1e12:.2f} TB each",
         ],
         ["disks", f"{copy:.1f} TB × {SERVERS} copies ÷ {DISK_FULL:.0%} full", f"{disk:.0f} TB"],
@@ -158,7 +163,7 @@ def _lines(figures: Figures) -> list[list[str]]:
         ],
         [
             "index of a year, in a cluster",
-            f"{A_YEAR / CLUSTERS:.1e} × {index / size:.0f} bytes",
+            f"{billions(A_YEAR)} ÷ {CLUSTERS} × {index / size:.0f} bytes",
             f"{year:.0f} GB of the {SERVER_GB} GB of a server",
         ],
         [
