@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.engine import make_verifier, repeated
 from bench.samples import Case, batch
 from verifier.api import codec
-from verifier.engine.verifier import Item
+from verifier.engine.steps import Item
 from verifier.metrics import Metrics
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import msgspec
 
 from verifier.api import problems
 from verifier.api.codec import Encoder
-from verifier.engine.verifier import Item
+from verifier.engine.steps import Item
 from verifier.invoice import record
 from verifier.invoice.claim import Invalid, Question, is_canonical, raw_keys, reference_of
 from verifier.invoice.parsing import parse

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.invoice.samples import DIGITAL, PAPER, WINDOW, Given, questions
 from verifier.api.codec import decode_batch, decode_lines, decode_question, line_too_long
-from verifier.engine.verifier import Item
+from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Claim, Invalid, Question
 from verifier.invoice.parsing import parse

@@ -10,7 +10,8 @@ from verifier.api.codec import decode_question
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
-from verifier.engine.verifier import Item, Verifier
+from verifier.engine.steps import Item
+from verifier.engine.verifier import Verifier
 from verifier.invoice.record import Position
 from verifier.invoice.verdict import Answer
 from verifier.metrics import Metrics

@@ -14,7 +14,8 @@ from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samples, seeds
 from verifier.engine.loader import Limits
-from verifier.engine.verifier import ITEMS_PER_BLOCK, ITEMS_PER_LOAD, Item
+from verifier.engine.steps import Item
+from verifier.engine.verifier import ITEMS_PER_BLOCK, ITEMS_PER_LOAD
 from verifier.invoice.claim import Question
 from verifier.invoice.hints import Hint
 from verifier.invoice.record import Position

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from verifier.api.messages import Language, error_message, hint_message
-from verifier.engine.verifier import Item
+from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Invalid, Question
 from verifier.invoice.fields import FieldError

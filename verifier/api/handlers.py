@@ -16,7 +16,8 @@ from verifier.api.messages import Language
 from verifier.api.respond import Blocks, Responder
 from verifier.api.tokens import Tokens
 from verifier.config import Config
-from verifier.engine.verifier import Block, Item, Verifier
+from verifier.engine.steps import Item
+from verifier.engine.verifier import Block, Verifier
 from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.record import Position
 from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName

@@ -16,7 +16,8 @@ from verifier.api.body import blocks_of_lines
 from verifier.api.handlers import Bulk, Counts
 from verifier.api.tokens import Tokens
 from verifier.config import Config
-from verifier.engine.verifier import Item, Verifier
+from verifier.engine.steps import Item
+from verifier.engine.verifier import Verifier
 from verifier.errors import BadRequest, Unavailable
 from verifier.metrics import Metrics
 

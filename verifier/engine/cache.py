@@ -10,7 +10,7 @@ slot.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Generic, TypeVar
 
 V = TypeVar("V")
@@ -46,7 +46,7 @@ class Cache(Generic[V]):
         values: list[V | None] = list(map(self._young.get, keys))
         if self._old and not all(values):
             for index, value in enumerate(values):
-                if value is None:
+                if value is None and keys[index] in self._old:
                     values[index] = self.get(keys[index])
         return values
 
@@ -64,6 +64,19 @@ class Cache(Generic[V]):
             self._forgotten = self._old
             self._old = young
             self._young = {}
+
+    def put_many(self, values: Mapping[str, V]) -> None:
+        """The same for many at once; their number is small beside the capacity."""
+        young = self._young
+        if len(young) + len(values) >= self._half:
+            for key, value in values.items():
+                self.put(key, value)
+            return
+        young.update(values)
+        for key in self._old.keys() & values.keys():
+            del self._old[key]
+        for _ in range(min(_FREED_PER_PUT * len(values), len(self._forgotten))):
+            self._forgotten.popitem()
 
     def discard(self, key: str) -> bool:
         """Forget a key; whether it was there."""

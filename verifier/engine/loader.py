@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -60,9 +60,9 @@ class _Call:
         self.joined: set[str] = set()
         self.open = 0
 
-    def deliver(self, key: str, outcome: Outcome) -> None:
-        self.outcomes[key] = outcome
-        self.open -= 1
+    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
+        self.outcomes.update(outcomes)
+        self.open -= len(outcomes)
         if not self.open and not self.future.done():
             self.future.set_result(None)
 
@@ -75,8 +75,9 @@ class _Single:
     def __init__(self, future: asyncio.Future[Outcome]) -> None:
         self.future = future
 
-    def deliver(self, _: str, outcome: Outcome) -> None:
+    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
         if not self.future.done():
+            (outcome,) = outcomes.values()
             self.future.set_result(outcome)
 
 
@@ -101,8 +102,9 @@ class Loader:
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
-        # Who waits for a key, from its first request until its outcome.
-        self._calls: dict[str, list[_Call | _Single]] = {}
+        # Who waits for a key, from its first request until its outcome. Keys that were asked for
+        # together share one tuple while nobody joins.
+        self._calls: dict[str, tuple[_Call | _Single, ...]] = {}
         # Keys that wait for a slot, with the time of their request.
         self._singles: deque[tuple[str, float]] = deque()
         self._bulk: deque[tuple[str, float]] = deque()
@@ -136,37 +138,41 @@ class Loader:
         call = _Single(self._loop.create_future())
         sharing = self._calls.get(key)
         if sharing is not None:
-            sharing.append(call)
+            self._calls[key] = (*sharing, call)
             return await call.future, True
         if self._closed or len(self._singles) >= self._limits.waiting_singles:
             return _CLOSING if self._closed else _OVERLOADED, False
-        self._calls[key] = [call]
+        self._calls[key] = (call,)
         self._singles.append((key, self._clock()))
         self._gather()
         return await call.future, False
 
-    async def load(self, keys: Iterable[str], *, bulk: bool = False) -> Loaded:
+    async def load(self, keys: Collection[str], *, bulk: bool = False) -> Loaded:
         """An outcome for each of the distinct keys; Unavailable is returned, never raised.
 
         A caller that is cancelled leaves the read to the others who wait for it.
         """
         self._loop = asyncio.get_running_loop()
         call = _Call(self._loop.create_future())
-        if bulk:
-            queue, bound = self._bulk, self._limits.waiting_bulk
-        else:
-            queue, bound = self._singles, self._limits.waiting_singles
+        calls = self._calls
+        queue = self._bulk if bulk else self._singles
+        bound = self._limits.waiting_bulk if bulk else self._limits.waiting_singles
         now = self._clock()
+        alone = (call,)
+        if not self._closed and len(queue) + len(keys) <= bound and calls.keys().isdisjoint(keys):
+            calls.update(dict.fromkeys(keys, alone))
+            queue.extend([(key, now) for key in keys])
+            call.open, keys = len(keys), ()
         for key in keys:
-            sharing = self._calls.get(key)
+            sharing = calls.get(key)
             if sharing is not None:
-                sharing.append(call)
+                calls[key] = (*sharing, call)
                 call.joined.add(key)
             elif self._closed or len(queue) >= bound:
                 call.outcomes[key] = _CLOSING if self._closed else _OVERLOADED
                 continue
             else:
-                self._calls[key] = [call]
+                calls[key] = alone
                 queue.append((key, now))
             call.open += 1
         if call.open:
@@ -181,13 +187,23 @@ class Loader:
             self._reminder.cancel()
         for queue in (self._singles, self._bulk):
             while queue:
-                self._settle(queue.popleft()[0], _CLOSING)
+                self._settle([queue.popleft()[0]], {}, _CLOSING)
         if self._reads:
             await asyncio.wait(self._reads)
 
-    def _settle(self, key: str, outcome: Outcome) -> None:
-        for call in self._calls.pop(key):
-            call.deliver(key, outcome)
+    def _settle(
+        self, keys: Sequence[str], found: Mapping[str, Finding], otherwise: Unavailable
+    ) -> None:
+        """Hand out the outcomes of keys, to those who wait for them."""
+        outcomes = {key: found.get(key, otherwise) for key in keys}
+        waiting = list(map(self._calls.pop, keys))
+        if waiting.count(waiting[0]) == len(keys):
+            for call in waiting[0]:
+                call.deliver(outcomes)
+            return
+        for key, calls in zip(keys, waiting, strict=True):
+            for call in calls:
+                call.deliver({key: outcomes[key]})
 
     def _gather(self) -> None:
         """Dispatch in this very turn of the event loop, after the callers that are ready in it.
@@ -240,16 +256,16 @@ class Loader:
     def _take(self, queue: deque[tuple[str, float]]) -> list[str]:
         """The next keys for a query, without those that nobody awaits or that waited too long."""
         since_at_least = self._clock() - self._limits.max_wait
+        while queue and queue[0][1] < since_at_least:
+            self._settle([queue.popleft()[0]], {}, _TIMEOUT)
         keys: list[str] = []
+        alive: tuple[_Call | _Single, ...] = ()
         while queue and len(keys) < self._limits.max_batch:
-            key, since = queue.popleft()
-            if since < since_at_least:
-                self._settle(key, _TIMEOUT)
-                continue
-            for call in self._calls[key]:
-                if not call.future.done():
-                    keys.append(key)
-                    break
+            key, _ = queue.popleft()
+            calls = self._calls[key]
+            if calls is alive or any(not call.future.done() for call in calls):
+                alive = calls
+                keys.append(key)
             else:
                 del self._calls[key]
         return keys
@@ -279,6 +295,5 @@ class Loader:
             read.get_loop().call_exception_handler(
                 {"message": "look-up failed", "exception": error, "task": read}
             )
-        for key in keys:
-            self._settle(key, found.get(key, otherwise))
+        self._settle(keys, found, otherwise)
         self._dispatch()

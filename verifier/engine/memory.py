@@ -70,9 +70,9 @@ class Memory:
         ``Reading.current`` is written out, and asked once for neighbours from one database.
         """
         known = self._known.get_many(keys)
-        none = missing = 0
         live: Live | None = None
         believed = False
+        unknown: list[int] = []
         for index, finding in enumerate(known):
             if finding is not None:
                 reading: Reading | None = finding.reading
@@ -83,28 +83,28 @@ class Memory:
                     believed = reading is not None and reading.as_of >= oldest
                 if believed:
                     continue
-            key = keys[index]
-            if key:
-                known[index] = self._absence(key, started, oldest)
-                missing += known[index] is None
-            else:
-                none += 1
-        self._hits.count += len(known) - none - missing
-        self._misses.count += missing
+                known[index] = None
+            if keys[index]:
+                unknown.append(index)
+        if unknown:
+            self._misses.count += len(unknown)
+            absent = self._absent.get_many([keys[index] for index in unknown])
+            for index, finding in zip(unknown, absent, strict=True):
+                if finding is not None and self._still_absent(finding, started, oldest):
+                    known[index] = finding
+                    self._misses.count -= 1
+                    self._hits.count += 1
+        self._hits.count += len(known) - len(unknown) - keys.count("")
         return known
 
-    def _absence(self, key: str, started: float, oldest: float) -> Finding | None:
-        """That there was none, if a question that started then may rest on it."""
-        finding = self._absent.get(key)
+    def _still_absent(self, finding: Finding, started: float, oldest: float) -> bool:
+        reading = finding.reading
         # Also within the bound itself: the watermark beside it is as old as its reading.
-        if (
-            finding is not None
-            and started - finding.reading.as_of <= self._sizes.absence_seconds
-            and finding.reading.as_of >= oldest
-            and finding.reading.current is not None
-        ):
-            return finding
-        return None
+        return (
+            started - reading.as_of <= self._sizes.absence_seconds
+            and reading.as_of >= oldest
+            and reading.current is not None
+        )
 
     def kept(self, key: str) -> Finding | None:
         """What is known of a found invoice, whether or not it may still be believed."""
@@ -116,11 +116,17 @@ class Memory:
             # The changes since its beginning are no longer remembered.
             self._refused.count += len(found)
             return
+        applied = self._applied
+        known: dict[str, Finding] = {}
         for key, finding in found.items():
-            if finding.reading.applied == self._applied or self._may_keep(key, finding):
-                (self._absent if finding.record is None else self._known).put(key, finding)
-            else:
+            # Most of the time nothing has changed at all since the reading.
+            if finding.reading.applied != applied and not self._may_keep(key, finding):
                 self._refused.count += 1
+            elif finding.record is None:
+                self._absent.put(key, finding)
+            else:
+                known[key] = finding
+        self._known.put_many(known)
 
     def keeping(self, fetch_many: FetchMany) -> FetchMany:
         """The same read, of which memory keeps what it may."""

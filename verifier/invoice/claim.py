@@ -90,7 +90,8 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
     hints: tuple[Hint, ...]
 
 
-_CANONICAL_KEY = re.compile(r"\d{20}|\d{10}-\d{8}|\d{12}-\d{8}", re.ASCII)
+# Whether a raw key has the form of a real one, so that it may be looked up as it stands.
+is_canonical = re.compile(r"\d{20}|\d{10}-\d{8}|\d{12}-\d{8}", re.ASCII).fullmatch
 
 
 def raw_keys(items: Iterable[object]) -> list[str]:
@@ -109,11 +110,6 @@ def raw_keys(items: Iterable[object]) -> list[str]:
         else ""
         for item in items
     ]
-
-
-def is_canonical(key: str) -> bool:
-    """Whether a raw key has the form of a real one, so that it may be looked up as it stands."""
-    return _CANONICAL_KEY.fullmatch(key) is not None
 
 
 def reference_of(given: Mapping[str, Any]) -> str | None:
