@@ -43,12 +43,12 @@ def record_of(invoice: Invoice) -> Record:
         invoice.total,
         invoice.check_code,
         invoice.seller_tax_id,
-        invoice.seller_name,
+        msgspec.json.encode(invoice.seller_name),
         invoice.buyer_tax_id,
-        invoice.buyer_name,
+        msgspec.json.encode(invoice.buyer_name),
         invoice.status,
-        None if isinstance(origin, msgspec.UnsetType) else key_of(origin.code, origin.number),
-        (),
+        "" if isinstance(origin, msgspec.UnsetType) else key_of(origin.code, origin.number),
+        "",
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bench.samples import READING, Case, invoices
 from verifier.invoice.record import key_of
 from verifier.ledger.invoices import findings
@@ -14,16 +16,17 @@ if TYPE_CHECKING:
 
 
 def build() -> Callable[[], object]:
-    """Rows as asyncpg gives them."""
-    rows: list[tuple[object, ...]] = [
+    """Eight results of a look-up, as PostgreSQL gives them."""
+    rows = [
         (
             key_of(each.code, each.number), each.kind, each.date, each.amount, each.tax, each.total,
             each.check_code, each.seller_tax_id, each.seller_name, each.buyer_tax_id,
-            each.buyer_name, each.status, None, [],
+            each.buyer_name, each.status, "", "",
         )
         for each in invoices()
     ]  # fmt: skip
-    return lambda: findings(rows, READING)
+    results = [[(msgspec.json.encode(rows[at : at + 125]),)] for at in range(0, len(rows), 125)]
+    return lambda: [findings(result, READING) for result in results]
 
 
 CASES: dict[str, Case] = {"build": build}

@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 
-from bench.peers.judging import LOOK_UP_ONE, Judge, open_pool
+from bench.peers.judging import SELECT_ONE, Judge, open_pool
 from bench.peers.server import listening, say_ready
 from verifier.invoice.claim import Question as OurQuestion
 
@@ -44,7 +44,7 @@ def build() -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         pool = await open_pool()
-        app.state.judge = Judge(lambda key: pool.fetchrow(LOOK_UP_ONE, key))
+        app.state.judge = Judge(lambda key: pool.fetchrow(SELECT_ONE, key))
         gc.collect()
         gc.freeze()
         yield

@@ -18,10 +18,29 @@ from verifier.invoice.claim import Invalid, Question, is_canonical, raw_keys, re
 from verifier.invoice.parsing import parse
 from verifier.invoice.record import Reading, Record
 from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge, window_at
-from verifier.ledger.invoices import LOOK_UP
 
-# The service's own SELECT for one key.
-LOOK_UP_ONE = LOOK_UP.replace("= ANY($1::text[])", "= $1::text")
+# What the service reads of an invoice, as one would write it: a row each, a column each.
+SELECT = """
+SELECT
+    key,
+    kind::text,
+    issue_date::text,
+    amount::text,
+    tax::text,
+    total::text,
+    check_code,
+    seller_tax_id,
+    seller_name,
+    buyer_tax_id,
+    buyer_name,
+    status::text,
+    red_letter_of,
+    red_letters
+FROM invoice
+WHERE key
+"""
+SELECT_ONE = f"{SELECT} = $1::text"
+SELECT_MANY = f"{SELECT} = ANY($1::text[])"
 
 # As many as keep one core of PostgreSQL busy, with some to spare.
 CONNECTIONS = 8
@@ -96,7 +115,12 @@ class Judge:
 
     async def _load(self, key: str) -> Record | None:
         row = await self._fetch_row(key)
-        return None if row is None else record.build(*row)
+        if row is None:
+            return None
+        values = list(row)
+        values[8], values[10] = msgspec.json.encode(row[8]), msgspec.json.encode(row[10])
+        values[12:] = row[12] or "", ",".join(row[13])
+        return record.build(*values)
 
     def _encoded(self, answer: Answer, why: Invalid) -> tuple[int, bytes]:
         if why.errors:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from bench.peers.bare import JSON
-from bench.peers.judging import LOOK_UP_ONE, Judge, open_pool
+from bench.peers.judging import SELECT_ONE, Judge, open_pool
 from bench.peers.server import serve
 from verifier.api import codec
 
@@ -24,7 +24,7 @@ def build() -> web.Application:
 
     async def database(app: web.Application) -> AsyncIterator[None]:
         pool = await open_pool()
-        app[JUDGE] = Judge(lambda key: pool.fetchrow(LOOK_UP_ONE, key))
+        app[JUDGE] = Judge(lambda key: pool.fetchrow(SELECT_ONE, key))
         yield
         await pool.close()
 

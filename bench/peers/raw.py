@@ -19,7 +19,7 @@ from time import perf_counter, process_time
 import asyncpg
 import uvloop
 
-from verifier.ledger.invoices import LOOK_UP
+from bench.peers.judging import SELECT_MANY
 
 
 async def fetch(batches: Iterator[list[str]], until: float) -> int:
@@ -28,7 +28,7 @@ async def fetch(batches: Iterator[list[str]], until: float) -> int:
         os.environ["BENCH_DSN"],
         server_settings={"plan_cache_mode": "force_generic_plan", "jit": "off"},
     )
-    statement = await connection.prepare(LOOK_UP)
+    statement = await connection.prepare(SELECT_MANY)
     rows = 0
     while perf_counter() < until:
         rows += len(await statement.fetch(next(batches)))

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from verifier.invoice.record import Record, build, key_of
 
 FOLDER = Path(__file__).parent.parent / "conformance"
@@ -20,13 +22,15 @@ def record_of(line: dict[str, Any]) -> tuple[str, Record]:
     """The record of a line of the ledger, with its key."""
     row = dict(line)
     key = key_of(row.pop("code", ""), row.pop("number"))
+    for name in ("seller_name", "buyer_name"):
+        row[name] = msgspec.json.encode(row[name])
     origin = row.pop("red_letter_of", None)
     letters = [key_of(one["code"], one["number"]) for one in row.pop("red_letters", [])]
     return key, build(
         key,
         **row,
-        red_letter_of=key_of(origin["code"], origin["number"]) if origin else None,
-        red_letters=letters,
+        red_letter_of=key_of(origin["code"], origin["number"]) if origin else "",
+        red_letters=",".join(letters),
     )
 
 

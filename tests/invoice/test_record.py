@@ -81,10 +81,12 @@ def test_red_letters_are_shown_by_identity() -> None:
     row: dict[str, Any] = msgspec.structs.asdict(Sample())
     row.pop("code")
     row["key"] = row.pop("number")
+    for name in ("seller_name", "buyer_name"):
+        row[name] = msgspec.json.encode(row[name])
     record = build(
         **row,
         red_letter_of="011002300111-12345678",
-        red_letters=("26112000000000000002", "1100221130-00000001"),
+        red_letters="26112000000000000002,1100221130-00000001",
     )
     shown = msgspec.json.decode(record.invoice)
     assert shown["red_letter_of"] == {"code": "011002300111", "number": "12345678"}

@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import asyncpg
+import msgspec
 import pytest
 
 from tests.ledger.support import (
@@ -35,16 +36,31 @@ async def test_record_is_what_the_feed_said(ledger: Database) -> None:
         await it.write(line(1, seller_name='"名\\称"'), red_letter(2, 1))
         findings = await it.lookup.fetch_many([number(1), number(2)])
         common = ("100.00", "13.00", "113.00")
-        names = ("91110108MA01ABCD12", '"名\\称"', "", "测试个人")
+        seller, buyer = map(msgspec.json.encode, ('"名\\称"', "测试个人"))
         assert findings[number(1)].record == build(
-            number(1), "digital_ordinary", "2026-03-01", *common, "", *names, "normal", None,
-            [number(2)],
+            number(1), "digital_ordinary", "2026-03-01", *common, "", "91110108MA01ABCD12", seller,
+            "", buyer, "normal", "", number(2),
         )  # fmt: skip
         red = findings[number(2)].record
         assert red is not None
         assert (red.amount, red.status) == ("-100.00", "red_letter")
         assert number(1).encode() in red.invoice
         assert {finding.reading.source for finding in findings.values()} == {"replica"}
+
+
+@pytest.mark.parametrize(
+    "name", ['"],["', "\\", "\\u0041", "\x01\x1f\t\n\r\b\f\x7f", "引号”\u2028", "😀", "</a>", ""]
+)
+async def test_any_name_comes_back(ledger: Database, name: str) -> None:
+    """A name may hold whatever text may, and is quoted as it was fed."""
+    async with started(ledger) as it:
+        await it.write(line(1, seller_name=name, buyer_name=name), line(2))
+        findings = await it.lookup.fetch_many([number(1), number(2)])
+        record = findings[number(1)].record
+        assert record is not None
+        shown = msgspec.json.decode(record.invoice)
+        assert (shown["seller_name"], shown["buyer_name"]) == (name, name)
+        assert found(findings) == {number(1), number(2)}
 
 
 async def test_absent_is_confirmed_by_the_primary(ledger: Database) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.json import encode
 
 from verifier.invoice import claim as claims
 from verifier.invoice import qr, record, verdict
@@ -47,8 +48,8 @@ def records(ledger: Ledger) -> dict[str, Record]:
         key = record.key_of(row.code, row.number)
         built[key] = record.build(
             key, row.kind, row.date, row.amount, row.tax, row.total, row.check_code,
-            row.seller_tax_id, row.seller_name, row.buyer_tax_id, row.buyer_name, row.status,
-            None, (),
+            row.seller_tax_id, encode(row.seller_name), row.buyer_tax_id, encode(row.buyer_name),
+            row.status, "", "",
         )  # fmt: skip
     return built
 

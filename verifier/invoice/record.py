@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from sys import intern
 from typing import Literal
 
@@ -11,7 +11,8 @@ import msgspec
 from verifier.invoice.codes import kind_of_code, may_have_code, region_of
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 
-_quote = msgspec.json.encode
+# Text that is encoded already.
+Json = bytes | msgspec.Raw
 
 # Interned names of the factor sets, so that the judge compares them by identity.
 ASKS_TOTAL = intern("total")
@@ -146,18 +147,18 @@ def build(
     total: str,
     check_code: str,
     seller_tax_id: str,
-    seller_name: str,
+    seller_name: Json,
     buyer_tax_id: str,
-    buyer_name: str,
+    buyer_name: Json,
     status: str,
-    red_letter_of: str | None,
-    red_letters: Sequence[str],
+    red_letter_of: str,
+    red_letters: str,
 ) -> Record:
     """A record from one row of the ledger.
 
-    Money is canonical text with two decimals; ``red_letter_of`` and ``red_letters`` are keys.
-    Names are free text; everything else is text that the ledger's checks admit, which needs no
-    escaping in JSON.
+    Money is canonical text with two decimals; ``red_letter_of`` is a key or empty, ``red_letters``
+    are keys with commas in between. Names are free text and come as JSON; everything else is text
+    that the ledger's checks admit, which needs no escaping in JSON.
     """
     code, hyphen, number = key.partition("-")
     if hyphen:
@@ -166,7 +167,7 @@ def build(
         code, number = "", key
         asks = ASKS_TOTAL if key[:2] == date[2:4] else ASKS_MORE
     origin = _reference(red_letter_of) if red_letter_of else "null"
-    flushes = ",".join(map(_reference, red_letters)) if red_letters else ""
+    flushes = ",".join(map(_reference, red_letters.split(","))) if red_letters else ""
     head = (
         f'{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
         f'"region":"{region_of(code, number)}","amount":"{amount}","tax":"{tax}",'
@@ -183,9 +184,9 @@ def build(
         b'%b%b,"buyer_tax_id":"%b","buyer_name":%b,"red_letter_of":%b,"red_letters":[%b]}'
         % (
             head.encode(),
-            _quote(seller_name),
+            seller_name,
             buyer_tax_id.encode(),
-            _quote(buyer_name),
+            buyer_name,
             origin.encode(),
             flushes.encode(),
         ),
