@@ -43,7 +43,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
             le=64,
         ),
-    ] = 3
+    ] = 4
     primary_connections: Annotated[
         int,
         _bound(

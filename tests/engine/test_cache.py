@@ -74,6 +74,28 @@ def test_a_discarded_entry_is_gone(others: int) -> None:
     assert len(cache) == others
 
 
+@given(st.integers(1, 40), st.lists(st.sampled_from("abcdefgh"), max_size=8), st.integers(0, 30))
+def test_many_at_once(capacity: int, keys: list[str], before: int) -> None:
+    """What is there is got, and what is put is there in place of what was, within the capacity."""
+    cache = filled(capacity, before)
+    for key in "aceg":
+        cache.put(key, ord(key))
+    there = {key for key in keys if key in cache}
+    for key, value in zip(keys, cache.get_many(keys), strict=True):
+        assert value in (ord(key), None)
+        # While others are promoted, one that was there may be forgotten.
+        assert cache.turned or (value is not None) is (key in there)
+    values = {key: number for number, key in enumerate(keys)}
+    cache.put_many(values)
+    assert len(cache) <= capacity
+    for key, value in values.items():
+        assert cache.get(key) in (value, None)
+    recent = list(values)[-max(1, capacity // 2) :]
+    cache.put_many(values)
+    assert cache.get_many(recent) == [values[key] for key in recent]
+    assert cache.turned or capacity > before + 4
+
+
 def test_a_cleared_cache_is_empty_and_works() -> None:
     """After ``clear`` nothing is held, and new entries are."""
     cache = filled(10, 25)

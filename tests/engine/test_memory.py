@@ -9,10 +9,13 @@ import pytest
 from tests.engine.desk import ABSENT, LONGEST_READ, Desk
 from tests.engine.fakes import turns
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample
+from verifier.engine.loader import Limits
 from verifier.invoice.record import Finding, Live
 from verifier.invoice.verdict import Answer
 
 FLUSHED = Sample(status="red_flushed")
+
+ROOMY = Limits(slots=2, max_batch=50, waiting_singles=100, waiting_bulk=1_000, max_wait=1.0)
 
 
 def fed(*invoices: Sample) -> Desk:
@@ -248,3 +251,30 @@ async def test_what_is_kept_is_no_absence() -> None:
     assert isinstance(kept, Finding)
     assert kept.record == DIGITAL.record()
     assert desk.memory.kept(ABSENT.key) is None
+
+
+async def test_a_memory_that_fills_keeps_what_is_asked_again() -> None:
+    """What passes by once drives out nothing; at its second reading an invoice is kept."""
+    many = [Sample(number=f"2611{serial:016d}") for serial in range(200)]
+    desk = Desk(DIGITAL, *many, limits=ROOMY)
+    desk.ledger.live = Live()
+    first, passing = many[:50], many[50:]
+    await desk.ask_many(*(sample.minimal() for sample in first))
+    assert desk.memory._known.turned
+    for start in range(0, len(passing), 50):
+        await desk.ask_many(*(sample.minimal() for sample in passing[start : start + 50]))
+    kept = await desk.ask_many(*(sample.minimal() for sample in first[:20]))
+    assert [answer.source for answer in kept] == ["cache"] * 20
+    sources = [(await desk.ask(DIGITAL.minimal())).source for _ in range(3)]
+    assert sources == ["replica", "replica", "cache"]
+
+
+async def test_a_memory_that_fills_takes_a_new_state_of_what_it_has() -> None:
+    """A finding that may no longer be believed gives way at once to a newer one."""
+    many = [Sample(number=f"2611{serial:016d}") for serial in range(50)]
+    desk = Desk(*many, limits=ROOMY)
+    await desk.ask_many(*(sample.minimal() for sample in many))
+    assert desk.memory._known.turned
+    desk.clock.now += 3
+    sources = [(await desk.ask(many[0].minimal())).source for _ in range(2)]
+    assert sources == ["replica", "cache"]

@@ -18,6 +18,7 @@ from tests.ledger.support import (
     until,
 )
 from tests.support import Database, wait_replayed
+from verifier.config import Config
 from verifier.embedded import Cluster
 from verifier.errors import Unavailable
 from verifier.ledger.migrate import migrate
@@ -37,7 +38,7 @@ async def test_cancelled_caller_costs_its_channel_only(ledger: Database) -> None
                 with pytest.raises(asyncio.CancelledError):
                     await caller
         (target,) = it.lookup._targets
-        await until(lambda: len(target.free) == 3 and not target.busy)
+        await until(lambda: len(target.free) == Config().read_connections and not target.busy)
         assert found(await it.lookup.fetch_many([number(1)])) == {number(1)}
 
 

@@ -32,6 +32,15 @@ class Cache(Generic[V]):
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
+    @property
+    def turned(self) -> bool:
+        """Whether a generation has been filled: from then on new entries cost old ones."""
+        return bool(self._old)
+
+    def __contains__(self, key: str) -> bool:
+        """Whether a key is there, which counts as no use."""
+        return key in self._young or key in self._old
+
     def get(self, key: str) -> V | None:
         """The value of a key, or None; counts as a use."""
         value = self._young.get(key)
@@ -46,8 +55,10 @@ class Cache(Generic[V]):
         values: list[V | None] = list(map(self._young.get, keys))
         if self._old and not all(values):
             for index, value in enumerate(values):
-                if value is None and keys[index] in self._old:
-                    values[index] = self.get(keys[index])
+                if value is None:
+                    key = keys[index]
+                    # A key that comes twice was promoted a moment ago.
+                    values[index] = self.get(key) if key in self._old else self._young.get(key)
         return values
 
     def put(self, key: str, value: V) -> None:

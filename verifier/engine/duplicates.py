@@ -23,19 +23,22 @@ class Duplicates:
         self._indexed = 0
 
     def among(self, keys: Sequence[str]) -> bool:
-        """Whether some of the next keys come twice or came before; they are still to be told."""
+        """Whether some of the next raw keys come twice or came before."""
         self._before |= self._latest
         self._latest = set(keys)
         return len(self._latest) < len(keys) or not self._before.isdisjoint(self._latest)
 
-    def passed(self, keys: Sequence[str]) -> None:
-        """The next answers have these keys, and repeat nothing."""
-        self._keys += keys
+    def hint(self, answers: list[Answer | Match], raw: Sequence[str], repeats: bool) -> None:
+        """Add a hint to each of the next answers whose invoice was asked about before.
 
-    def hint(self, answers: list[Answer | Match]) -> None:
-        """Add a hint to each of the next answers whose invoice was asked about before."""
-        self._keys += [answer.key for answer in answers]
-        start = len(self._keys) - len(answers)
+        ``raw`` are the raw keys of their items, and ``repeats`` is what ``among`` said of them:
+        unless one was repaired, they are told by it.
+        """
+        keys = [answer.key for answer in answers]
+        start = len(self._keys)
+        self._keys += keys
+        if keys == raw and not repeats and not self._indexed:
+            return
         first = self._first
         for index in range(self._indexed, len(self._keys)):
             key = self._keys[index]

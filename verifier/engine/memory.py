@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from verifier.engine.cache import Cache
+from verifier.engine.doorkeeper import Doorkeeper
 from verifier.engine.loader import FetchMany
 from verifier.invoice.record import Finding, Live, Reading
 from verifier.metrics import Metrics
@@ -44,6 +45,7 @@ class Memory:
 
     def __init__(self, sizes: Sizes, clock: Callable[[], float], metrics: Metrics) -> None:
         self._known: Cache[Finding] = Cache(sizes.cache_entries)
+        self._doorkeeper = Doorkeeper(sizes.cache_entries)
         self._absent: Cache[Finding] = Cache(sizes.absence_entries)
         self._sizes = sizes
         self._clock = clock
@@ -111,7 +113,10 @@ class Memory:
         return self._known.get(key)
 
     def remember(self, found: Mapping[str, Finding], began: float) -> None:
-        """Keep the findings of a read that began at a moment, at once when it returns."""
+        """Keep the findings of a read that began at a moment, at once when it returns.
+
+        Once a generation is full, only what was read before, and lately.
+        """
         if self._clock() - began > self._sizes.longest_read:
             # The changes since its beginning are no longer remembered.
             self._refused.count += len(found)
@@ -126,6 +131,11 @@ class Memory:
                 self._absent.put(key, finding)
             else:
                 known[key] = finding
+        if self._known.turned:
+            again = self._doorkeeper.again(known)
+            known = {
+                key: finding for key, finding in known.items() if key in again or key in self._known
+            }
         self._known.put_many(known)
 
     def keeping(self, fetch_many: FetchMany) -> FetchMany:

@@ -5,7 +5,7 @@ Nothing here waits. Most items get their answer in the first step, without being
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -111,23 +111,38 @@ class Steps:
             return Open(item, claim.key, claim)
         return _judge(claim, finding, _holding(finding), "cache")
 
-    def agree(self, opened: Open, outcome: Outcome, joined: bool, terms: Terms) -> Match | None:
-        """The match from what was loaded for an item, without parsing it; None: ``conclude``.
+    def agree(
+        self,
+        answers: list[Any],
+        opened: Sequence[int],
+        outcomes: Mapping[str, Outcome],
+        joined: Container[str],
+        terms: Terms,
+    ) -> list[int]:
+        """Put the matches of what was loaded in place, without parsing; what is left over.
 
-        ``joined`` says that it was loaded on behalf of another caller.
+        ``opened`` says at which places of ``answers`` there is an Open. ``joined`` are the keys
+        that were loaded on behalf of another caller.
         """
-        item = opened.item
-        if opened.claim is None and type(outcome) is Finding:
-            assert isinstance(item, Question)
-            record, reading = outcome.record, outcome.reading
+        window, oldest = self._window, terms.oldest
+        rest = []
+        for index in opened:
+            one = answers[index]
+            key = one.key
+            outcome = outcomes[key]
             if (
-                record is not None
-                and reading.as_of >= terms.oldest
-                and agrees(item, record, self._window)
+                one.claim is None
+                and type(outcome) is Finding
+                and outcome.record is not None
+                and outcome.reading.as_of >= oldest
+                and agrees(one.item, outcome.record, window)
             ):
-                source = "joined" if joined else reading.source
-                return Match(opened.key, record, reading, source, item.reference)
-        return None
+                source = "joined" if key in joined else outcome.reading.source
+                reference = one.item.reference
+                answers[index] = Match(key, outcome.record, outcome.reading, source, reference)
+            else:
+                rest.append(index)
+        return rest
 
     def conclude(self, opened: Open, outcome: Outcome, joined: bool, terms: Terms) -> Answer:
         """The answer from what was loaded for an item, or from the reason why it was not."""

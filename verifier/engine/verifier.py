@@ -79,12 +79,16 @@ class Verifier:
         one: Answer | Match | Open = recalled or steps.look_closer(item, terms)
         if not isinstance(one, Open):
             return one
+        key = one.key
         if at_least is None:
-            outcome, joined = await self._loader.load_one(one.key)
+            outcome, joined = await self._loader.load_one(key)
         else:
-            outcome, joined = (await self._fetch((one.key,), at_least)).outcomes[one.key], False
-        match = steps.agree(one, outcome, joined, terms)
-        return match or steps.conclude(one, outcome, joined, terms)
+            outcome, joined = (await self._fetch((key,), at_least)).outcomes[key], False
+        answers: list[Any] = [one]
+        if steps.agree(answers, (0,), {key: outcome}, (key,) if joined else (), terms):
+            return steps.conclude(one, outcome, joined, terms)
+        match: Match = answers[0]
+        return match
 
     async def verify_many(
         self, items: Sequence[Item], *, at_least: Position | None = None, duplicates: bool = False
@@ -100,10 +104,7 @@ class Verifier:
             repeats = seen is not None and seen.among(keys)
             async for start, block in self._verify_part(part, keys, at_least):
                 if seen is not None:
-                    if block.recalled and not repeats:
-                        seen.passed(keys[start : start + ITEMS_PER_BLOCK])
-                    else:
-                        seen.hint(block.answers)
+                    seen.hint(block.answers, keys[start : start + ITEMS_PER_BLOCK], repeats)
                 yield block
 
     async def _verify_part(
@@ -141,15 +142,7 @@ class Verifier:
         else:
             loaded = await self._fetch(keys, terms.at_least)
         outcomes, joined = loaded.outcomes, loaded.joined
-        closer = []
-        for index in opened:
-            one = answers[index]
-            match = steps.agree(one, outcomes[one.key], one.key in joined, terms)
-            if match is None:
-                closer.append(index)
-            else:
-                answers[index] = match
-        async for index in _in_turns(closer):
+        async for index in _in_turns(steps.agree(answers, opened, outcomes, joined, terms)):
             one = answers[index]
             answers[index] = steps.conclude(one, outcomes[one.key], one.key in joined, terms)
 

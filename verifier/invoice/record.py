@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from sys import intern
 from typing import Literal
 
 import msgspec
 
-from verifier.invoice.codes import kind_of_code, may_have_code, region_of
+from verifier.invoice.codes import kind_of_code, may_have_code, region_of_code, region_of_number
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 
 # Text that is encoded already.
@@ -131,6 +132,7 @@ def _reference(key: str) -> str:
     return f'{{"code":"{code}","number":"{number}"}}'
 
 
+@lru_cache(1 << 14)
 def asks_of(kind: str, code: str) -> str:
     """Which factors a question without a kind must supply, as one of the ASKS constants."""
     if code and (kind_of_code(code) is None or not may_have_code(kind, code)):
@@ -160,19 +162,24 @@ def build(
     are keys with commas in between. Names are free text and come as JSON; everything else is text
     that the ledger's checks admit, which needs no escaping in JSON.
     """
-    code, hyphen, number = key.partition("-")
-    if hyphen:
-        asks = asks_of(kind, code)
+    if len(key) == 20:
+        code, number, region = "", key, region_of_number(key)
+        asks = ASKS_TOTAL if key.startswith(date[2:4]) else ASKS_MORE
     else:
-        code, number = "", key
-        asks = ASKS_TOTAL if key[:2] == date[2:4] else ASKS_MORE
-    origin = _reference(red_letter_of) if red_letter_of else "null"
-    flushes = ",".join(map(_reference, red_letters.split(","))) if red_letters else ""
+        code, number = identity_of(key)
+        region, asks = region_of_code(code), asks_of(kind, code)
     head = (
         f'{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
-        f'"region":"{region_of(code, number)}","amount":"{amount}","tax":"{tax}",'
+        f'"region":"{region}","amount":"{amount}","tax":"{tax}",'
         f'"total":"{total}","seller_tax_id":"{seller_tax_id}","seller_name":'
     )
+    middle = f',"buyer_tax_id":"{buyer_tax_id}","buyer_name":'
+    if red_letter_of or red_letters:
+        origin = _reference(red_letter_of) if red_letter_of else "null"
+        flushes = ",".join(map(_reference, red_letters.split(","))) if red_letters else ""
+        tail = f',"red_letter_of":{origin},"red_letters":[{flushes}]}}'.encode()
+    else:
+        tail = b',"red_letter_of":null,"red_letters":[]}'
     return Record(
         intern(kind),
         intern(date),
@@ -181,13 +188,5 @@ def build(
         check_code,
         intern(status),
         asks,
-        b'%b%b,"buyer_tax_id":"%b","buyer_name":%b,"red_letter_of":%b,"red_letters":[%b]}'
-        % (
-            head.encode(),
-            seller_name,
-            buyer_tax_id.encode(),
-            buyer_name,
-            origin.encode(),
-            flushes.encode(),
-        ),
+        b"".join((head.encode(), seller_name, middle.encode(), buyer_name, tail)),
     )
