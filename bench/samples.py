@@ -43,12 +43,12 @@ def record_of(invoice: Invoice) -> Record:
         invoice.total,
         invoice.check_code,
         invoice.seller_tax_id,
-        msgspec.json.encode(invoice.seller_name),
         invoice.buyer_tax_id,
-        msgspec.json.encode(invoice.buyer_name),
         invoice.status,
         "" if isinstance(origin, msgspec.UnsetType) else key_of(origin.code, origin.number),
         "",
+        msgspec.json.encode(invoice.seller_name),
+        msgspec.json.encode(invoice.buyer_name),
     )
 
 

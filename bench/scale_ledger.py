@@ -191,7 +191,7 @@ async def _timed(
     used, asked, begin = on_core(pid), 0, perf_counter()
     while (taken := perf_counter() - begin) < seconds:
         block = list(islice(keys, together))
-        rows = msgspec.json.decode(await statement.fetchval(block) or b"[]")
+        rows = await statement.fetch(block)
         if len(rows) != len(block):
             raise RigError(f"{len(rows)} of {len(block)} keys were found")
         asked += len(block)

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 
 def build() -> Callable[[], object]:
-    """Eight results of a look-up, as PostgreSQL gives them."""
+    """The rows of eight look-ups, as PostgreSQL gives them."""
     rows = [
         (
-            key_of(each.code, each.number), each.kind, each.date, each.amount, each.tax, each.total,
-            each.check_code, each.seller_tax_id, each.seller_name, each.buyer_tax_id,
-            each.buyer_name, each.status, "", "",
+            msgspec.json.encode(
+                (
+                    key_of(each.code, each.number), each.kind, each.date, each.amount, each.tax,
+                    each.total, each.check_code, each.seller_tax_id, each.buyer_tax_id, each.status,
+                    "", "", each.seller_name, each.buyer_name,
+                )
+            ),
         )
         for each in invoices()
     ]  # fmt: skip
-    results = [[(msgspec.json.encode(rows[at : at + 125]),)] for at in range(0, len(rows), 125)]
-    return lambda: [findings(result, READING) for result in results]
+    look_ups = [rows[at : at + 125] for at in range(0, len(rows), 125)]
+    return lambda: [findings(each, READING) for each in look_ups]
 
 
 CASES: dict[str, Case] = {"build": build}

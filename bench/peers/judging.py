@@ -30,12 +30,12 @@ SELECT
     total::text,
     check_code,
     seller_tax_id,
-    seller_name,
     buyer_tax_id,
-    buyer_name,
     status::text,
     red_letter_of,
-    red_letters
+    red_letters,
+    seller_name,
+    buyer_name
 FROM invoice
 WHERE key
 """
@@ -117,9 +117,9 @@ class Judge:
         row = await self._fetch_row(key)
         if row is None:
             return None
-        values = list(row)
-        values[8], values[10] = msgspec.json.encode(row[8]), msgspec.json.encode(row[10])
-        values[12:] = row[12] or "", ",".join(row[13])
+        *plain, origin, flushes, seller_name, buyer_name = row
+        names = map(msgspec.json.encode, (seller_name, buyer_name))
+        values = [*plain, origin or "", ",".join(flushes), *names]
         return record.build(*values)
 
     def _encoded(self, answer: Answer, why: Invalid) -> tuple[int, bytes]:

@@ -63,12 +63,12 @@ class Sample(msgspec.Struct, frozen=True):
             self.total,
             self.check_code,
             self.seller_tax_id,
-            msgspec.json.encode(self.seller_name),
             self.buyer_tax_id,
-            msgspec.json.encode(self.buyer_name),
             self.status,
             "",
             "",
+            msgspec.json.encode(self.seller_name),
+            msgspec.json.encode(self.buyer_name),
         )
 
     def minimal(self) -> Given:

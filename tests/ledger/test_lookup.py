@@ -38,8 +38,8 @@ async def test_record_is_what_the_feed_said(ledger: Database) -> None:
         common = ("100.00", "13.00", "113.00")
         seller, buyer = map(msgspec.json.encode, ('"名\\称"', "测试个人"))
         assert findings[number(1)].record == build(
-            number(1), "digital_ordinary", "2026-03-01", *common, "", "91110108MA01ABCD12", seller,
-            "", buyer, "normal", "", number(2),
+            number(1), "digital_ordinary", "2026-03-01", *common, "", "91110108MA01ABCD12", "",
+            "normal", "", number(2), seller, buyer,
         )  # fmt: skip
         red = findings[number(2)].record
         assert red is not None

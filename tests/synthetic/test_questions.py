@@ -48,8 +48,8 @@ def records(ledger: Ledger) -> dict[str, Record]:
         key = record.key_of(row.code, row.number)
         built[key] = record.build(
             key, row.kind, row.date, row.amount, row.tax, row.total, row.check_code,
-            row.seller_tax_id, encode(row.seller_name), row.buyer_tax_id, encode(row.buyer_name),
-            row.status, "", "",
+            row.seller_tax_id, row.buyer_tax_id, row.status, "", "", encode(row.seller_name),
+            encode(row.buyer_name),
         )  # fmt: skip
     return built
 

@@ -149,12 +149,12 @@ def build(
     total: str,
     check_code: str,
     seller_tax_id: str,
-    seller_name: Json,
     buyer_tax_id: str,
-    buyer_name: Json,
     status: str,
     red_letter_of: str,
     red_letters: str,
+    seller_name: Json,
+    buyer_name: Json,
 ) -> Record:
     """A record from one row of the ledger.
 

@@ -19,8 +19,7 @@ from verifier.ledger.connections import FAILURES, unavailable
 from verifier.ledger.invoices import LOOK_UP
 from verifier.ledger.probes import identity_of
 
-# What a look-up gave; ``ledger.invoices.findings`` reads it.
-Result = Sequence[Any]
+Rows = Sequence[Any]
 
 
 class Channel:
@@ -31,7 +30,7 @@ class Channel:
     def __init__(
         self,
         connection: asyncpg.Connection,
-        look_up: Callable[..., Awaitable[Result]],
+        look_up: Callable[..., Awaitable[Rows]],
         identity: str,
     ) -> None:
         self.connection = connection
@@ -117,8 +116,8 @@ class Channels:
             self.free.append(channel)
             self._freed()
 
-    async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Result:
-        """The result for these keys, through a channel that was taken, which is given back.
+    async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Rows:
+        """The rows of these keys, through a channel that was taken, which is given back.
 
         Raises Unavailable; the channel is then back too, or gone if its connection is. A caller
         that is cancelled costs the connection.
@@ -126,7 +125,7 @@ class Channels:
         channel.deadline = deadline
         usable = False
         try:
-            result = await channel.look_up(keys)
+            rows = await channel.look_up(keys)
             # A result may have arrived just before the sweep.
             usable = channel.deadline != -inf
         except FAILURES as error:
@@ -140,7 +139,7 @@ class Channels:
             else:
                 channel.connection.terminate()
                 self._drop(channel)
-        return result
+        return rows
 
     def sweep(self, now: float) -> int:
         """Terminate the connections whose queries are late; how many there were."""

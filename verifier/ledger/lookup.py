@@ -15,7 +15,7 @@ from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
 from verifier.invoice.record import Finding, Position, Reading
 from verifier.ledger.changes import Changes
-from verifier.ledger.channels import Result
+from verifier.ledger.channels import Rows
 from verifier.ledger.choice import choose, choose_primary
 from verifier.ledger.gate import Gate, Grant
 from verifier.ledger.invoices import findings
@@ -143,7 +143,7 @@ class Lookup:
         target, channel = await self._reads.enter(deadline)
         reading = target.reading
         try:
-            result = await target.fetch(channel, keys, deadline)
+            rows = await target.fetch(channel, keys, deadline)
         except Unavailable as error:
             # Once more elsewhere. After a late query, there is still time for a quick one.
             deadline = max(deadline, self._clock() + self._grace)
@@ -152,9 +152,9 @@ class Lookup:
             except Unavailable:
                 raise error from None
             reading = target.reading
-            result = await target.fetch(channel, keys, deadline)
+            rows = await target.fetch(channel, keys, deadline)
         assert reading is not None
-        found = findings(result, reading)
+        found = findings(rows, reading)
         if len(found) < len(keys):
             missing = [key for key in keys if key not in found]
             if missing and target is not self._primary:
@@ -169,8 +169,8 @@ class Lookup:
         target, channel = await self._primary_reads.enter(deadline)
         reading = target.reading
         assert reading is not None
-        result = await target.fetch(channel, keys, deadline)
-        return _complete(keys, result, reading)
+        rows = await target.fetch(channel, keys, deadline)
+        return _complete(keys, rows, reading)
 
     async def fetch_at(self, keys: Sequence[str], position: Position) -> dict[str, Finding]:
         """A finding for every key, from a state that includes a position. Raises Unavailable.
@@ -185,11 +185,11 @@ class Lookup:
                 if channel is not None:
                     deadline = self._clock() + self._query_timeout
                     try:
-                        result = await target.fetch(channel, keys, deadline)
+                        rows = await target.fetch(channel, keys, deadline)
                     except Unavailable:
                         # Once more elsewhere: the primary has it too.
                         break
-                    return _complete(keys, result, reading)
+                    return _complete(keys, rows, reading)
         known = self._primary.probe
         if known is not None and known.timeline < position.timeline:
             raise Unavailable("other_timeline")
@@ -215,15 +215,14 @@ class Lookup:
             at_primary = primary.reading
             assert at_primary is not None
             try:
-                result = await primary.fetch(channel, missing, deadline)
+                rows = await primary.fetch(channel, missing, deadline)
             except Unavailable:
                 pass
             else:
-                checked = _complete(missing, result, at_primary)
+                checked = _complete(missing, rows, at_primary)
                 found.update(checked)
-                present = sum(finding.record is not None for finding in checked.values())
-                count("found", count=present)
-                count("absent", count=len(checked) - present)
+                count("found", count=len(rows))
+                count("absent", count=len(checked) - len(rows))
                 return
         if self._fresh(reading):
             found.update(dict.fromkeys(missing, Finding(None, reading)))
@@ -276,7 +275,7 @@ class Lookup:
             self._primary_reads.sweep(now)
 
 
-def _complete(keys: Sequence[str], result: Result, reading: Reading) -> dict[str, Finding]:
+def _complete(keys: Sequence[str], rows: Rows, reading: Reading) -> dict[str, Finding]:
     found: dict[str, Finding] = dict.fromkeys(keys, Finding(None, reading))
-    found.update(findings(result, reading))
+    found.update(findings(rows, reading))
     return found

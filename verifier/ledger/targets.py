@@ -18,7 +18,7 @@ import structlog
 from verifier.config import Config
 from verifier.invoice.record import Live, Position, Reading
 from verifier.ledger.changes import Changes, Follower
-from verifier.ledger.channels import Channel, Channels, Result
+from verifier.ledger.channels import Channel, Channels, Rows
 from verifier.ledger.connections import FAILURES, Role, backoff, open_reader, reason_of, within
 from verifier.ledger.probes import SETTLING_PROBES, History, Probe, Prober, cluster_of
 
@@ -115,8 +115,8 @@ class Target:
         """Have the next probe now instead of after the interval."""
         self._wake.set()
 
-    async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Result:
-        """The result for these keys by a channel from ``take``. Raises Unavailable."""
+    async def fetch(self, channel: Channel, keys: Sequence[str], deadline: float) -> Rows:
+        """Rows of these keys by a channel from ``take``. Raises Unavailable."""
         return await self._channels.fetch(channel, keys, deadline)
 
     def give_back(self, channel: Channel) -> None:
