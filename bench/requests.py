@@ -18,7 +18,7 @@ from bench.client import ask_all, post
 from bench.counts import HOW_TO_INSTALL, ToolError, available, total
 from bench.measure import batches
 from bench.processes import RigError, Server, python
-from bench.rig import CACHED, QUICK, Rig
+from bench.rig import QUICK, Rig
 from verifier.errors import VerifierError
 
 ROWS = 100_000
@@ -51,7 +51,6 @@ def loads(rig: Rig) -> dict[str, Load]:
     others = [post("/v1/verify", body) for body in cold]
     serve = python("-m", "verifier", "serve", "--port", "0")
     known = {
-        **CACHED,
         **PATIENT,
         "VERIFIER_PRIMARY_DSN": rig.primary(rig.name),
         "VERIFIER_REPLICA_DSNS": rig.replica,

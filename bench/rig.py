@@ -42,9 +42,6 @@ HOT = 20_000
 # Distinct uniform keys for the others, of which memory holds under 1 % of the ledger.
 COLD = 200_000
 
-# The change feed is not read yet: memory is believed for as long as a run takes.
-CACHED = {"VERIFIER_MAX_STALENESS": "3600"}
-
 
 class Scale(msgspec.Struct, frozen=True):
     """How much is measured: rows in the ledger, rounds, seconds of each measurement."""
@@ -272,7 +269,6 @@ class Rig:
     def service(self, name: str, **settings: str) -> Server:
         """The service over the ledger under test, with one worker."""
         environ = {
-            **CACHED,
             "VERIFIER_PRIMARY_DSN": self.primary(self.name),
             "VERIFIER_REPLICA_DSNS": self.replica,
             **settings,

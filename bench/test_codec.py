@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.samples import READING, WINDOW, Case, batch, bodies, findings, record_of
@@ -10,7 +10,7 @@ from bench.samples import invoices as sample_invoices
 from verifier.api import codec
 from verifier.invoice.claim import Claim, Invalid
 from verifier.invoice.parsing import parse
-from verifier.invoice.verdict import Answer, invalid, judge
+from verifier.invoice.verdict import Answer, Match, invalid, judge
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -34,24 +34,34 @@ def decode_lines() -> Callable[[], object]:
     return lambda: codec.decode_lines(block)
 
 
-def _encoded(answers: list[Answer]) -> Callable[[], object]:
+def _encoded(answers: Sequence[Answer | Match]) -> Callable[[], object]:
     encode = codec.Encoder("0123456789ab").encode
     return lambda: [encode(answer, "zh", index) for index, answer in enumerate(answers)]
 
 
+def _matches() -> list[Answer | Match]:
+    return [
+        Match(key, finding.record, READING, "cache", None)
+        for key, finding in findings().items()
+        if finding.record is not None
+    ]
+
+
 def encode_match() -> Callable[[], object]:
     """Matches, whose invoices are encoded already."""
-    return _encoded(
-        [
-            Answer("match", key, record=finding.record, reading=READING, source="cache")
-            for key, finding in findings().items()
-        ]
-    )
+    return _encoded(_matches())
+
+
+def encode_many() -> Callable[[], object]:
+    """The same as a batch encodes them."""
+    encode, matches = codec.Encoder("0123456789ab").encode_many, _matches()
+    blocks = [(at, matches[at : at + 125]) for at in range(0, len(matches), 125)]
+    return lambda: [encode(block, "zh", first, b",", b"") for first, block in blocks]
 
 
 def encode_mismatch() -> Callable[[], object]:
     """Mismatches, put together member by member."""
-    answers = []
+    answers: list[Answer | Match] = []
     for invoice in sample_invoices():
         given = {
             "code": invoice.code,
@@ -82,6 +92,7 @@ CASES: dict[str, Case] = {
     "decode-batch": decode_batch,
     "decode-lines": decode_lines,
     "encode-match": encode_match,
+    "encode-many": encode_many,
     "encode-mismatch": encode_mismatch,
     "encode-invalid": encode_invalid,
 }

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from bench import compare, driver
 from bench.cases import cases
-from bench.compare import HOTTEST, bounds, export, interval
-from bench.counts import ROOT, ToolError, available
+from bench.compare import HOTTEST, NoRevision, bounds, export, interval, reason
+from bench.counts import ROOT, available
 from bench.prove import SLOWED, padded, slow_down
 from tests.support import require_tool
 
@@ -48,8 +49,41 @@ def test_a_revision_is_laid_out_with_this_bench(tmp_path: Path) -> None:
     tree = export("HEAD", tmp_path / "old")
     assert (tree / "verifier" / "__init__.py").is_file()
     assert (tree / "bench").resolve() == ROOT / "bench"
-    with pytest.raises(ToolError, match="no-such-revision"):
+    with pytest.raises(NoRevision, match="no-such-revision"):
         export("no-such-revision", tmp_path / "other")
+
+
+def test_a_commit_may_say_why_it_is_slower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line counts in any commit since the revision, and needs a reason."""
+    monkeypatch.setattr(compare, "ROOT", tmp_path)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    for message in (
+        "first",
+        "Bench: slower because",
+        "x\n\nBench: slower because of y\n\nz",
+        "last",
+    ):
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "-m", message], check=True)
+    assert reason("HEAD~2") == "Bench: slower because of y"
+    assert not reason("HEAD~1")
+    subprocess.run([*git, "reset", "--quiet", "--hard", "HEAD~2"], check=True)
+    assert not reason("HEAD~1")
+
+
+def test_a_path_that_an_older_package_cannot_run_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One hot path that fails at its first run does not keep the others from being compared."""
+
+    def fails() -> None:
+        raise TypeError("no such argument")
+
+    found = {"good": lambda: lambda: None, "bad": lambda: fails}
+    monkeypatch.setattr(driver, "cases", lambda _: (found, {}))
+    works, missing = driver.built(["*"])
+    assert list(works) == ["good"]
+    assert missing == {"bad": "TypeError: no such argument"}
 
 
 def test_padding_goes_after_the_docstring() -> None:
