@@ -76,6 +76,9 @@ def wrk(
         "-t1",
         f"-c{connections}",
         f"-d{max(1, round(seconds))}s",
+        # A pool may let a caller wait for seconds while others pass; that is late, not lost.
+        "--timeout",
+        "10s",
         "-s",
         str(SCRIPT),
         url,

@@ -31,7 +31,6 @@ _TIMEOUT = Unavailable("timeout")
 _CLOSING = Unavailable("closing")
 _FAILED = Unavailable("failed")
 
-
 # A query costs as much as twenty keys do. While one runs that began just now (seconds), another
 # one of its class leaves only with so many keys; fewer leave when it returns or turns out to be
 # slow. Under load this makes few large queries out of many small ones.
@@ -206,10 +205,7 @@ class Loader:
                 call.deliver({key: outcomes[key]})
 
     def _gather(self) -> None:
-        """Dispatch in this very turn of the event loop, after the callers that are ready in it.
-
-        They share one query, and nobody has waited for anything.
-        """
+        """Dispatch in this very turn of the event loop, after the callers that are ready in it."""
         if not self._gathering:
             self._gathering = True
             self._loop.call_soon(self._gathered)
@@ -258,9 +254,12 @@ class Loader:
         since_at_least = self._clock() - self._limits.max_wait
         while queue and queue[0][1] < since_at_least:
             self._settle([queue.popleft()[0]], {}, _TIMEOUT)
+        # Free slots share what waits, so that the worker has work while PostgreSQL has.
+        share = -(-len(queue) // (self._limits.slots - len(self._reads)))
+        most = min(max(share, _WORTH_A_QUERY), self._limits.max_batch)
         keys: list[str] = []
         alive: tuple[_Call | _Single, ...] = ()
-        while queue and len(keys) < self._limits.max_batch:
+        while queue and len(keys) < most:
             key, _ = queue.popleft()
             calls = self._calls[key]
             if calls is alive or any(not call.future.done() for call in calls):
