@@ -35,7 +35,7 @@ _FAILED = Unavailable("failed")
 # one of its class leaves only with so many keys; fewer leave when it returns or turns out to be
 # slow. Under load this makes few large queries out of many small ones.
 _JUST_NOW = 0.002
-_WORTH_A_QUERY = 16
+_WORTH_A_QUERY = 20
 
 
 class Limits(msgspec.Struct, frozen=True):
