@@ -114,6 +114,10 @@ def put_into_page(results: Sequence[Result], scale: Scale) -> None:
     PAGE.write_text(f"{head}{BEGIN}\n{taken}{table(results)}\n{END}{tail}")
 
 
+# A figure that is far beyond its target must not hide how near the others are.
+MOST_SHOWN = 2.0
+
+
 def plot(results: Sequence[Result], file: Path) -> None:
     """Each figure as a part of its target, with its spread: right of the line it is met."""
     import matplotlib as mpl
@@ -127,13 +131,16 @@ def plot(results: Sequence[Result], file: Path) -> None:
         parts = sorted(_part(each, ratio) for ratio in each.ratios)
         middle = _part(each, each.median)
         color = "#2a7f62" if each.met else "#b3432b"
-        axes.barh(place, middle, color=color, height=0.6)
-        axes.plot([parts[0], parts[-1]], [place, place], color="black", linewidth=1.5)
-        axes.text(max(parts[-1], middle) + 0.02, place, number(each.median), va="center")
+        axes.barh(place, min(middle, MOST_SHOWN), color=color, height=0.6)
+        spread = [min(part, MOST_SHOWN) for part in (parts[0], parts[-1])]
+        axes.plot(spread, [place, place], color="black", linewidth=1.5)
+        end = min(max(parts[-1], middle), MOST_SHOWN)
+        axes.text(end + 0.03, place, number(each.median), va="center")
     axes.axvline(1.0, color="black", linestyle="--", linewidth=1)
     axes.set_yticks(range(len(shown)), [f"{each.name}  {each.text}" for each in shown])
-    axes.set_xlabel("part of the target that is reached (line: spread over the rounds)")
-    axes.margins(x=0.12)
+    axes.set_xlabel("part of the target that is reached")
+    axes.set_title("line: spread over the rounds; number: median", fontsize="small")
+    axes.set_xlim(0, MOST_SHOWN + 0.4)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
 
