@@ -15,6 +15,7 @@ import msgspec
 
 from bench.processes import RigError
 from bench.scale_common import Sample, Section, digits
+from verifier.config import Config
 
 # What is wanted.
 A_YEAR, YEARS = 10e9, 5
@@ -24,6 +25,8 @@ SINGLES, BULK = 20_000, 1_000_000
 BUSY, ZONES = 0.5, 3
 PEAK_WRITES = 10  # times the average
 CLUSTERS, SERVERS, READ = 16, 4, 2  # a primary, two replicas that are read, one elsewhere
+# Of a worker to a replica, for look-ups; one more is for the probes.
+CONNECTIONS = Config().read_connections
 INTERVAL = 0.5  # seconds between the probes of a server
 SERVER_CORES, SERVER_GB, DISK_FULL = 4, 64, 0.7
 POD_GB = 2
@@ -173,8 +176,8 @@ def _lines(figures: Figures) -> list[list[str]]:
         ],
         [
             "connections to a replica",
-            f"{workers} workers × (3 + 1)",
-            f"{workers * 4}",
+            f"{workers} workers × ({CONNECTIONS} + 1)",
+            f"{workers * (CONNECTIONS + 1)}",
         ],
         [
             "cores",
