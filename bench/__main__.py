@@ -11,25 +11,12 @@ import msgspec
 
 from bench import report
 from bench.figures import FIGURES, budget, measurements, result, wanted
-from bench.load import Void
+from bench.load import counted
 from bench.measure import Measures
 from bench.processes import RigError
 from bench.programs import Sample
 from bench.rig import FULL, QUICK, Rig, Scale
 from verifier.errors import VerifierError
-
-# A run that does not count is taken again so often.
-TRIES = 4
-
-
-def taken(measures: Measures, name: str) -> Sample | None:
-    """One measurement that counts; None when none did."""
-    for _ in range(TRIES):
-        try:
-            return measures.by_name[name]()
-        except Void as void:
-            print(f"  {name}: void: {void}", flush=True)
-    return None
 
 
 def rounds(measures: Measures, names: list[str]) -> dict[str, list[Sample | None]]:
@@ -38,7 +25,7 @@ def rounds(measures: Measures, names: list[str]) -> dict[str, list[Sample | None
     for number in range(measures.rig.scale.rounds):
         print(f"round {number + 1} of {measures.rig.scale.rounds}", flush=True)
         for name in names if number % 2 == 0 else _reversed(names):
-            sample = taken(measures, name)
+            sample = counted(name, measures.by_name[name])
             samples[name].append(sample)
             if sample is not None:
                 print(f"  {name:<16} {sample.shown}", flush=True)

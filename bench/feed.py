@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -28,10 +28,10 @@ from bench.load import Void
 from bench.processes import RigError, Server, python
 from bench.rig import Rig
 from bench.scale_common import (
-    TRIES,
     Sample,
     Section,
     metrics,
+    must_count,
     on_core,
     percent,
     ratios,
@@ -225,7 +225,7 @@ def feed(rig: Rig) -> Section:
     samples: dict[str, list[Sample]] = {}
     for _ in range(lives):
         for kind in ("changes", "no changes"):
-            for on, off in _counted(partial(it.life, changes=kind == "changes")):
+            for on, off in must_count(kind, partial(it.life, changes=kind == "changes")):
                 samples.setdefault(f"follows, {kind}", []).append(on)
                 samples.setdefault(f"does not, {kind}", []).append(off)
     idle = {
@@ -233,15 +233,6 @@ def feed(rig: Rig) -> Section:
         "does not, idle": partial(it.idle, NOT_FOLLOWING),
     }
     return _section(samples | turns(idle, lives))
-
-
-def _counted(life: Callable[[], list[tuple[Sample, Sample]]]) -> list[tuple[Sample, Sample]]:
-    for _ in range(TRIES):
-        try:
-            return life()
-        except Void as void:
-            print(f"  void: {void}", flush=True)
-    raise RigError(f"{TRIES} lives in a row did not count")
 
 
 def cost(on: Sequence[Sample], off: Sequence[Sample], key: str) -> str:

@@ -138,13 +138,7 @@ class Measures:
             processes.busy_seconds(rig.core),
             perf_counter(),
         )
-        got = load.wrk(
-            server.url,
-            questions,
-            rig.other,
-            seconds=rig.scale.seconds,
-            offset=rig.random.randrange(COLD),
-        )
+        got = saturated(rig, server, questions)
         used = cpu_seconds(server.pid) - used
         others = processes.busy_seconds(rig.core) - others - used
         taken = perf_counter() - begin
@@ -232,6 +226,17 @@ class Measures:
     def _growth(self) -> Sample:
         """Of the last stream."""
         return Sample(self._grown, f"{self._grown:.1f} MiB")
+
+
+def saturated(rig: Rig, server: Server, questions: Path) -> load.Saturated:
+    """Single questions of a file, from a drawn place in it, as fast as they are answered."""
+    return load.wrk(
+        server.url,
+        questions,
+        rig.other,
+        seconds=rig.scale.seconds,
+        offset=rig.random.randrange(COLD),
+    )
 
 
 def _disturbed(share: float) -> str:

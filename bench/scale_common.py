@@ -6,18 +6,18 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import asyncpg
 import msgspec
 
 from bench.client import Address, ask_all
-from bench.load import Void
+from bench.load import counted
 from bench.processes import RigError
 
 Sample = dict[str, float]
 
-# A run that does not count is taken again so often.
-TRIES = 4
+T = TypeVar("T")
 
 _METRICS = b"GET /metrics HTTP/1.1\r\nHost: bench\r\n\r\n"
 
@@ -46,20 +46,19 @@ def turns(measures: Mapping[str, Callable[[], Sample]], rounds: int) -> dict[str
     samples: dict[str, list[Sample]] = {name: [] for name in measures}
     for number in range(rounds):
         for name in measures if number % 2 == 0 else reversed(list(measures)):
-            sample = _taken(name, measures[name])
+            sample = must_count(name, measures[name])
             samples[name].append(sample)
             told = ", ".join(f"{key} {value:,.4g}" for key, value in sample.items())
             print(f"  {number + 1}/{rounds} {name}: {told}", flush=True)
     return samples
 
 
-def _taken(name: str, measure: Callable[[], Sample]) -> Sample:
-    for _ in range(TRIES):
-        try:
-            return measure()
-        except Void as void:
-            print(f"  {name}: void: {void}", flush=True)
-    raise RigError(f"{name}: {TRIES} runs in a row did not count")
+def must_count(name: str, measure: Callable[[], T]) -> T:
+    """One measurement that counts; RigError when none did."""
+    sample = counted(name, measure)
+    if sample is None:
+        raise RigError(f"{name}: no run counted")
+    return sample
 
 
 def values(samples: Iterable[Sample], key: str) -> list[float]:

@@ -10,7 +10,7 @@ from statistics import median
 import msgspec
 
 from bench import load
-from bench.measure import BATCH, batches
+from bench.measure import BATCH, batches, saturated
 from bench.processes import Server
 from bench.rig import COLD, Rig
 from bench.scale_common import (
@@ -44,13 +44,7 @@ def database(rig: Rig) -> Section:
 
 
 def _singles(rig: Rig, server: Server, file: Path) -> tuple[int, float]:
-    got = load.wrk(
-        server.url,
-        file,
-        rig.other,
-        seconds=rig.scale.seconds,
-        offset=rig.random.randrange(COLD),
-    )
+    got = saturated(rig, server, file)
     return got.answers, got.seconds
 
 

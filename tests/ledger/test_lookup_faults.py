@@ -21,6 +21,7 @@ from tests.support import Database, wait_replayed
 from verifier.config import Config
 from verifier.embedded import Cluster
 from verifier.errors import Unavailable
+from verifier.ledger.channels import Rows
 from verifier.ledger.migrate import migrate
 
 
@@ -40,6 +41,27 @@ async def test_cancelled_caller_costs_its_channel_only(ledger: Database) -> None
         (target,) = it.lookup._targets
         await until(lambda: len(target.free) == Config().read_connections and not target.busy)
         assert found(await it.lookup.fetch_many([number(1)])) == {number(1)}
+
+
+async def test_a_question_with_a_token_is_asked_once_more(
+    ledger: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that shows the position but fails is no reason to refuse: the primary has it."""
+
+    async def cancelled(*_: object) -> Rows:
+        raise Unavailable("recovery_conflict")
+
+    async with started(ledger) as it:
+        await it.write(line(1))
+        _, *replicas = it.lookup._targets
+        reading = replicas[0].reading
+        assert reading is not None
+        assert reading.position is not None
+        for replica in replicas:
+            monkeypatch.setattr(replica, "fetch", cancelled)
+        findings = await it.lookup.fetch_at([number(1)], reading.position)
+        assert found(findings) == {number(1)}
+        assert findings[number(1)].reading.source == "primary"
 
 
 async def test_late_query_is_ended(ledger: Database) -> None:

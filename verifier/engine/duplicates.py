@@ -15,35 +15,35 @@ class Duplicates:
     """
 
     def __init__(self) -> None:
+        # Raw keys as expected, and keys as answered: these differ where a question was repaired.
+        self._raw: list[str] = []
         self._keys: list[str] = []
         self._before: set[str] = set()
         self._latest: set[str] = set()
+        self._repeats = False
         # Where each key came first, of as many keys as were looked at.
         self._first: dict[str, int] = {}
         self._indexed = 0
 
-    def among(self, keys: Sequence[str]) -> bool:
-        """Whether some of the next raw keys come twice or came before."""
+    def expect(self, raw: Sequence[str]) -> None:
+        """The next answers are to items with these raw keys."""
+        self._raw += raw
         self._before |= self._latest
-        self._latest = set(keys)
-        return len(self._latest) < len(keys) or not self._before.isdisjoint(self._latest)
+        self._latest = set(raw)
+        self._repeats = len(self._latest) < len(raw) or not self._before.isdisjoint(self._latest)
 
-    def hint(self, answers: list[Answer | Match], raw: Sequence[str], repeats: bool) -> None:
-        """Add a hint to each of the next answers whose invoice was asked about before.
-
-        ``raw`` are the raw keys of their items, and ``repeats`` is what ``among`` said of them:
-        unless one was repaired, they are told by it.
-        """
+    def hint(self, answers: list[Answer | Match]) -> None:
+        """Add a hint to each of the next answers whose invoice was asked about before."""
         keys = [answer.key for answer in answers]
         start = len(self._keys)
         self._keys += keys
-        if keys == raw and not repeats and not self._indexed:
+        as_expected = keys == self._raw[start : len(self._keys)]
+        if as_expected and not self._repeats and not self._indexed:
             return
-        first = self._first
         for index in range(self._indexed, len(self._keys)):
             key = self._keys[index]
             # A malformed question has none.
-            if key and first.setdefault(key, index) != index and index >= start:
-                hint = Hint("duplicate_in_request", "number", first[key])
+            if key and self._first.setdefault(key, index) != index and index >= start:
+                hint = Hint("duplicate_in_request", "number", self._first[key])
                 answers[index - start] = answers[index - start].hinted(hint)
         self._indexed = len(self._keys)

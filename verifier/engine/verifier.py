@@ -101,16 +101,17 @@ class Verifier:
         for first in range(0, len(items), ITEMS_PER_LOAD):
             part = items[first : first + ITEMS_PER_LOAD]
             keys = raw_keys(part)
-            repeats = seen is not None and seen.among(keys)
-            async for start, block in self._verify_part(part, keys, at_least):
+            if seen is not None:
+                seen.expect(keys)
+            async for block in self._verify_part(part, keys, at_least):
                 if seen is not None:
-                    seen.hint(block.answers, keys[start : start + ITEMS_PER_BLOCK], repeats)
+                    seen.hint(block.answers)
                 yield block
 
     async def _verify_part(
         self, items: Sequence[Item], keys: Sequence[str], at_least: Position | None
-    ) -> AsyncIterator[tuple[int, Block]]:
-        """As many as one load may have, each block with the index of its first item."""
+    ) -> AsyncIterator[Block]:
+        """As many as one load may have."""
         terms = self._steps.begin(at_least)
         # What memory lacks and all that comes after it.
         waiting: list[Any] = []
@@ -119,13 +120,13 @@ class Verifier:
             end = start + ITEMS_PER_BLOCK
             answers, plain = self._steps.recall(items[start:end], keys[start:end], terms)
             if plain and not waiting:
-                yield start, Block(answers, recalled=True)
+                yield Block(answers, recalled=True)
                 first = end
             else:
                 waiting += answers
         await self._complete(waiting, items[first:], terms)
         for start in range(0, len(waiting), ITEMS_PER_BLOCK):
-            yield first + start, Block(waiting[start : start + ITEMS_PER_BLOCK], recalled=False)
+            yield Block(waiting[start : start + ITEMS_PER_BLOCK], recalled=False)
 
     async def _complete(self, answers: list[Any], items: Sequence[Item], terms: Terms) -> None:
         """Put an answer in place of whatever memory did not match, by one load for all."""

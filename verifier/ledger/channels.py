@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from verifier.errors import Unavailable
-from verifier.ledger.connections import FAILURES, unavailable
+from verifier.ledger.connections import FAILURES, or_terminated, unavailable
 from verifier.ledger.invoices import LOOK_UP
 from verifier.ledger.probes import identity_of
 
@@ -80,12 +80,9 @@ class Channels:
         while self.lacking > 0 and not self._closed:
             async with asyncio.timeout(seconds):
                 connection = await self._connect()
-                try:
+                with or_terminated(connection):
                     statement = await connection.prepare(LOOK_UP)
                     identity = await identity_of(connection)
-                except BaseException:
-                    connection.terminate()
-                    raise
             channel = Channel(connection, statement.fetch, identity)
             connection.add_termination_listener(lambda _, gone=channel: self._drop(gone))
             self._unproven.append(channel)

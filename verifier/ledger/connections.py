@@ -7,6 +7,8 @@ connection to the very server that does not answer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from math import ceil
 from typing import Literal
 
@@ -85,6 +87,18 @@ async def _open(
         target_session_attrs=SessionAttribute.primary if role == "primary" else None,
         server_settings=settings,
     )
+
+
+@contextmanager
+def or_terminated(connection: asyncpg.Connection) -> Iterator[None]:
+    """Terminate a connection unless the block ends well, which a cancelled one does not.
+
+    It would stay open otherwise, in the middle of something, with nobody to close it.
+    """
+    with ExitStack() as undo:
+        undo.callback(connection.terminate)
+        yield
+        undo.pop_all()
 
 
 def reason_of(error: BaseException) -> str:

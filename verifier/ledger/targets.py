@@ -8,8 +8,9 @@ Reading that all findings until the next probe share.
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from random import random
 
 import asyncpg
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 LONGEST_GAP = 600.0
 
 
-class Target:
+class Target(ABC):
     """One database to read from; ``Primary`` and ``Replica`` say what a probe of it proves.
 
     ``serving`` is true from the first successful probe with open channels until a probe or a
@@ -52,8 +53,7 @@ class Target:
         jitter: Callable[[], float] = random,
     ) -> None:
         self.name = name
-        self.serving = False
-        self.settling = False
+        self.serving = self.settling = False
         self._settling_probes = 0
         self.reason = "starting"
         self.reading: Reading | None = None
@@ -128,13 +128,13 @@ class Target:
         if self._channels.sweep(now):
             self._out("timeout")
 
+    @abstractmethod
     def _judge(self, probe: Probe, lost_ground: bool) -> float:
         """The moment as of which the server's state is known, from a probe.
 
         ``lost_ground`` says that nothing known before holds. Raises ValueError with the reason
         when the server has not the role that it should have.
         """
-        raise NotImplementedError
 
     async def _connect(self) -> asyncpg.Connection:
         return await open_reader(self._dsn, self.role, self._config)
@@ -178,7 +178,9 @@ class Target:
                 self._connection = await self._connect()
         connection = self._connection
         assert connection is not None
-        try:
+        with ExitStack() as undo:
+            # Cancelling too: nobody knows what the connection would be in the middle of.
+            undo.callback(self._drop_connection)
             async with asyncio.timeout(self._config.query_timeout):
                 if not connected:
                     self._prober = await Prober.over(connection)
@@ -190,9 +192,7 @@ class Target:
             as_of = self._judge(probe, lost_ground)
             # The position first: what has passed it is visible to the look that comes after.
             await self._follow(connection, anew=lost_ground, connected=connected)
-        except BaseException:
-            self._drop_connection()
-            raise
+            undo.pop_all()
         self.probe = probe
         self._publish(as_of, probe)
         self._channels.prove(self._identity)

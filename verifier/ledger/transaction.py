@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import asyncpg
 import msgspec
 
 from verifier.errors import Unavailable
-from verifier.ledger.connections import FAILURES, unavailable
+from verifier.ledger.connections import FAILURES, or_terminated, unavailable
 from verifier.ledger.merge import Merge
 
 # What two feeds do to each other that touch the same invoices at the same time.
@@ -55,20 +55,17 @@ class Transaction:
     @classmethod
     async def begin(cls, connection: asyncpg.Connection) -> Transaction:
         """Begin; a connection that cannot is terminated."""
-        try:
+        with or_terminated(connection):
             await connection.execute("BEGIN")
-        except BaseException:
-            connection.terminate()
-            raise
         return cls(connection)
 
     async def put(self, work: Coroutine[Any, Any, None]) -> None:
         """Have some work done next. Returns when what was put before is done; raises its error."""
-        try:
+        with ExitStack() as undo:
+            # It is not awaited any more, whatever ended the work before it.
+            undo.callback(work.close)
             await self._settle()
-        except BaseException:
-            work.close()
-            raise
+            undo.pop_all()
         self._running = asyncio.create_task(work)
 
     async def commit(self) -> Position:

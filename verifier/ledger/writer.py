@@ -12,7 +12,7 @@ import asyncpg
 
 from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
-from verifier.ledger.connections import open_writer
+from verifier.ledger.connections import open_writer, or_terminated
 from verifier.ledger.feed import (
     UNKNOWN_INVOICE,
     Blocks,
@@ -187,11 +187,8 @@ class Writer:
             if not connection.is_closed():
                 return connection
         connection = await open_writer(self._config.primary_dsn, self._config)
-        try:
+        with or_terminated(connection):
             await connection.execute(TEMPORARY_TABLES)
-        except BaseException:
-            connection.terminate()
-            raise
         return connection
 
 
