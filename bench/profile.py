@@ -7,6 +7,7 @@ of each function, with all that it calls, to the terminal.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -104,6 +105,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a small ledger and short runs")
     parser.add_argument("--rows", type=int, help="invoices in the ledger under test")
     given = parser.parse_args()
+    # It is installed beside this Python, which need not be on the PATH.
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     if shutil.which("py-spy") is None:
         print("bench: py-spy is not installed (a package for Python)", file=sys.stderr)
         return 2
