@@ -11,11 +11,10 @@ import json
 import sys
 from datetime import date
 from pathlib import Path
-from time import time
 
 from bench.samples import record_of
 from verifier.engine.cache import Cache
-from verifier.invoice.record import Finding, Reading, key_of
+from verifier.invoice.record import Record, key_of
 from verifier.synthetic.ledger import Ledger
 
 
@@ -32,13 +31,12 @@ def main() -> None:
     # What is made once for the whole ledger does not count.
     record_of(ledger.invoice(0))
     # The cache has two generations of half its capacity each: so that none is forgotten.
-    cache: Cache[Finding] = Cache(2 * entries + 2)
-    reading = Reading("replica", time(), {})
+    cache: Cache[Record] = Cache(2 * entries + 2)
     gc.collect()
     before = resident()
     for index in range(entries):
         invoice = ledger.invoice(index)
-        cache.put(key_of(invoice.code, invoice.number), Finding(record_of(invoice), reading))
+        cache.put(key_of(invoice.code, invoice.number), record_of(invoice))
     gc.collect()
     assert len(cache) == entries
     print(json.dumps({"bytes": (resident() - before) / entries}))

@@ -9,7 +9,7 @@ from functools import cache
 import msgspec
 
 from verifier.invoice import record
-from verifier.invoice.record import Finding, Live, Reading, Record, key_of
+from verifier.invoice.record import Live, Reading, Record, key_of
 from verifier.invoice.verdict import window_at
 from verifier.synthetic.ledger import Invoice, Ledger
 from verifier.synthetic.shapes import minimal
@@ -49,16 +49,14 @@ def record_of(invoice: Invoice) -> Record:
         "",
         msgspec.json.encode(invoice.seller_name),
         msgspec.json.encode(invoice.buyer_name),
+        READING,
     )
 
 
 @cache
-def findings() -> dict[str, Finding]:
+def findings() -> dict[str, Record]:
     """What a read of the ledger finds of the invoices, by key."""
-    return {
-        key_of(invoice.code, invoice.number): Finding(record_of(invoice), READING)
-        for invoice in invoices()
-    }
+    return {key_of(invoice.code, invoice.number): record_of(invoice) for invoice in invoices()}
 
 
 @cache

@@ -29,7 +29,7 @@ from verifier.embedded import Cluster
 from verifier.invoice.record import key_of
 from verifier.invoice.verdict import SHANGHAI
 from verifier.ledger.connections import open_reader
-from verifier.ledger.invoices import LOOK_UP
+from verifier.ledger.invoices import LOOK_UP, asked
 from verifier.ledger.migrate import migrate
 from verifier.synthetic.ledger import Ledger
 
@@ -188,14 +188,14 @@ async def _timed(
 ) -> Sample:
     """CPU of the backend for each key, in µs."""
     pid = reader.get_server_pid()
-    used, asked, begin = on_core(pid), 0, perf_counter()
+    used, count, begin = on_core(pid), 0, perf_counter()
     while (taken := perf_counter() - begin) < seconds:
         block = list(islice(keys, together))
-        rows = await statement.fetch(block)
+        rows = await statement.fetch(asked(block))
         if len(rows) != len(block):
             raise RigError(f"{len(rows)} of {len(block)} keys were found")
-        asked += len(block)
-    return {"cpu_us": (on_core(pid) - used) / asked * 1e6, "rate": asked / taken}
+        count += len(block)
+    return {"cpu_us": (on_core(pid) - used) / count * 1e6, "rate": count / taken}
 
 
 async def _buffers(admin: asyncpg.Connection, keys: list[str]) -> float:
@@ -203,10 +203,9 @@ async def _buffers(admin: asyncpg.Connection, keys: list[str]) -> float:
     async with admin.transaction():
         # A generic plan, as the readers have it.
         await admin.execute("SET LOCAL plan_cache_mode = force_generic_plan")
-        await admin.execute(f"PREPARE look_up (text[]) AS {LOOK_UP.replace('$1::text[]', '$1')}")
-        given = ",".join(f"'{key}'" for key in keys)
+        await admin.execute(f"PREPARE look_up AS {LOOK_UP}")
         explain = "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) EXECUTE look_up"
-        told = await admin.fetchval(f"{explain} (ARRAY[{given}]::text[])")
+        told = await admin.fetchval(f"{explain} ('{asked(keys)}')")
         await admin.execute("DEALLOCATE look_up")
     plan = json.loads(told)[0]["Plan"]
     touched: int = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]

@@ -18,6 +18,7 @@ from bench.rig import Rig
 from bench.samples import NOON, findings
 from bench.scale_common import Sample, Section, metrics, on_core, percent, spread, turns, values
 from bench.scale_front import environment
+from verifier.engine.freshness import Terms
 from verifier.engine.memory import Memory, Sizes
 from verifier.metrics import Metrics
 from verifier.synthetic.popularity import Popularity
@@ -62,10 +63,11 @@ def simulate(
     popularity = Popularity(hot, exponent)
     memory = Memory(Sizes(capacity, 1, 0.0, 1.0), lambda: NOON, Metrics())
     finding = next(iter(findings().values()))
+    terms = Terms(NOON, NOON)
     hits = 0
     for number in range(2 * draws):
         key = str(popularity.row(source.getrandbits(64), source.getrandbits(32)))
-        if memory.recall((key,), NOON, NOON)[0] is None:
+        if memory.recall((key,), terms)[0][0] is None:
             memory.remember({key: finding}, NOON)
         elif number >= draws:
             hits += 1

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from bench.samples import READING, WINDOW, Case, batch, bodies, findings, record_of
 from bench.samples import invoices as sample_invoices
 from verifier.api import codec
+from verifier.engine.steps import Block
+from verifier.engine.verifier import ITEMS_PER_BLOCK
 from verifier.invoice.claim import Claim, Invalid
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, Match, invalid, judge
@@ -36,26 +38,24 @@ def decode_lines() -> Callable[[], object]:
 
 def _encoded(answers: Sequence[Answer | Match]) -> Callable[[], object]:
     encode = codec.Encoder("0123456789ab").encode
-    return lambda: [encode(answer, "zh", index) for index, answer in enumerate(answers)]
-
-
-def _matches() -> list[Answer | Match]:
-    return [
-        Match(key, finding.record, READING, "cache", None)
-        for key, finding in findings().items()
-        if finding.record is not None
-    ]
+    return lambda: [encode(answer, "zh") for answer in answers]
 
 
 def encode_match() -> Callable[[], object]:
     """Matches, whose invoices are encoded already."""
-    return _encoded(_matches())
+    return _encoded(
+        [Match(key, record, READING, "cache", None) for key, record in findings().items()]
+    )
 
 
 def encode_many() -> Callable[[], object]:
     """The same as a batch encodes them."""
-    encode, matches = codec.Encoder("0123456789ab").encode_many, _matches()
-    blocks = [(at, matches[at : at + 125]) for at in range(0, len(matches), 125)]
+    encode, items = codec.Encoder("0123456789ab").encode_many, codec.decode_batch(batch(), 1_000)
+    keys, records = list(findings()), list(findings().values())
+    blocks = []
+    for at in range(0, len(records), ITEMS_PER_BLOCK):
+        part = slice(at, at + ITEMS_PER_BLOCK)
+        blocks.append((at, Block(items[part], keys[part], records[part], READING, True)))
     return lambda: [encode(block, "zh", first, b",", b"") for first, block in blocks]
 
 

@@ -119,13 +119,16 @@ class Judge:
             return None
         *plain, origin, flushes, seller_name, buyer_name = row
         names = map(msgspec.json.encode, (seller_name, buyer_name))
-        values = [*plain, origin or "", ",".join(flushes), *names]
+        values = [*plain, origin or "", ",".join(flushes), *names, self._reading()]
         return record.build(*values)
+
+    def _reading(self) -> Reading:
+        return Reading("primary", self._clock(), {})
 
     def _encoded(self, answer: Answer, why: Invalid) -> tuple[int, bytes]:
         if why.errors:
             members = self._encoder.members(answer, "zh")
             return 422, problems.document("invalid", "zh", "", members)
-        answer.reading = Reading("primary", self._clock(), {})
+        answer.reading = self._reading()
         answer.source = "primary"
         return 200, self._encoder.encode(answer, "zh")

@@ -239,6 +239,10 @@ LINE = b'{"number":"1"}'
         (b'{"number":\n"1"}\n' + LINE, ["invalid", "invalid", "question"]),  # one on two lines
         (b'{"number":"1\n2"}', ["invalid", "invalid"]),
         (b'{"number":\n"1"}\n' + LINE + b" " + LINE, ["invalid", "invalid", "invalid"]),
+        # As many objects as lines, but not one on each.
+        (b'{"number":"1}\n{2"}\n' + LINE + b"," + LINE, ["invalid"] * 3),
+        (b'{"number":"1",\n"date":"2"}\n' + LINE + b"," + LINE, ["invalid"] * 3),
+        (b'{"number":"1"\n{}\n' + LINE + b"," + LINE, ["invalid", "question", "invalid"]),
         (b"\n".join([*SURROGATES, LINE]), ["invalid"] * 3 + ["question"]),
         (b"[" * 50_000 + b"\n" + LINE, ["invalid", "question"]),
         (b"null\n[]\n" + LINE, ["invalid", "invalid", "question"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.invoice.samples import (
     DIGITAL,
     NOON,
     PAPER,
+    READING,
     Given,
     Sample,
     ask,
@@ -27,23 +29,36 @@ from tests.invoice.samples import (
     seeds,
 )
 from verifier.api import schemas
-from verifier.api.codec import Encoder, counts_json, errors_json, iso
+from verifier.api.codec import Encoder, counts_json
+from verifier.api.members import errors_json, iso
 from verifier.api.messages import Language
+from verifier.engine.steps import Block
+from verifier.invoice.claim import Question
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
-from verifier.invoice.record import Reading
+from verifier.invoice.record import Reading, Record
 from verifier.invoice.verdict import VERDICTS, Answer, Match
 
-READING = Reading("replica", NOON, {})
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 
 def encode(answer: Answer, language: Language = "zh", index: int | None = None) -> bytes:
-    """The bytes of an answer, which are as JSON encoders write them."""
-    encoded = Encoder("p-").encode(answer, language, index)
+    """The bytes of an answer, alone or in a block, which are as JSON encoders write them."""
+    encoder = Encoder("p-")
+    if index is None:
+        encoded = encoder.encode(answer, language)
+    else:
+        encoded = encoder.encode_many(block_of([answer]), language, index, b"", b"")
     assert msgspec.json.encode(msgspec.json.decode(encoded)) == encoded
     return encoded
+
+
+def block_of(answers: list[Any], references: Sequence[str | None] = ()) -> Block:
+    """A block of answers; in place of a match from memory stands its record."""
+    items = [Question(reference=reference) for reference in references]
+    recalled = all(isinstance(answer, Record) for answer in answers)
+    return Block(items, [DIGITAL.key] * len(answers), answers, READING, recalled)
 
 
 def shown(answer: Answer, language: Language = "zh", index: int | None = None) -> dict[str, Any]:
@@ -95,7 +110,7 @@ def test_a_match_has_the_members_of_the_contract(reference: str | None, index: i
         },
         "hints": [],
         "freshness": {"as_of": "2026-11-24T04:00:00.000Z", "source": "cache", "stale": False},
-        "id": "p-1",
+        "id": "p-1" if index is None else "p-1.0",
         "reference": reference,
     }
     assert shown(answer, index=index) == expected
@@ -269,32 +284,43 @@ def test_errors_and_counts() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(b",", b""), (b"", b"\n")])
-@pytest.mark.parametrize("first", [0, 9_997, 10_000, 123_456])
-def test_many_are_encoded_as_each_one_is(before: bytes, after: bytes, first: int) -> None:
+@pytest.mark.parametrize("first", [0, 9_997, 10_000, 123_456, 999_998])
+@pytest.mark.parametrize("references", [[None] * 6, ["r", None, 'a"b', "", None, None]])
+def test_many_are_encoded_as_each_one_is(
+    before: bytes, after: bytes, first: int, references: list[str | None]
+) -> None:
     """A block of answers says what each of them says alone, under an id of its own."""
     record, voided = Sample().record(), Sample(status="voided").record()
     later = Reading("primary", NOON + 1, {})
-    answers: list[Answer | Match] = [
-        Match(DIGITAL.key, record, READING, "cache", None),
-        Match(DIGITAL.key, record, READING, "cache", 'a"b'),
-        Match(DIGITAL.key, voided, later, "primary", None),
-        Answer("unavailable", DIGITAL.key, "r", reason="timeout", retry_after=1),
-        Match(DIGITAL.key, voided, later, "joined", ""),
-        Match(DIGITAL.key, record, READING, "cache", None).hinted(Hint("repaired", "total")),
-    ]
+    recalled = block_of([record, voided] * 3, references)
+    mixed = block_of(
+        [
+            record,
+            Match(DIGITAL.key, voided, later, "primary", references[1]),
+            Answer("unavailable", DIGITAL.key, references[2], reason="timeout", retry_after=1),
+            Match(DIGITAL.key, voided, later, "joined", references[3]),
+            voided,
+            recalled.answer(5).hinted(Hint("repaired", "total")),
+        ],
+        references,
+    )
     encoder = Encoder("p-")
-    block = encoder.encode_many(answers, "en", first, before, after)
-    each = [
-        before + shown_alone(answer, index) + after for index, answer in enumerate(answers, first)
-    ]
-    assert ID.sub(b"", block) == b"".join(each)
-    ids = ID.findall(block) + ID.findall(encoder.encode_many(answers, "en", first, before, after))
-    assert len(set(ids)) == 2 * len(answers)
+    ids = []
+    for block in (recalled, mixed):
+        each = [before + shown_alone(block.answer(at), first + at) + after for at in range(6)]
+        if first == 0:
+            each[0] = each[0].removeprefix(before)
+        for _ in range(2):
+            encoded = encoder.encode_many(block, "en", first, before, after)
+            assert ID.sub(b"", encoded) == b"".join(each)
+            ids += ID.findall(encoded)
+    assert len(set(ids)) == 4 * 6
 
 
 ID = re.compile(rb'"id":"[^"]+",')
 
 
 def shown_alone(answer: Answer | Match, index: int) -> bytes:
-    """The bytes of one answer, without its id."""
-    return ID.sub(b"", Encoder("p-").encode(answer, "en", index))
+    """The bytes of one answer, with its index but without its id."""
+    alone = ID.sub(b"", Encoder("p-").encode(answer, "en"))
+    return b'{"index":%d,%b' % (index, alone[1:])

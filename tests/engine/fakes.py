@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from tests.invoice.samples import NOON, Sample
 from verifier.engine.loader import Loaded, Loader
 from verifier.errors import Unavailable
-from verifier.invoice.record import Finding, Live, Position, Reading, Record
+from verifier.invoice.record import Absence, Finding, Live, Position, Reading, Record
 
 Found = Mapping[str, Finding]
 
@@ -33,7 +35,7 @@ async def turns() -> None:
 
 def absent(as_of: float = NOON) -> Finding:
     """What a replica says about a key that is not there."""
-    return Finding(None, Reading("replica", as_of, {}))
+    return Absence(Reading("replica", as_of, {}))
 
 
 class Read:
@@ -135,5 +137,12 @@ class Ledger:
         if self.down is not None:
             raise self.down
         return {
-            key: Finding(self.records.get(key), reading) for key in keys if key not in self.left_out
+            key: seen(self.records.get(key), reading) for key in keys if key not in self.left_out
         }
+
+
+def seen(record: Record | None, reading: Reading) -> Finding:
+    """What a read finds."""
+    if record is None:
+        return Absence(reading)
+    return msgspec.structs.replace(record, reading=reading)

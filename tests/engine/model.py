@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from tests.engine.fakes import Clock, Found, turns
+from tests.engine.fakes import Clock, Found, seen, turns
 from tests.invoice.samples import Sample
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.record import Finding, Live, Position, Reading, Record
+from verifier.invoice.record import Live, Position, Reading, Record
 from verifier.invoice.verdict import Answer
 from verifier.ledger.probes import History, Probe
 
@@ -131,7 +131,7 @@ class Model:
         if read.seen is None:
             versions = {key: self._shown(read.server, key) for key in read.keys}
             read.seen = {
-                key: Finding(None if version is None else _record(key, version), read.reading)
+                key: seen(None if version is None else _record(key, version), read.reading)
                 for key, version in versions.items()
             }
         return read.seen

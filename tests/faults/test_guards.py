@@ -20,7 +20,7 @@ from tests.ledger.support import connected, line, number, replay_paused, status_
 from tests.support import Database
 from verifier.engine.freshness import Freshness
 from verifier.engine.memory import Memory
-from verifier.invoice.record import Finding, Reading
+from verifier.invoice.record import Absence, Finding, Reading
 from verifier.ledger import targets
 from verifier.ledger.changes import Changes, Follower
 from verifier.ledger.lookup import Lookup
@@ -155,7 +155,7 @@ async def test_the_primary_re_check(
         reading: Reading,
         deadline: float,
     ) -> None:
-        found.update(dict.fromkeys(missing, Finding(None, reading)))
+        found.update(dict.fromkeys(missing, Absence(reading)))
 
     if not guarded:
         monkeypatch.setattr(Lookup, "_recheck", believe)

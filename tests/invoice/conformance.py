@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tests.invoice.samples import READING
 from verifier.invoice.record import Record, build, key_of
 
 FOLDER = Path(__file__).parent.parent / "conformance"
@@ -31,6 +32,7 @@ def record_of(line: dict[str, Any]) -> tuple[str, Record]:
         **row,
         red_letter_of=key_of(origin["code"], origin["number"]) if origin else "",
         red_letters=",".join(letters),
+        reading=READING,
     )
 
 

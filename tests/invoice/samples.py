@@ -15,7 +15,7 @@ from verifier.invoice.claim import Claim, Invalid, Question
 from verifier.invoice.codes import NUMBER_REGIONS, REGIONS
 from verifier.invoice.kinds import KINDS, STATUSES
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Record, build, key_of
+from verifier.invoice.record import Reading, Record, build, key_of
 from verifier.invoice.taxids import ALPHABET, check_character
 from verifier.invoice.verdict import Answer, invalid, judge, window_at
 from verifier.synthetic.identities import check_code_of, code_of
@@ -23,6 +23,7 @@ from verifier.synthetic.identities import check_code_of, code_of
 # The conformance set's moment: 2026-11-24T12:00:00+08:00.
 NOON = datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp()
 WINDOW = window_at(NOON)
+READING = Reading("replica", NOON, {})
 
 Given = dict[str, Any]
 
@@ -52,7 +53,7 @@ class Sample(msgspec.Struct, frozen=True):
         """Its key in the ledger."""
         return key_of(self.code, self.number)
 
-    def record(self) -> Record:
+    def record(self, reading: Reading = READING) -> Record:
         """What memory keeps of it."""
         return build(
             self.key,
@@ -69,6 +70,7 @@ class Sample(msgspec.Struct, frozen=True):
             "",
             msgspec.json.encode(self.seller_name),
             msgspec.json.encode(self.buyer_name),
+            reading,
         )
 
     def minimal(self) -> Given:
@@ -101,6 +103,13 @@ def ask(given: Given, record: Record | None, watermark: float = NOON) -> Answer:
     """The answer by way of parsing and judging alone, at NOON."""
     parsed = parse(given, WINDOW.oldest, WINDOW.today)
     return invalid(parsed) if isinstance(parsed, Invalid) else judge(parsed, record, watermark)
+
+
+def told_by(record: Record | None) -> dict[str, Any]:
+    """What a match with a record tells: verdict, status, usable and invoice."""
+    assert record is not None
+    told: dict[str, Any] = msgspec.json.decode(b"{%b}" % record.members)
+    return told
 
 
 def claim_of(given: Given) -> Claim:

@@ -13,7 +13,7 @@ import msgspec
 
 from tests.support import Database, wait_replayed
 from verifier.config import Config
-from verifier.invoice.record import Finding
+from verifier.invoice.record import Finding, Record
 from verifier.ledger.channels import Channel
 from verifier.ledger.feed import FeedResult, Rejection
 from verifier.ledger.lookup import Lookup
@@ -208,7 +208,7 @@ async def replay_paused(database: Database) -> AsyncIterator[None]:
 
 def found(findings: dict[str, Finding]) -> set[str]:
     """The keys with a record."""
-    return {key for key, finding in findings.items() if finding.record is not None}
+    return {key for key, finding in findings.items() if isinstance(finding, Record)}
 
 
 def give_back(ledger: Ledger, taken: Iterable[Channel | None]) -> None:

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 from msgspec.json import encode
 
+from tests.invoice.samples import READING, told_by
 from verifier.invoice import claim as claims
 from verifier.invoice import qr, record, verdict
 from verifier.invoice.parsing import parse
@@ -49,7 +50,7 @@ def records(ledger: Ledger) -> dict[str, Record]:
         built[key] = record.build(
             key, row.kind, row.date, row.amount, row.tax, row.total, row.check_code,
             row.seller_tax_id, row.buyer_tax_id, row.status, "", "", encode(row.seller_name),
-            encode(row.buyer_name),
+            encode(row.buyer_name), READING,
         )  # fmt: skip
     return built
 
@@ -63,9 +64,8 @@ def answer(case: Case, records: dict[str, Record], now: float) -> dict[str, Any]
         return {"verdict": "invalid", "errors": errors}
     said = verdict.judge(claim, records.get(claim.key), verdict.complete_until(None, now))
     if said.verdict == "match":
-        assert said.record is not None
-        usable = said.record.status in ("normal", "partially_red_flushed")
-        return {"verdict": "match", "status": said.record.status, "usable": usable}
+        told = told_by(said.record)
+        return {name: told[name] for name in ("verdict", "status", "usable")}
     if said.verdict == "mismatch":
         return {"verdict": "mismatch", "mismatched": list(said.mismatched)}
     return {"verdict": said.verdict}

@@ -8,19 +8,17 @@ were encoded when its record was read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from verifier.api.messages import Language, error_message, hint_message
-from verifier.engine.steps import Item
+from verifier.api.members import errors_json, hints_json, iso
+from verifier.api.messages import Language
+from verifier.engine.steps import Block, Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Invalid, Question
 from verifier.invoice.fields import FieldError
-from verifier.invoice.hints import Hint
-from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.line_checks import exact
 from verifier.invoice.record import Reading
 from verifier.invoice.verdict import Answer, Match, VerdictName
@@ -129,147 +127,139 @@ def decode_batch(body: bytes, max_items: int) -> list[Item]:
     return items
 
 
-def iso(moment: float) -> str:
-    """Seconds since the epoch as ``2026-11-24T02:00:00.123Z``."""
-    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
-    return text.replace("+00:00", "Z")
-
-
-def errors_json(errors: Iterable[FieldError], language: Language) -> list[dict[str, str]]:
-    """The ``errors`` member of a problem or an invalid result."""
-    return [
-        {
-            "field": error.field,
-            "code": error.code,
-            "message": error_message(error, language),
-            "expected": error.expected,
-        }
-        for error in errors
-    ]
-
-
-def _hints_json(hints: Iterable[Hint], language: Language) -> list[dict[str, Any]]:
-    shown = []
-    for hint in hints:
-        entry: dict[str, Any] = {
-            "code": hint.code,
-            "field": hint.field,
-            "message": hint_message(hint, language),
-        }
-        if hint.first_index is not None:
-            entry["first_index"] = hint.first_index
-        shown.append(entry)
-    return shown
-
-
-_MATCH_HEADS = {
-    status: (
-        f'"verdict":"match","status":"{status}",'
-        f'"usable":{"true" if status in USABLE_STATUSES else "false"},"invoice":'
-    ).encode()
-    for status in STATUSES
-}
-
-
-# The indexes of a batch; those of a long stream are made anew.
-_INDEXES = [b"%d" % index for index in range(10_000)]
+# Indexes as they stand in an answer: those of a batch, and the last digits of those beyond.
+_INDEXES = [b"%d," % index for index in range(10_000)]
+_LAST_DIGITS = [b"%03d," % index for index in range(1_000)]
 
 
 def _indexes(first: int, count: int) -> list[bytes]:
-    last = first + count
-    return (
-        _INDEXES[first:last] if last <= len(_INDEXES) else [b"%d" % i for i in range(first, last)]
-    )
+    end = first + count
+    if end <= len(_INDEXES):
+        return _INDEXES[first:end]
+    thousands, rest = divmod(first, 1_000)
+    left = 1_000 - rest
+    if count > left:
+        return _indexes(first, left) + _indexes(first + left, count - left)
+    digits = b"%d" % thousands
+    return [digits + last for last in _LAST_DIGITS[rest : rest + count]]
+
+
+def _ending(place: int, reference: str | None, separator: bytes) -> bytes:
+    """The end of an answer, from its place in the block on, and the beginning of the next one."""
+    return b'%d","reference":%b}%b{"index":' % (place, _or_null(reference), separator)
+
+
+def _or_null(text: str | None) -> bytes:
+    return b"null" if text is None else _quote(text)
 
 
 class Encoder:
     """Answers to JSON; one per process. ``prefix`` makes its answer ids unique among processes."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix.encode()
+        self._prefix = prefix
         self._answers = 0
         self._freshness: dict[tuple[float, str, bool], bytes] = {}
+        # Of answers without a reference, by separator.
+        self._endings: dict[bytes, list[bytes]] = {}
+
+    def encode(self, answer: Answer | Match, language: Language) -> bytes:
+        """One answer."""
+        return b'{%b,"id":"%b","reference":%b}' % (
+            self._most(answer, language),
+            self._new_id().encode(),
+            _or_null(answer.reference),
+        )
+
+    def encode_many(
+        self, block: Block, language: Language, first: int, before: bytes, after: bytes
+    ) -> bytes:
+        """The answers of a block, from index ``first`` on.
+
+        Each has ``after`` behind it, and each but that of index 0 ``before`` in front of it.
+        What a match is made of was encoded earlier, or is the same for its neighbours: pieces are
+        put side by side, mostly in C, and joined once for all.
+        """
+        answers = block.answers
+        count = len(answers)
+        id_ = b',"id":"%b.' % self._new_id().encode()
+        reading, source = block.reading, "cache"
+        shared = b"" if reading is None else self._shared(reading, source) + id_
+        # For each answer its index, what it has by itself, what it shares with others, and its end.
+        pieces = [shared] * (4 * count + 1)
+        if block.recalled:
+            pieces[2::4] = [record.members for record in answers]
+            references = [item.reference for item in block.items]
+        else:
+            references = []
+            for index in range(count):
+                answer, at = block.answer(index), 4 * index + 2
+                references.append(answer.reference)
+                if type(answer) is not Match:
+                    pieces[at], pieces[at + 1] = self._most(answer, language), id_
+                    continue
+                if answer.reading is not reading or answer.source is not source:
+                    reading, source = answer.reading, answer.source
+                    shared = self._shared(reading, source) + id_
+                pieces[at], pieces[at + 1] = answer.record.members, shared
+        pieces[0] = b'%b{"index":' % (before if first else b"")
+        pieces[1::4] = _indexes(first, count)
+        pieces[4::4] = self._endings_of(references, after + before)
+        pieces[-1] = pieces[-1].removesuffix(b'%b{"index":' % before)
+        return b"".join(pieces)
+
+    def members(self, answer: Answer, language: Language) -> dict[str, Any]:
+        """The members of an answer that is no match."""
+        return {
+            **self._members(answer, language),
+            "id": self._new_id(),
+            "reference": answer.reference,
+        }
+
+    def _new_id(self) -> str:
+        self._answers += 1
+        return f"{self._prefix}{self._answers:x}"
+
+    def _endings_of(self, references: Sequence[str | None], separator: bytes) -> list[bytes]:
+        count = len(references)
+        if references.count(None) < count:
+            return [_ending(place, text, separator) for place, text in enumerate(references)]
+        known = self._endings.get(separator, [])
+        if len(known) < count:
+            known = self._endings[separator] = [
+                _ending(place, None, separator) for place in range(count)
+            ]
+        return known[:count]
 
     def _freshness_json(self, reading: Reading, source: str, stale: bool) -> bytes:
-        """The ``freshness`` member; few readings serve many answers."""
+        """The value of ``freshness``; few readings serve many answers."""
         what = (reading.as_of, source, stale)
         known = self._freshness.get(what)
         if known is None:
             if len(self._freshness) >= 1024:
                 self._freshness.clear()
             shown = {"as_of": iso(reading.as_of), "source": source, "stale": stale}
-            known = self._freshness[what] = b'"freshness":' + _quote(shown)
+            known = self._freshness[what] = _quote(shown)
         return known
 
-    def encode(self, answer: Answer | Match, language: Language, index: int | None = None) -> bytes:
-        """One answer; ``index`` is its place in a batch or stream."""
-        self._answers = number = self._answers + 1
+    def _shared(self, reading: Reading, source: str) -> bytes:
+        """What a match without hints shares with others."""
+        return b',"hints":[],"freshness":%b' % self._freshness_json(reading, source, False)
+
+    def _most(self, answer: Answer | Match, language: Language) -> bytes:
+        """All members but the last two, without braces."""
         record, reading = answer.record, answer.reading
         if record is None or reading is None:
             assert isinstance(answer, Answer)
-            return _quote(self.members(answer, language, index, number))
-        return b'{%b%b%b,"hints":%b,%b,"id":"%b%x","reference":%b}' % (
-            b"" if index is None else b'"index":%d,' % index,
-            _MATCH_HEADS[record.status],
-            record.invoice,
-            _quote(_hints_json(answer.hints, language)) if answer.hints else b"[]",
+            return _quote(self._members(answer, language))[1:-1]
+        return b'%b,"hints":%b,"freshness":%b' % (
+            record.members,
+            _quote(hints_json(answer.hints, language)) if answer.hints else b"[]",
             self._freshness_json(reading, answer.source, answer.stale),
-            self._prefix,
-            number,
-            b"null" if answer.reference is None else _quote(answer.reference),
         )
 
-    def encode_many(
-        self,
-        answers: Sequence[Answer | Match],
-        language: Language,
-        first: int,
-        before: bytes,
-        after: bytes,
-    ) -> bytes:
-        """Answers from index ``first`` on, each between ``before`` and ``after``.
-
-        What most of a match is made of was encoded earlier, or is the same for its neighbours:
-        the pieces are joined once for all.
-        """
-        self._answers = number = self._answers + 1
-        opening = before + b'{"index":'
-        ending = b'","reference":null}' + after
-        reading: Reading | None = None
-        source = status = ""
-        head = tail = b""
-        pieces: list[bytes] = []
-        for index, answer in zip(_indexes(first, len(answers)), answers, strict=True):
-            if type(answer) is not Match:
-                pieces += (before, self.encode(answer, language, int(index)), after)
-                continue
-            record, reference = answer.record, answer.reference
-            if record.status is not status:
-                status = record.status
-                head = b"," + _MATCH_HEADS[status]
-            if answer.reading is not reading or answer.source is not source:
-                reading, source = answer.reading, answer.source
-                freshness = self._freshness_json(reading, source, False)
-                tail = b',"hints":[],%b,"id":"%b%x.' % (freshness, self._prefix, number)
-            pieces += (opening, index, head, record.invoice, tail, index)
-            if reference is None:
-                pieces.append(ending)
-            else:
-                pieces.append(b'","reference":%b}%b' % (_quote(reference), after))
-        return b"".join(pieces)
-
-    def members(
-        self,
-        answer: Answer,
-        language: Language,
-        index: int | None = None,
-        number: int | None = None,
-    ) -> dict[str, Any]:
-        """The members of an answer that is no match."""
-        if number is None:
-            self._answers = number = self._answers + 1
-        shown: dict[str, Any] = {} if index is None else {"index": index}
-        shown["verdict"] = answer.verdict
+    def _members(self, answer: Answer, language: Language) -> dict[str, Any]:
+        shown: dict[str, Any] = {"verdict": answer.verdict}
         if answer.verdict == "mismatch":
             shown["mismatched"] = answer.mismatched
         elif answer.verdict == "invalid":
@@ -278,12 +268,10 @@ class Encoder:
             shown["reason"] = answer.reason
         if answer.retry_after:
             shown["retry_after"] = answer.retry_after
-        shown["hints"] = _hints_json(answer.hints, language)
+        shown["hints"] = hints_json(answer.hints, language)
         if answer.reading is not None:
             freshness = self._freshness_json(answer.reading, answer.source, answer.stale)
-            shown["freshness"] = msgspec.Raw(freshness.removeprefix(b'"freshness":'))
-        shown["id"] = f"{self._prefix.decode()}{number:x}"
-        shown["reference"] = answer.reference
+            shown["freshness"] = msgspec.Raw(freshness)
         return shown
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 from aiohttp import ClientPayloadError, web
 
-from verifier.api import codec, problems
+from verifier.api import members, problems
 from verifier.api.body import blocks_of_lines, read_body
 from verifier.api.respond import JSON
 from verifier.api.tokens import Tokens
@@ -63,7 +63,7 @@ class Feeds:
             return self._refuse(request, "watermark", error)
         shown = {
             "region": region,
-            "complete_until": codec.iso(moment.timestamp()),
+            "complete_until": members.iso(moment.timestamp()),
             "token": token,
         }
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
@@ -94,7 +94,7 @@ class Feeds:
             "accepted": fed.accepted,
             "unchanged": fed.unchanged,
             "rejected": [
-                {"line": each.line, "errors": codec.errors_json(each.errors, language)}
+                {"line": each.line, "errors": members.errors_json(each.errors, language)}
                 for each in fed.rejected
             ],
             "rejected_count": fed.rejected_count,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from asyncio import sleep
-from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
@@ -13,18 +12,18 @@ from multidict import istr
 from verifier.api import codec, problems
 from verifier.api.body import read_body
 from verifier.api.messages import Language
-from verifier.api.respond import Blocks, Responder
+from verifier.api.respond import Responder
 from verifier.api.tokens import Tokens
 from verifier.config import Config
-from verifier.engine.steps import Item
-from verifier.engine.verifier import Block, Verifier
+from verifier.engine.steps import Block, Item
+from verifier.engine.verifier import Verifier
 from verifier.errors import BadRequest, Unavailable
-from verifier.invoice.record import Position
+from verifier.invoice.record import Position, Record
 from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
 from verifier.metrics import Cell, Metrics
 
 # Blocks of matches after which bulk gives way to other work.
-BLOCKS_PER_TURN = 4
+BLOCKS_PER_TURN = 2
 
 _CONTENT_ENCODING = istr("Content-Encoding")
 
@@ -52,20 +51,23 @@ class Counts:
 
     def count_block(self, block: Block) -> Mapping[VerdictName, int]:
         """Count many; how many there are of each verdict."""
-        if block.recalled:
-            number = len(block.answers)
-            self._verdicts["match"].count += number
-            self._sources["cache"].count += number
-            return {"match": number}
-        for answer in block.answers:
+        others: list[Answer | Match] = []
+        if not block.recalled:
+            others = [answer for answer in block.answers if type(answer) is not Record]
+        recalled = len(block.answers) - len(others)
+        self._verdicts["match"].count += recalled
+        self._sources["cache"].count += recalled
+        verdicts: dict[VerdictName, int] = {"match": recalled}
+        for answer in others:
             self.count(answer)
-        return Counter([answer.verdict for answer in block.answers])
+            verdicts[answer.verdict] = verdicts.get(answer.verdict, 0) + 1
+        return verdicts
 
 
 class Bulk:
     """The answers of one batch or stream, as blocks of JSON, with their summary.
 
-    Each answer has ``before`` in front of it and ``after`` behind it.
+    ``before`` and ``after`` are for ``Encoder.encode_many``.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Bulk:
                 for verdict, number in self._counts.count_block(block).items():
                     self._verdicts[verdict] += number
                 yield self._encoder.encode_many(
-                    block.answers, self._language, self._answered, self._before, self._after
+                    block, self._language, self._answered, self._before, self._after
                 )
                 self._answered += len(block.answers)
                 # Bulk gives way to other work. What memory matched takes a tenth of the rest.
@@ -173,7 +175,8 @@ class Handlers:
             body = await read_body(request, config.max_batch_body, config.body_timeout)
             items = codec.decode_batch(body, config.max_batch_items)
             at_least = self._tokens.asked(request)
-            return Blocks(await self._results(items, at_least, problems.language(request)))
+            blocks = await self._results(items, at_least, problems.language(request))
+            return self._responder.json(request, b'{"results":[', blocks)
         except (BadRequest, Unavailable) as error:
             return self._refuse(request, "batch", error)
         finally:
@@ -191,7 +194,6 @@ class Handlers:
             before=b",",
         )
         blocks = [block async for block in bulk.answer(items, duplicates=True)]
-        blocks[0] = b'{"results":[' + blocks[0].removeprefix(b",")
         blocks.append(b'],"summary":%b}' % bulk.summary())
         return blocks
 

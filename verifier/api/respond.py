@@ -1,4 +1,4 @@
-"""The response of a single answer: status, headers and body in one write.
+"""The response that most requests get: status, headers and body in one write.
 
 aiohttp's Response makes a multi-dict of headers, fills in half a dozen and serialises them anew
 for each answer, which costs more than the answer itself (bench/test_respond.py). Here the head is
@@ -20,36 +20,27 @@ JSON = {"Content-Type": "application/json"}
 class _Ready(web.StreamResponse):
     """A response whose bytes are complete."""
 
-    def __init__(self, head: bytes, body: bytes) -> None:
+    def __init__(self, first: bytes, rest: Sequence[bytes] = ()) -> None:
         # Not StreamResponse's: it makes the objects that this class does without. What the
         # server asks of a response is prepare, write_eof and keep_alive.
-        self._bytes = b"%b%d\r\n\r\n%b" % (head, len(body), body)
+        self._first = first
+        self._rest = rest
         self._keep_alive = True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         """Write all of it."""
         self._writer = writer = request.writer
-        await writer.write(self._bytes)
+        await writer.write(self._first)
+        if self._rest:
+            # One system call for all. That there is a transport, the first write has seen.
+            assert request.transport is not None
+            request.transport.writelines(self._rest)
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Wait while the client is slow to take it."""
         await self._writer.write_eof(data)
-
-
-class Blocks(web.StreamResponse):
-    """A 200 whose JSON body is complete, in blocks that need not be joined."""
-
-    def __init__(self, blocks: Sequence[bytes]) -> None:
-        super().__init__(headers=JSON)
-        self.content_length = sum(map(len, blocks))
-        self._blocks = blocks
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Write them, and wait while the client is slow to take them."""
-        for block in self._blocks:
-            await self.write(block)
-        await super().write_eof(data)
+        await self._writer.drain()
 
 
 class Responder:
@@ -60,10 +51,12 @@ class Responder:
         self._second = 0
         self._head = b""
 
-    def json(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """A 200 with a JSON body."""
+    def json(
+        self, request: web.BaseRequest, body: bytes, rest: Sequence[bytes] = ()
+    ) -> web.StreamResponse:
+        """A 200 with a JSON body, which may come in parts that need not be joined."""
         if request.version != HttpVersion11 or not request.keep_alive:
-            return web.Response(body=body, headers=JSON)
+            return web.Response(body=b"".join((body, *rest)), headers=JSON)
         now = int(self._clock())
         if now != self._second:
             self._second = now
@@ -71,4 +64,5 @@ class Responder:
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                 f"Date: {formatdate(now, usegmt=True)}\r\nContent-Length: "
             ).encode()
-        return _Ready(self._head, body)
+        length = sum(map(len, rest), len(body)) if rest else len(body)
+        return _Ready(b"%b%d\r\n\r\n%b" % (self._head, length, body), rest)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from verifier.engine.steps import Block
 from verifier.invoice.hints import Hint
-from verifier.invoice.verdict import Answer, Match
+from verifier.invoice.record import Record
 
 
 class Duplicates:
@@ -32,18 +33,26 @@ class Duplicates:
         self._latest = set(raw)
         self._repeats = len(self._latest) < len(raw) or not self._before.isdisjoint(self._latest)
 
-    def hint(self, answers: list[Answer | Match]) -> None:
+    def hint(self, block: Block) -> None:
         """Add a hint to each of the next answers whose invoice was asked about before."""
-        keys = [answer.key for answer in answers]
+        answers = block.answers
+        keys = block.keys
+        if not block.recalled:
+            keys = [
+                raw if isinstance(answer, Record) else answer.key
+                for raw, answer in zip(keys, answers, strict=True)
+            ]
         start = len(self._keys)
         self._keys += keys
-        as_expected = keys == self._raw[start : len(self._keys)]
-        if as_expected and not self._repeats and not self._indexed:
-            return
+        if not self._repeats and not self._indexed:
+            as_expected = block.recalled or keys == self._raw[start : len(self._keys)]
+            if as_expected:
+                return
         for index in range(self._indexed, len(self._keys)):
             key = self._keys[index]
             # A malformed question has none.
             if key and self._first.setdefault(key, index) != index and index >= start:
                 hint = Hint("duplicate_in_request", "number", self._first[key])
-                answers[index - start] = answers[index - start].hinted(hint)
+                answers[index - start] = block.answer(index - start).hinted(hint)
+                block.recalled = False
         self._indexed = len(self._keys)

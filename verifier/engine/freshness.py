@@ -9,7 +9,25 @@ from __future__ import annotations
 
 import msgspec
 
-from verifier.invoice.record import Finding
+from verifier.invoice.record import Position, Reading, Record
+
+
+class Terms(msgspec.Struct, frozen=True, gc=False):
+    """What an answer may rest on.
+
+    When its question started, the oldest state that ``Freshness`` allows for that, and the position
+    that the state must include, if any.
+    """
+
+    started: float
+    oldest: float
+    at_least: Position | None = None
+
+    def allow(self, reading: Reading) -> bool:
+        """Whether the state is new enough."""
+        return reading.as_of >= self.oldest and (
+            self.at_least is None or reading.shows(self.at_least)
+        )
 
 
 class Freshness(msgspec.Struct, frozen=True):
@@ -22,10 +40,7 @@ class Freshness(msgspec.Struct, frozen=True):
         """The oldest state (``Reading.as_of``) that a question which started then may rest on."""
         return started - self.max_staleness
 
-    def tolerates(self, finding: Finding, started: float) -> bool:
+    def tolerates(self, record: Record, started: float) -> bool:
         """Whether, with nothing better at hand, a stale answer may be given, marked as such."""
-        last = finding.reading.current or finding.reading
-        return (
-            finding.record is not None
-            and started - last.as_of <= self.max_staleness + self.brownout
-        )
+        last = record.reading.current or record.reading
+        return started - last.as_of <= self.max_staleness + self.brownout

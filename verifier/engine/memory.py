@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from verifier.engine.cache import Cache
 from verifier.engine.doorkeeper import Doorkeeper
+from verifier.engine.freshness import Terms
 from verifier.engine.loader import FetchMany
-from verifier.invoice.record import Finding, Live, Reading
+from verifier.invoice.record import Absence, Finding, Live, Reading, Record
 from verifier.metrics import Metrics
 
 # A long import changes many keys: other work goes on between turns of about a third of a
@@ -44,9 +46,9 @@ class Memory:
     """
 
     def __init__(self, sizes: Sizes, clock: Callable[[], float], metrics: Metrics) -> None:
-        self._known: Cache[Finding] = Cache(sizes.cache_entries)
+        self._known: Cache[Record] = Cache(sizes.cache_entries)
         self._doorkeeper = Doorkeeper(sizes.cache_entries)
-        self._absent: Cache[Finding] = Cache(sizes.absence_entries)
+        self._absent: Cache[Absence] = Cache(sizes.absence_entries)
         self._sizes = sizes
         self._clock = clock
         # How many times changes were applied; a reading says how many it comes after.
@@ -65,50 +67,58 @@ class Memory:
         metrics.cache_entries.labels("invoice").set_function(lambda: len(self._known))
         metrics.cache_entries.labels("absence").set_function(lambda: len(self._absent))
 
-    def recall(self, keys: Sequence[str], started: float, oldest: float) -> list[Finding | None]:
-        """What is known of each key, if a question that started then may rest on it.
+    def recall(self, keys: Sequence[str], terms: Terms) -> tuple[list[Any], Reading | None]:
+        """The Finding of each key, None where there is none to be believed on these terms.
 
-        An empty text is no key. ``oldest`` is that of ``Freshness``. On the path of every question:
-        ``Reading.current`` is written out, and asked once for neighbours from one database.
+        With it the reading that all found records hold for; None without any. An empty text is no
+        key.
         """
-        known = self._known.get_many(keys)
+        known: list[Any] = self._known.get_many(keys)
+        held: Reading | None = None
+        # Neighbours mostly came from one database, so its newest reading is looked at once.
         live: Live | None = None
         believed = False
         unknown: list[int] = []
-        for index, finding in enumerate(known):
-            if finding is not None:
-                reading: Reading | None = finding.reading
-                if finding.reading.live is not live or live is None:
-                    live = finding.reading.live
-                    if live is not None:
-                        reading = live.reading
-                    believed = reading is not None and reading.as_of >= oldest
+        for index, record in enumerate(known):
+            if record is not None:
+                reading = record.reading
+                if live is None or reading.live is not live:
+                    live = reading.live
+                    current = reading if live is None else live.reading
+                    believed = False
+                    if current is not None and terms.allow(current):
+                        believed = True
+                        if held is None or current.as_of < held.as_of:
+                            held = current
                 if believed:
                     continue
                 known[index] = None
             if keys[index]:
                 unknown.append(index)
         if unknown:
-            self._misses.count += len(unknown)
             absent = self._absent.get_many([keys[index] for index in unknown])
-            for index, finding in zip(unknown, absent, strict=True):
-                if finding is not None and self._still_absent(finding, started, oldest):
-                    known[index] = finding
-                    self._misses.count -= 1
-                    self._hits.count += 1
-        self._hits.count += len(known) - len(unknown) - keys.count("")
-        return known
+            misses = len(unknown)
+            for index, absence in zip(unknown, absent, strict=True):
+                if absence is not None and self._still_absent(absence, terms):
+                    known[index] = absence
+                    misses -= 1
+            self._misses.count += misses
+            self._hits.count -= misses
+        self._hits.count += len(known) - keys.count("")
+        return known, held
 
-    def _still_absent(self, finding: Finding, started: float, oldest: float) -> bool:
-        reading = finding.reading
+    def _still_absent(self, absence: Absence, terms: Terms) -> bool:
+        reading = absence.reading
+        current = reading.current
         # Also within the bound itself: the watermark beside it is as old as its reading.
         return (
-            started - reading.as_of <= self._sizes.absence_seconds
-            and reading.as_of >= oldest
-            and reading.current is not None
+            terms.started - reading.as_of <= self._sizes.absence_seconds
+            and reading.as_of >= terms.oldest
+            and current is not None
+            and terms.allow(current)
         )
 
-    def kept(self, key: str) -> Finding | None:
+    def kept(self, key: str) -> Record | None:
         """What is known of a found invoice, whether or not it may still be believed."""
         return self._known.get(key)
 
@@ -122,20 +132,18 @@ class Memory:
             self._refused.count += len(found)
             return
         applied = self._applied
-        known: dict[str, Finding] = {}
+        known: dict[str, Record] = {}
         for key, finding in found.items():
             # Most of the time nothing has changed at all since the reading.
             if finding.reading.applied != applied and not self._may_keep(key, finding):
                 self._refused.count += 1
-            elif finding.record is None:
-                self._absent.put(key, finding)
-            else:
+            elif isinstance(finding, Record):
                 known[key] = finding
+            else:
+                self._absent.put(key, finding)
         if self._known.turned:
-            again = self._doorkeeper.again(known)
-            known = {
-                key: finding for key, finding in known.items() if key in again or key in self._known
-            }
+            again = self._doorkeeper.again(known) | self._known.among(known)
+            known = {key: known[key] for key in again}
         self._known.put_many(known)
 
     def keeping(self, fetch_many: FetchMany) -> FetchMany:

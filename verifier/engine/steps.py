@@ -5,18 +5,18 @@ Nothing here waits. Most items get their answer in the first step, without being
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from verifier.engine.freshness import Freshness
+from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.loader import Outcome
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, reference_of
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Finding, Position, Reading
+from verifier.invoice.record import Finding, Position, Reading, Record
 from verifier.invoice.verdict import (
     Answer,
     Match,
@@ -34,24 +34,28 @@ Item = Question | Mapping[str, Any] | Invalid
 _STALE = Unavailable("stale")
 
 
-class Terms(msgspec.Struct, frozen=True, gc=False):
-    """What an answer may rest on.
+class Block(msgspec.Struct, gc=False):
+    """Some items of a request, the raw key of each, and the answers in the same order.
 
-    When its question started, the oldest state that ``Freshness`` allows for that, and the position
-    that the state must include, if any.
+    In place of a Match from memory stands its Record alone, which holds as of ``reading``. Until
+    all is answered, there may be the key of an item that has to be loaded, its Claim once it was
+    parsed, or None where it takes a closer look.
     """
 
-    started: float
-    oldest: float
-    at_least: Position | None
+    items: Sequence[Any]
+    keys: Sequence[str]
+    answers: list[Any]
+    reading: Reading | None
+    # Whether all answers are matches from memory.
+    recalled: bool
 
-
-class Open(msgspec.Struct, frozen=True, gc=False):
-    """An item that memory could not answer; ``claim`` is None while it has not been parsed."""
-
-    item: Question | Mapping[str, Any]
-    key: str
-    claim: Claim | None
+    def answer(self, index: int) -> Answer | Match:
+        """The answer at a place, in full."""
+        answer: Answer | Match | Record = self.answers[index]
+        if not isinstance(answer, Record):
+            return answer
+        assert self.reading is not None
+        return Match(self.keys[index], answer, self.reading, "cache", self.items[index].reference)
 
 
 class Steps:
@@ -70,89 +74,60 @@ class Steps:
             self._window = window_at(started)
         return Terms(started, self._freshness.oldest(started), at_least)
 
-    def recall(
-        self, items: Sequence[Any], keys: Sequence[str], terms: Terms
-    ) -> tuple[list[Any], bool]:
-        """Answers from memory without parsing, and whether each of the items has got its Match.
+    def recall(self, items: Sequence[Any], keys: Sequence[str], terms: Terms) -> Block:
+        """Answers from memory without parsing; ``keys`` are the ``raw_keys`` of the items."""
+        window = self._window
+        # What memory knows is replaced in place by what is not answered by it.
+        answers, reading = self._memory.recall(keys, terms)
+        recalled = True
+        for index, finding in enumerate(answers):
+            # What has a key is a Question.
+            if type(finding) is not Record or not agrees(items[index], finding, window):
+                key = keys[index]
+                answers[index] = key if finding is None and is_canonical(key) else None
+                recalled = False
+        return Block(items, keys, answers, reading, recalled)
 
-        ``keys`` are the ``raw_keys`` of the items. In place of other answers stands an Open for
-        what has to be loaded, or None where it takes a closer look.
-        """
-        window, at_least = self._window, terms.at_least
-        recalled: list[Match | Open | None] = []
-        plain = True
-        found = self._memory.recall(keys, terms.started, terms.oldest)
-        # What has a key is a Question.
-        for item, key, finding in zip(items, keys, found, strict=True):
-            if finding is not None and (at_least is None or _shows(finding, at_least)):
-                record = finding.record
-                if record is not None and agrees(item, record, window):
-                    live = finding.reading.live
-                    current = finding.reading if live is None else live.reading
-                    assert current is not None
-                    recalled.append(Match(key, record, current, "cache", item.reference))
-                else:
-                    recalled.append(None)
-                    plain = False
-            else:
-                recalled.append(Open(item, key, None) if is_canonical(key) else None)
-                plain = False
-        return recalled, plain
-
-    def look_closer(self, item: Item, terms: Terms) -> Answer | Open:
-        """The answer to an item that has to be parsed, or what has to be loaded for it."""
+    def look_closer(self, item: Item, terms: Terms) -> Answer | Claim:
+        """The answer to an item that has to be parsed, or its claim if that has to be loaded."""
         if isinstance(item, Invalid):
             return invalid(item)
         claim = self._parse(item)
         if isinstance(claim, Answer):
             return claim
-        finding = self._memory.recall((claim.key,), terms.started, terms.oldest)[0]
-        if finding is None or (terms.at_least and not _shows(finding, terms.at_least)):
-            return Open(item, claim.key, claim)
-        return _judge(claim, finding, _holding(finding), "cache")
-
-    def agree(
-        self,
-        answers: list[Any],
-        opened: Sequence[int],
-        outcomes: Mapping[str, Outcome],
-        joined: Container[str],
-        terms: Terms,
-    ) -> list[int]:
-        """Put the matches of what was loaded in place, without parsing; what is left over.
-
-        ``opened`` says at which places of ``answers`` there is an Open. ``joined`` are the keys
-        that were loaded on behalf of another caller.
-        """
-        window, oldest = self._window, terms.oldest
-        rest = []
-        for index in opened:
-            one = answers[index]
-            key = one.key
-            outcome = outcomes[key]
-            if (
-                one.claim is None
-                and type(outcome) is Finding
-                and outcome.record is not None
-                and outcome.reading.as_of >= oldest
-                and agrees(one.item, outcome.record, window)
-            ):
-                source = "joined" if key in joined else outcome.reading.source
-                reference = one.item.reference
-                answers[index] = Match(key, outcome.record, outcome.reading, source, reference)
-            else:
-                rest.append(index)
-        return rest
-
-    def conclude(self, opened: Open, outcome: Outcome, joined: bool, terms: Terms) -> Answer:
-        """The answer from what was loaded for an item, or from the reason why it was not."""
-        claim = opened.claim or self._parse(opened.item)
-        if isinstance(claim, Answer):
+        (finding,), reading = self._memory.recall((claim.key,), terms)
+        if finding is None:
             return claim
-        if isinstance(outcome, Finding):
+        # A record holds as of now; that there was none is as old as the reading, and so must be
+        # the watermark that it is held against.
+        return _judge(claim, finding, reading or finding.reading, "cache")
+
+    def conclude(
+        self, one: str | Claim, item: Any, outcome: Outcome, joined: bool, terms: Terms
+    ) -> Answer | Match:
+        """The answer from what was loaded for an item, or from the reason why it was not.
+
+        ``one`` is its claim, or its raw key if it was not parsed; only a Question has one.
+        """
+        source = "joined" if joined else ""
+        claim: Claim | Answer
+        if isinstance(one, Claim):
+            claim = one
+        else:
+            if (
+                type(outcome) is Record
+                and outcome.reading.as_of >= terms.oldest
+                and agrees(item, outcome, self._window)
+            ):
+                reading = outcome.reading
+                return Match(one, outcome, reading, source or reading.source, item.reference)
+            claim = self._parse(item)
+            if isinstance(claim, Answer):
+                return claim
+        if not isinstance(outcome, Unavailable):
             if outcome.reading.as_of >= terms.oldest:
                 # The change of a key may have been applied since this read of it.
-                return _judge(claim, outcome, outcome.reading, "joined" if joined else "")
+                return _judge(claim, outcome, outcome.reading, source)
             outcome = _STALE
         return self._without_ledger(claim, outcome, terms)
 
@@ -170,7 +145,7 @@ class Steps:
         # A token allows no older state, whatever else is allowed.
         kept = None if terms.at_least else self._memory.kept(claim.key)
         if kept is not None and self._freshness.tolerates(kept, terms.started):
-            answer = _judge(claim, kept, _holding(kept), "cache")
+            answer = _judge(claim, kept, kept.reading.current or kept.reading, "cache")
             answer.stale = True
             return answer
         return Answer(
@@ -183,22 +158,10 @@ class Steps:
         )
 
 
-def _shows(finding: Finding, position: Position) -> bool:
-    current = finding.reading.current
-    return current is not None and current.shows(position)
-
-
-def _holding(finding: Finding) -> Reading:
-    """The reading that a remembered finding holds for."""
-    # A record holds as of now; that there was none is as old as the reading, and so must be the
-    # watermark that it is held against.
-    reading = finding.reading
-    return reading if finding.record is None else reading.current or reading
-
-
 def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Answer:
     watermark = complete_until(reading.watermarks.get(claim.region), reading.as_of)
-    answer = judge(claim, finding.record, watermark)
+    record = finding if isinstance(finding, Record) else None
+    answer = judge(claim, record, watermark)
     answer.reading = reading
     answer.source = source or reading.source
     return answer

@@ -1,4 +1,4 @@
-"""Record: what memory keeps of a known invoice, and how it is keyed."""
+"""Record: what memory keeps of a known invoice, how it is keyed, and the state that shows it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from verifier.invoice.codes import kind_of_code, may_have_code, region_of_code, region_of_number
-from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
+from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS, STATUSES, USABLE_STATUSES
 
 # Text that is encoded already.
 Json = bytes | msgspec.Raw
@@ -35,43 +35,6 @@ def identity_of(key: str) -> tuple[str, str]:
     """The inverse of ``key_of``: ``(code, number)`` with an empty code for the digital family."""
     code, hyphen, number = key.partition("-")
     return (code, number) if hyphen else ("", key)
-
-
-class Record(msgspec.Struct, frozen=True, gc=False):
-    """One invoice of the ledger as the judge needs it, at a few hundred bytes.
-
-    Text is canonical (dates ``2026-03-01``, money with two decimals), so that a caller's field
-    that equals it byte for byte is valid and agrees. Kinds, dates and states are interned: a
-    million records share a few thousand of them. ``invoice`` is the encoded ``invoice`` member
-    of an answer, which never changes while the record does not; what is seldom compared (tax
-    ids) is read from it. ``gc=False`` keeps a large cache out of the garbage collector.
-    """
-
-    kind: str
-    date: str
-    amount: str
-    total: str
-    check_code: str
-    status: str
-    # What a question without a kind must supply for the fast path; ASKS_MORE when that is not for
-    # it: the code does not say the kind or says another one than the ledger, or the record itself
-    # calls for a hint (the number's year is not the date's).
-    asks: str
-    invoice: bytes
-
-    def _text(self, member: bytes) -> str:
-        start = self.invoice.index(member) + len(member)
-        return self.invoice[start : self.invoice.index(b'"', start)].decode()
-
-    @property
-    def seller_tax_id(self) -> str:
-        """The seller's tax id, empty when the ledger has none."""
-        return self._text(b'"seller_tax_id":"')
-
-    @property
-    def buyer_tax_id(self) -> str:
-        """The buyer's tax id, empty when the ledger has none (an individual)."""
-        return self._text(b'"buyer_tax_id":"')
 
 
 class Position(msgspec.Struct, frozen=True, gc=False):
@@ -120,11 +83,62 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         return mine is not None and mine.timeline == position.timeline and mine.lsn >= position.lsn
 
 
-class Finding(msgspec.Struct, frozen=True, gc=False):
-    """What a read of the ledger said about one key; ``record`` is None when it is not there."""
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One invoice of the ledger as the judge needs it, at a few hundred bytes.
 
-    record: Record | None
+    Text is canonical (dates ``2026-03-01``, money with two decimals), so that a caller's field
+    that equals it byte for byte is valid and agrees. Kinds and dates are interned: a million
+    records share a few thousand of them. ``members`` is a part of each answer that it matches, from
+    ``verdict`` to ``invoice``, encoded: it never changes while the record does not. What is seldom
+    compared (tax ids) is read from it. ``gc=False`` keeps a large cache out of the garbage
+    collector; one object for a record and what a read said about it keeps it small.
+    """
+
+    kind: str
+    date: str
+    amount: str
+    total: str
+    check_code: str
+    # What a question without a kind must supply for the fast path; ASKS_MORE when that is not for
+    # it: the code does not say the kind or says another one than the ledger, or the record itself
+    # calls for a hint (the number's year is not the date's).
+    asks: str
+    members: bytes
+    # The state of the ledger that shows it.
     reading: Reading
+
+    def _text(self, member: bytes) -> str:
+        start = self.members.index(member) + len(member)
+        return self.members[start : self.members.index(b'"', start)].decode()
+
+    @property
+    def seller_tax_id(self) -> str:
+        """The seller's tax id, empty when the ledger has none."""
+        return self._text(b'"seller_tax_id":"')
+
+    @property
+    def buyer_tax_id(self) -> str:
+        """The buyer's tax id, empty when the ledger has none (an individual)."""
+        return self._text(b'"buyer_tax_id":"')
+
+
+class Absence(msgspec.Struct, frozen=True, gc=False):
+    """That a key is not in the ledger, in the state that ``reading`` stands for."""
+
+    reading: Reading
+
+
+# What a read of the ledger said about one key.
+Finding = Record | Absence
+
+
+_HEADS = {
+    status: (
+        f'"verdict":"match","status":"{status}",'
+        f'"usable":{"true" if status in USABLE_STATUSES else "false"},"invoice":'
+    )
+    for status in STATUSES
+}
 
 
 def _reference(key: str) -> str:
@@ -155,8 +169,9 @@ def build(
     red_letters: str,
     seller_name: Json,
     buyer_name: Json,
+    reading: Reading,
 ) -> Record:
-    """A record from one row of the ledger.
+    """A record from one row of the ledger, as a reading shows it.
 
     Money is canonical text with two decimals; ``red_letter_of`` is a key or empty, ``red_letters``
     are keys with commas in between. Names are free text and come as JSON; everything else is text
@@ -169,7 +184,7 @@ def build(
         code, number = identity_of(key)
         region, asks = region_of_code(code), asks_of(kind, code)
     head = (
-        f'{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
+        f'{_HEADS[status]}{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
         f'"region":"{region}","amount":"{amount}","tax":"{tax}",'
         f'"total":"{total}","seller_tax_id":"{seller_tax_id}","seller_name":'
     )
@@ -186,7 +201,7 @@ def build(
         amount,
         total,
         check_code,
-        intern(status),
         asks,
         b"".join((head.encode(), seller_name, middle.encode(), buyer_name, tail)),
+        reading,
     )

@@ -21,7 +21,6 @@ from verifier.invoice.fields import MIN_TAX_ID, FieldError, oldest_date
 from verifier.invoice.hints import Hint
 from verifier.invoice.record import (
     ASKS_AMOUNT,
-    ASKS_AMOUNT_AND_CHECK_CODE,
     ASKS_CHECK_CODE,
     ASKS_MORE,
     ASKS_TOTAL,
@@ -138,28 +137,24 @@ def agrees(question: Question, record: Record, window: Window) -> bool:
     closer".
     """
     issued, asks = record.date, record.asks
-    if question.date != issued or issued not in window.days or asks is ASKS_MORE:
+    if question.date != issued or issued not in window.days:
         return False
     total, amount, check_code = question.total, question.amount, question.check_code
-    if total is None:
-        if asks is ASKS_TOTAL:
-            return False
-    elif total != record.total:
-        return False
-    if amount is None:
-        if asks is ASKS_AMOUNT or asks is ASKS_AMOUNT_AND_CHECK_CODE:
-            return False
-    elif amount != record.amount:
-        return False
-    if check_code is None:
-        if asks is ASKS_CHECK_CODE or asks is ASKS_AMOUNT_AND_CHECK_CODE:
-            return False
-    elif not check_code or (
-        check_code != record.check_code
-        and (len(check_code) != 6 or check_code != record.check_code[-6:])
+    if asks is ASKS_TOTAL:
+        lacking = total is None
+    elif asks is ASKS_CHECK_CODE:
+        lacking = check_code is None
+    elif asks is ASKS_AMOUNT:
+        lacking = amount is None
+    else:
+        lacking = asks is ASKS_MORE or amount is None or check_code is None
+    if (
+        lacking
+        or (total is not None and total != record.total)
+        or (amount is not None and amount != record.amount)
+        or (check_code is not None and not _is_end(check_code, record.check_code))
+        or (question.kind is not None and question.kind != record.kind)
     ):
-        return False
-    if question.kind is not None and question.kind != record.kind:
         return False
     seller, buyer = question.seller_tax_id, question.buyer_tax_id
     # The ledger admits ids that no question may have, which are shorter.
@@ -173,6 +168,11 @@ def agrees(question: Question, record: Record, window: Window) -> bool:
             and (buyer != record.buyer_tax_id or len(buyer) < MIN_TAX_ID or fails_check(buyer))
         )
     )
+
+
+def _is_end(given: str, held: str) -> bool:
+    """Whether a check code is all of what the ledger holds, or its last six characters."""
+    return bool(given) and (given == held or (len(given) == 6 and given == held[-6:]))
 
 
 def complete_until(watermark: float | None, now: float) -> float:

@@ -16,7 +16,7 @@ import asyncpg
 
 from verifier.errors import Unavailable
 from verifier.ledger.connections import FAILURES, or_terminated, unavailable
-from verifier.ledger.invoices import LOOK_UP
+from verifier.ledger.invoices import LOOK_UP, asked
 from verifier.ledger.probes import identity_of
 
 Rows = Sequence[Any]
@@ -122,7 +122,7 @@ class Channels:
         channel.deadline = deadline
         usable = False
         try:
-            rows = await channel.look_up(keys)
+            rows = await channel.look_up(asked(keys))
             # A result may have arrived just before the sweep.
             usable = channel.deadline != -inf
         except FAILURES as error:

@@ -2,7 +2,8 @@
 
 A row comes as one value, a JSON array: taking fourteen columns apart costs asyncpg more than all
 the rest (docs/performance.md), and JSON is decoded in C. Everything in it is the text that the
-judge compares, so that a row becomes a Record without a conversion.
+judge compares, so that a row becomes a Record without a conversion. The keys go as one text too: an
+array costs asyncpg a third of a microsecond for each of them.
 """
 
 from __future__ import annotations
@@ -37,8 +38,14 @@ SELECT convert_to(
     'UTF8'
 )
 FROM invoice
-WHERE key = ANY($1::text[])
+WHERE key = ANY(string_to_array($1::text, ','))
 """
+
+
+def asked(keys: Iterable[str]) -> str:
+    """The argument of LOOK_UP; keys have digits and a hyphen, and no comma."""
+    return ",".join(keys)
+
 
 # In the order of record.build's arguments.
 _Row = tuple[
@@ -51,4 +58,4 @@ def findings(rows: Iterable[Sequence[bytes]], reading: Reading) -> dict[str, Fin
     """What was found, by key."""
     build = record.build
     values = b"[%b]" % b",".join([row[0] for row in rows])
-    return {row[0]: Finding(build(*row), reading) for row in _rows.decode(values)}
+    return {row[0]: build(*row, reading) for row in _rows.decode(values)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
-from verifier.invoice.record import Finding, Position, Reading
+from verifier.invoice.record import Absence, Finding, Position, Reading
 from verifier.ledger.changes import Changes
 from verifier.ledger.channels import Rows
 from verifier.ledger.choice import choose, choose_primary
@@ -160,7 +160,7 @@ class Lookup:
             if missing and target is not self._primary:
                 await self._recheck(missing, found, reading, deadline)
             else:
-                found.update(dict.fromkeys(missing, Finding(None, reading)))
+                found.update(dict.fromkeys(missing, Absence(reading)))
         return found
 
     async def fetch_primary(self, keys: Sequence[str]) -> dict[str, Finding]:
@@ -225,7 +225,7 @@ class Lookup:
                 count("absent", count=len(checked) - len(rows))
                 return
         if self._fresh(reading):
-            found.update(dict.fromkeys(missing, Finding(None, reading)))
+            found.update(dict.fromkeys(missing, Absence(reading)))
             count("trusted", count=len(missing))
         else:
             count("unchecked", count=len(missing))
@@ -276,6 +276,6 @@ class Lookup:
 
 
 def _complete(keys: Sequence[str], rows: Rows, reading: Reading) -> dict[str, Finding]:
-    found: dict[str, Finding] = dict.fromkeys(keys, Finding(None, reading))
+    found: dict[str, Finding] = dict.fromkeys(keys, Absence(reading))
     found.update(findings(rows, reading))
     return found

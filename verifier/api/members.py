@@ -1,0 +1,45 @@
+"""Members of answers as JSON has them: moments, errors, hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from verifier.api.messages import Language, error_message, hint_message
+from verifier.invoice.fields import FieldError
+from verifier.invoice.hints import Hint
+
+
+def iso(moment: float) -> str:
+    """Seconds since the epoch as ``2026-11-24T02:00:00.123Z``."""
+    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def errors_json(errors: Iterable[FieldError], language: Language) -> list[dict[str, str]]:
+    """The ``errors`` member of a problem or an invalid result."""
+    return [
+        {
+            "field": error.field,
+            "code": error.code,
+            "message": error_message(error, language),
+            "expected": error.expected,
+        }
+        for error in errors
+    ]
+
+
+def hints_json(hints: Iterable[Hint], language: Language) -> list[dict[str, Any]]:
+    """The ``hints`` member of an answer."""
+    shown = []
+    for hint in hints:
+        entry: dict[str, Any] = {
+            "code": hint.code,
+            "field": hint.field,
+            "message": hint_message(hint, language),
+        }
+        if hint.first_index is not None:
+            entry["first_index"] = hint.first_index
+        shown.append(entry)
+    return shown
