@@ -22,9 +22,6 @@ from verifier.invoice.record import Position, Record
 from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
 from verifier.metrics import Cell, Metrics
 
-# Blocks of matches after which bulk gives way to other work.
-BLOCKS_PER_TURN = 2
-
 _CONTENT_ENCODING = istr("Content-Encoding")
 
 
@@ -96,7 +93,6 @@ class Bulk:
 
         ``duplicates`` is for ``Verifier.verify_many``.
         """
-        due = 0
         blocks = self._verifier.verify_many(items, at_least=self._at_least, duplicates=duplicates)
         async with aclosing(blocks):
             async for block in blocks:
@@ -106,11 +102,8 @@ class Bulk:
                     block, self._language, self._answered, self._before, self._after
                 )
                 self._answered += len(block.answers)
-                # Bulk gives way to other work. What memory matched takes a tenth of the rest.
-                due += 1 if block.recalled else BLOCKS_PER_TURN
-                if due >= BLOCKS_PER_TURN:
-                    due = 0
-                    await sleep(0)
+                # Bulk gives way to other work.
+                await sleep(0)
 
     def summary(self) -> bytes:
         """How many answers of each verdict, as JSON."""

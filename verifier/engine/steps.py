@@ -5,7 +5,7 @@ Nothing here waits. Most items get their answer in the first step, without being
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -56,6 +56,13 @@ class Block(msgspec.Struct, gc=False):
             return answer
         assert self.reading is not None
         return Match(self.keys[index], answer, self.reading, "cache", self.items[index].reference)
+
+    def parts(self, size: int) -> Iterator[Block]:
+        """The same in blocks of at most so many items."""
+        for start in range(0, len(self.answers), size):
+            part = slice(start, start + size)
+            items, keys, answers = self.items[part], self.keys[part], self.answers[part]
+            yield Block(items, keys, answers, self.reading, self.recalled)
 
 
 class Steps:
