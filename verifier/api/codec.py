@@ -20,7 +20,7 @@ from verifier.errors import BadRequest
 from verifier.invoice.claim import Invalid, Question
 from verifier.invoice.fields import FieldError
 from verifier.invoice.line_checks import exact
-from verifier.invoice.record import Reading
+from verifier.invoice.record import Reading, Record
 from verifier.invoice.verdict import Answer, Match, VerdictName
 
 _NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),), ())
@@ -193,7 +193,9 @@ class Encoder:
         else:
             references = []
             for index in range(count):
-                answer, at = block.answer(index), 4 * index + 2
+                answer, at = answers[index], 4 * index + 2
+                if type(answer) is Record:
+                    answer = block.answer(index)
                 references.append(answer.reference)
                 if type(answer) is not Match:
                     pieces[at], pieces[at + 1] = self._most(answer, language), id_

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import sleep
+from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
@@ -54,10 +55,10 @@ class Counts:
         recalled = len(block.answers) - len(others)
         self._verdicts["match"].count += recalled
         self._sources["cache"].count += recalled
-        verdicts: dict[VerdictName, int] = {"match": recalled}
         for answer in others:
             self.count(answer)
-            verdicts[answer.verdict] = verdicts.get(answer.verdict, 0) + 1
+        verdicts = Counter([answer.verdict for answer in others])
+        verdicts["match"] += recalled
         return verdicts
 
 

@@ -194,7 +194,9 @@ class Loader:
         self, keys: Sequence[str], found: Mapping[str, Finding], otherwise: Unavailable
     ) -> None:
         """Hand out the outcomes of keys, to those who wait for them."""
-        outcomes = {key: found.get(key, otherwise) for key in keys}
+        outcomes: Mapping[str, Outcome] = found
+        if len(found) != len(keys) or not all(map(found.__contains__, keys)):
+            outcomes = {key: found.get(key, otherwise) for key in keys}
         waiting = list(map(self._calls.pop, keys))
         if waiting.count(waiting[0]) == len(keys):
             for call in waiting[0]:

@@ -95,16 +95,15 @@ class Memory:
                 known[index] = None
             if keys[index]:
                 unknown.append(index)
-        if unknown:
+        misses = len(unknown)
+        if unknown and self._absent:
             absent = self._absent.get_many([keys[index] for index in unknown])
-            misses = len(unknown)
             for index, absence in zip(unknown, absent, strict=True):
                 if absence is not None and self._still_absent(absence, terms):
                     known[index] = absence
                     misses -= 1
-            self._misses.count += misses
-            self._hits.count -= misses
-        self._hits.count += len(known) - keys.count("")
+        self._misses.count += misses
+        self._hits.count += len(known) - keys.count("") - misses
         return known, held
 
     def _still_absent(self, absence: Absence, terms: Terms) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from verifier.invoice.codes import kind_of_code, may_have_code, region_of_code, region_of_number
+from verifier.invoice.codes import NUMBER_REGIONS, kind_of_code, may_have_code, region_of_code
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS, STATUSES, USABLE_STATUSES
 
 # Text that is encoded already.
@@ -178,8 +178,8 @@ def build(
     that the ledger's checks admit, which needs no escaping in JSON.
     """
     if len(key) == 20:
-        code, number, region = "", key, region_of_number(key)
-        asks = ASKS_TOTAL if key.startswith(date[2:4]) else ASKS_MORE
+        code, number, region = "", key, NUMBER_REGIONS.get(key[2:4])
+        asks = ASKS_TOTAL if key[:2] == date[2:4] else ASKS_MORE
     else:
         code, number = identity_of(key)
         region, asks = region_of_code(code), asks_of(kind, code)

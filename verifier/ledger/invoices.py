@@ -58,4 +58,12 @@ def findings(rows: Iterable[Sequence[bytes]], reading: Reading) -> dict[str, Fin
     """What was found, by key."""
     build = record.build
     values = b"[%b]" % b",".join([row[0] for row in rows])
-    return {row[0]: build(*row, reading) for row in _rows.decode(values)}
+    # Spelt out: a call with a star costs as much as a tenth of what it calls.
+    return {
+        key: build(
+            key, kind, date, amount, tax, total, check_code, seller, buyer, status, origin,
+            red_letters, seller_name, buyer_name, reading,
+        )
+        for key, kind, date, amount, tax, total, check_code, seller, buyer, status, origin,
+            red_letters, seller_name, buyer_name in _rows.decode(values)
+    }  # fmt: skip
