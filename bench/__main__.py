@@ -11,6 +11,7 @@ import msgspec
 
 from bench import report
 from bench.figures import FIGURES, budget, measurements, result, wanted
+from bench.latency import memory_latency
 from bench.load import counted
 from bench.measure import Measures
 from bench.processes import RigError
@@ -19,17 +20,28 @@ from bench.rig import FULL, QUICK, Rig, Scale
 from verifier.errors import VerifierError
 
 
-def rounds(measures: Measures, names: list[str]) -> dict[str, list[Sample | None]]:
-    """All measurements in turns; every other round the other way round, against drift."""
+def rounds(
+    measures: Measures, names: list[str]
+) -> tuple[dict[str, list[Sample | None]], list[float]]:
+    """All measurements in turns; every other round the other way round, against drift.
+
+    With them the memory latency of each round, in nanoseconds.
+    """
     samples: dict[str, list[Sample | None]] = defaultdict(list)
+    latencies = []
     for number in range(measures.rig.scale.rounds):
-        print(f"round {number + 1} of {measures.rig.scale.rounds}", flush=True)
+        latencies.append(memory_latency())
+        print(
+            f"round {number + 1} of {measures.rig.scale.rounds}, "
+            f"memory latency {latencies[-1]:.0f} ns",
+            flush=True,
+        )
         for name in names if number % 2 == 0 else _reversed(names):
             sample = counted(name, measures.by_name[name])
             samples[name].append(sample)
             if sample is not None:
                 print(f"  {name:<16} {sample.shown}", flush=True)
-    return samples
+    return samples, latencies
 
 
 def _reversed(names: list[str]) -> list[str]:
@@ -79,18 +91,18 @@ def main() -> int:
             measures = Measures(rig)
             names = measurements(figures, measures.by_name)
             measures.agree(set(names))
-            samples = rounds(measures, names)
+            samples, latencies = rounds(measures, names)
         bounds = budget()
         results = [result(figure, samples, bounds) for figure in figures]
-        print(f"\n{report.table(results)}")
+        print(f"\n{report.table(results)}\n{report.conditions(latencies)}")
         whole = len(figures) == len(FIGURES) and not given.quick
         folder = given.output or (report.DOCS if whole else None)
         if folder is not None:
             folder.mkdir(exist_ok=True)
-            report.write(results, chosen, folder / "bench.json")
+            report.write(results, chosen, latencies, folder / "bench.json")
             report.plot(results, folder / "bench.png")
             if folder == report.DOCS:
-                report.put_into_page(results, chosen)
+                report.put_into_page(results, chosen, latencies)
     except (RigError, VerifierError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -87,10 +88,18 @@ def _processor() -> str:
     return platform.machine()
 
 
-def write(results: Sequence[Result], scale: Scale, file: Path) -> None:
+def conditions(latencies: Sequence[float]) -> str:
+    """What the machine was like in the rounds, see bench.latency."""
+    return (
+        f"Memory latency at the start of the rounds: {median(latencies):.0f} "
+        f"({min(latencies):.0f} … {max(latencies):.0f}) ns.\n"
+    )
+
+
+def write(results: Sequence[Result], scale: Scale, latencies: Sequence[float], file: Path) -> None:
     """Everything as JSON."""
     content = {
-        "facts": facts(scale),
+        "facts": facts(scale) | {"memory_latency_ns": [round(each) for each in latencies]},
         "figures": [
             msgspec.to_builtins(each)
             | {"median": each.median, "by_cpu": each.by_cpu, "met": each.met}
@@ -100,7 +109,7 @@ def write(results: Sequence[Result], scale: Scale, file: Path) -> None:
     file.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
-def put_into_page(results: Sequence[Result], scale: Scale) -> None:
+def put_into_page(results: Sequence[Result], scale: Scale, latencies: Sequence[float]) -> None:
     """Put the table in the place of the last one in docs/performance.md."""
     head, begin, rest = PAGE.read_text().partition(BEGIN)
     _, end, tail = rest.partition(END)
@@ -111,7 +120,7 @@ def put_into_page(results: Sequence[Result], scale: Scale) -> None:
         f"Taken on {known['taken_at'][:10]} from {known['revision']} over {scale.rows:,} invoices: "
         f"{known['processor']}, Python {known['python']}, {scale.rounds} rounds.\n\n"
     )
-    PAGE.write_text(f"{head}{BEGIN}\n{taken}{table(results)}\n{END}{tail}")
+    PAGE.write_text(f"{head}{BEGIN}\n{taken}{table(results)}\n{conditions(latencies)}\n{END}{tail}")
 
 
 # A figure that is far beyond its target must not hide how near the others are.

@@ -1,0 +1,20 @@
+"""Memory latency: both circles go through every object."""
+
+from __future__ import annotations
+
+from bench.latency import NODES, _chains, memory_latency
+
+
+def test_both_ways_meet_every_object() -> None:
+    """Otherwise one of them would stay in a core's own cache."""
+    for first in _chains():
+        met, node = {id(first)}, first[0]
+        while node is not first:
+            met.add(id(node))
+            node = node[0]
+        assert len(met) == NODES
+
+
+def test_a_random_place_costs_more() -> None:
+    """On any machine, by far more than the clock's noise."""
+    assert 0 < memory_latency() < 100_000
