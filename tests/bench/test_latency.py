@@ -13,4 +13,3 @@ def test_both_ways_meet_every_object() -> None:
             met.add(id(node))
             node = node[0]
         assert len(met) == NODES
-
