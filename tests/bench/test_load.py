@@ -23,7 +23,7 @@ def _server(seconds: float = 0.0, status: int = 200) -> Iterator[Address]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            time.sleep(seconds)  # the server is slow on purpose
+            time.sleep(seconds)  # a slow server is what is tested
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

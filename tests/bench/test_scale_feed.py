@@ -55,7 +55,7 @@ def test_the_writer_changes_invoices_and_leaves_them_as_they_were(
     with writer:
         while writer.done < 4:
             assert time.monotonic() < deadline
-            time.sleep(0.01)  # the writer tells nobody
+            time.sleep(0.01)  # the writer counts in its thread and has no event for it
     # An odd number of changes of an invoice is taken back by one more, for all of them together.
     assert _fed(database) - before in {writer.done, writer.done + 1}
     states = "SELECT key FROM invoice WHERE status = 'normal'"
@@ -70,7 +70,7 @@ def test_a_writer_that_cannot_keep_up_makes_the_run_void(
         pytest.raises(Void, match="instead of"),
         Writer(database.primary_dsn, normal, 1_000_000.0),
     ):
-        time.sleep(0.1)  # time in which far fewer are possible
+        time.sleep(0.1)  # a rate needs a time: far fewer than 100,000 are possible in it
 
 
 def test_a_writer_that_fails_says_so(database: Database) -> None:

@@ -166,7 +166,7 @@ class Encoder:
     def encode(self, answer: Answer | Match, language: Language) -> bytes:
         """One answer."""
         return b'{%b,"id":"%b","reference":%b}' % (
-            self._most(answer, language),
+            self._up_to_id(answer, language),
             self._new_id().encode(),
             _or_null(answer.reference),
         )
@@ -198,7 +198,7 @@ class Encoder:
                     answer = block.answer(index)
                 references.append(answer.reference)
                 if type(answer) is not Match:
-                    pieces[at], pieces[at + 1] = self._most(answer, language), id_
+                    pieces[at], pieces[at + 1] = self._up_to_id(answer, language), id_
                     continue
                 if answer.reading is not reading or answer.source is not source:
                     reading, source = answer.reading, answer.source
@@ -213,7 +213,7 @@ class Encoder:
     def members(self, answer: Answer, language: Language) -> dict[str, Any]:
         """The members of an answer that is no match."""
         return {
-            **self._members(answer, language),
+            **self._members_up_to_id(answer, language),
             "id": self._new_id(),
             "reference": answer.reference,
         }
@@ -248,19 +248,19 @@ class Encoder:
         """What a match without hints shares with others."""
         return b',"hints":[],"freshness":%b' % self._freshness_json(reading, source, False)
 
-    def _most(self, answer: Answer | Match, language: Language) -> bytes:
-        """All members but the last two, without braces."""
+    def _up_to_id(self, answer: Answer | Match, language: Language) -> bytes:
+        """The members before the id, without braces."""
         record, reading = answer.record, answer.reading
         if record is None or reading is None:
             assert isinstance(answer, Answer)
-            return _quote(self._members(answer, language))[1:-1]
+            return _quote(self._members_up_to_id(answer, language))[1:-1]
         return b'%b,"hints":%b,"freshness":%b' % (
             record.members,
             _quote(hints_json(answer.hints, language)) if answer.hints else b"[]",
             self._freshness_json(reading, answer.source, answer.stale),
         )
 
-    def _members(self, answer: Answer, language: Language) -> dict[str, Any]:
+    def _members_up_to_id(self, answer: Answer, language: Language) -> dict[str, Any]:
         shown: dict[str, Any] = {"verdict": answer.verdict}
         if answer.verdict == "mismatch":
             shown["mismatched"] = answer.mismatched

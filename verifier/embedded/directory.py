@@ -186,8 +186,7 @@ class DataDirectory:
                         f"the cluster in {self.path} is in use by process {owner or 'unknown'}; "
                         "stop that one first, or choose another data directory"
                     ) from None
-            # No event tells of it, and a flock that waits has no bound.
-            time.sleep(0.05)
+            time.sleep(0.05)  # no event tells of it, and a flock that waits has no bound
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         self._lock = lock

@@ -44,10 +44,9 @@ class Duplicates:
             ]
         start = len(self._keys)
         self._keys += keys
-        if not self._repeats and not self._indexed:
-            as_expected = block.recalled or keys == self._raw[start : len(self._keys)]
-            if as_expected:
-                return
+        as_expected = block.recalled or keys == self._raw[start : len(self._keys)]
+        if as_expected and not self._repeats and not self._indexed:
+            return
         for index in range(self._indexed, len(self._keys)):
             key = self._keys[index]
             # A malformed question has none.

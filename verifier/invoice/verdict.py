@@ -21,8 +21,8 @@ from verifier.invoice.fields import MIN_TAX_ID, FieldError, oldest_date
 from verifier.invoice.hints import Hint
 from verifier.invoice.record import (
     ASKS_AMOUNT,
+    ASKS_AMOUNT_AND_CHECK_CODE,
     ASKS_CHECK_CODE,
-    ASKS_MORE,
     ASKS_TOTAL,
     Reading,
     Record,
@@ -146,13 +146,15 @@ def agrees(question: Question, record: Record, window: Window) -> bool:
         lacking = check_code is None
     elif asks is ASKS_AMOUNT:
         lacking = amount is None
+    elif asks is ASKS_AMOUNT_AND_CHECK_CODE:
+        lacking = amount is None or check_code is None
     else:
-        lacking = asks is ASKS_MORE or amount is None or check_code is None
+        return False
     if (
         lacking
         or (total is not None and total != record.total)
         or (amount is not None and amount != record.amount)
-        or (check_code is not None and not _is_end(check_code, record.check_code))
+        or (check_code is not None and not _as_spelt(check_code, record.check_code))
         or (question.kind is not None and question.kind != record.kind)
     ):
         return False
@@ -170,8 +172,8 @@ def agrees(question: Question, record: Record, window: Window) -> bool:
     )
 
 
-def _is_end(given: str, held: str) -> bool:
-    """Whether a check code is all of what the ledger holds, or its last six characters."""
+def _as_spelt(given: str, held: str) -> bool:
+    """Whether a check code is what the ledger holds or its last six, character by character."""
     return bool(given) and (given == held or (len(given) == 6 and given == held[-6:]))
 
 
