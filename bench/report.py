@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -88,18 +88,19 @@ def _processor() -> str:
     return platform.machine()
 
 
-def conditions(latencies: Sequence[float]) -> str:
+def conditions(known: Mapping[str, Any]) -> str:
     """What the machine was like in the rounds, see bench.latency."""
+    latencies = known["memory_latency_ns"]
     return (
         f"Memory latency at the start of the rounds: {median(latencies):.0f} "
         f"({min(latencies):.0f} … {max(latencies):.0f}) ns.\n"
     )
 
 
-def write(results: Sequence[Result], scale: Scale, latencies: Sequence[float], file: Path) -> None:
-    """Everything as JSON."""
+def write(results: Sequence[Result], known: Mapping[str, Any], file: Path) -> None:
+    """Everything as JSON; ``known`` are the facts."""
     content = {
-        "facts": facts(scale) | {"memory_latency_ns": [round(each) for each in latencies]},
+        "facts": known,
         "figures": [
             msgspec.to_builtins(each)
             | {"median": each.median, "by_cpu": each.by_cpu, "met": each.met}
@@ -109,18 +110,18 @@ def write(results: Sequence[Result], scale: Scale, latencies: Sequence[float], f
     file.write_bytes(msgspec.json.format(msgspec.json.encode(content)) + b"\n")
 
 
-def put_into_page(results: Sequence[Result], scale: Scale, latencies: Sequence[float]) -> None:
+def put_into_page(results: Sequence[Result], known: Mapping[str, Any]) -> None:
     """Put the table in the place of the last one in docs/performance.md."""
     head, begin, rest = PAGE.read_text().partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise RigError(f"{PAGE.name}: expected the lines {BEGIN!r} and {END!r}")
-    known = facts(scale)
+    scale = known["scale"]
     taken = (
-        f"Taken on {known['taken_at'][:10]} from {known['revision']} over {scale.rows:,} invoices: "
-        f"{known['processor']}, Python {known['python']}, {scale.rounds} rounds.\n\n"
+        f"Taken on {known['taken_at'][:10]} from {known['revision']} over {scale['rows']:,} "
+        f"invoices: {known['processor']}, Python {known['python']}, {scale['rounds']} rounds.\n\n"
     )
-    PAGE.write_text(f"{head}{BEGIN}\n{taken}{table(results)}\n{conditions(latencies)}\n{END}{tail}")
+    PAGE.write_text(f"{head}{BEGIN}\n{taken}{table(results)}\n{conditions(known)}\n{END}{tail}")
 
 
 # A figure that is far beyond its target must not hide how near the others are.
