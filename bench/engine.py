@@ -10,6 +10,7 @@ from typing import Any
 import uvloop
 
 from bench.samples import NOON, findings
+from verifier.clocks import Clocks
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
@@ -66,4 +67,4 @@ def make_verifier(metrics: Metrics, *, full: bool) -> Verifier:
     if full:
         memory.remember(findings(), NOON)
     loader = Loader(memory.keeping(fetch_many), LIMITS, clock, metrics)
-    return Verifier(loader, fetch_at, memory, freshness, clock)
+    return Verifier(loader, fetch_at, memory, freshness, Clocks(clock, clock))

@@ -59,13 +59,13 @@ async def poll(
     connection: asyncpg.Connection, heard: Heard, first: float, interval: float, until: float
 ) -> int:
     """Poll until a moment; how often."""
-    follower, prober = Follower(Config().query_timeout), await Prober.over(connection)
-    await follower.begin(connection)
+    follower = await Follower.begin(connection, Config().query_timeout, time())
+    prober = await Prober.over(connection)
     polls, due = 0, first
     while due < until:
         await asyncio.sleep(max(0.0, due - perf_counter()))
         await prober.probe(time())
-        await follower.catch_up(heard)
+        await follower.catch_up(heard, time())
         polls += 1
         due += interval
     return polls
@@ -74,7 +74,7 @@ async def poll(
 async def main(pollers: int, seconds: float) -> None:
     """Print the figures as JSON."""
     config, dsn = Config(), os.environ["BENCH_DSN"]
-    connections = [await open_reader(dsn, "replica", config) for _ in range(pollers)]
+    connections = [await open_reader(dsn, config) for _ in range(pollers)]
     pids = [connection.get_server_pid() for connection in connections]
     heard = Heard()
     gc.collect()

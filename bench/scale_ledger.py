@@ -149,7 +149,7 @@ async def _look_up(
         invoice = ledger.invoice(row)
         keys.append(key_of(invoice.code, invoice.number))
     await admin.execute("SELECT pg_prewarm('invoice'), pg_prewarm('invoice_pkey')")
-    reader = await open_reader(dsn, "primary", Config())
+    reader = await open_reader(dsn, Config())
     try:
         statement = await reader.prepare(LOOK_UP)
         samples: dict[str, list[Sample]] = {"single": [], "batch": []}

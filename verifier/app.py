@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from secrets import token_hex
@@ -23,6 +22,7 @@ from verifier.api.respond import Responder
 from verifier.api.shortcut import shorten
 from verifier.api.stream import Streams
 from verifier.api.tokens import Tokens
+from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
@@ -46,31 +46,25 @@ HEALTH = web.AppKey("health", Health)
 STREAMS = web.AppKey("streams", Streams)
 
 
-def steady_clock() -> Callable[[], float]:
-    """Seconds since the epoch that are never set back, so that no memory outlives its bound."""
-    start = time.time() - time.monotonic()
-    monotonic = time.monotonic
-    return lambda: start + monotonic()
-
-
-def build(config: Config, clock: Callable[[], float] | None = None) -> web.Application:
+def build(config: Config, clocks: Clocks | None = None) -> web.Application:
     """The service as an application; databases are reached when it starts.
 
-    ``clock`` gives seconds since the epoch; tests pass their own.
+    ``clocks`` are those of this machine unless tests pass their own.
     """
     if HttpRequestParser is HttpRequestParserPy:
         raise ConfigError("aiohttp was installed without its C extensions; expected a wheel")
-    clock = clock or steady_clock()
+    clocks = clocks or system_clocks()
     metrics = Metrics()
     freshness = Freshness(config.max_staleness, _brownout(config))
-    memory = Memory(_sizes(config), clock, metrics)
-    lookup = Lookup(config, metrics, clock, memory, freshness.oldest)
-    writer = Writer(config)
-    loader = Loader(memory.keeping(lookup.fetch_many), _limits(config, lookup), clock, metrics)
-    verifier = Verifier(loader, lookup.fetch_at, memory, freshness, clock)
+    memory = Memory(_sizes(config), clocks.steady, metrics)
+    lookup = Lookup(config, metrics, clocks, memory, freshness.oldest)
+    writer = Writer(config, lookup.history)
+    fetch_many = memory.keeping(lookup.fetch_many)
+    loader = Loader(fetch_many, _limits(config, lookup), clocks.steady, metrics)
+    verifier = Verifier(loader, lookup.fetch_at, memory, freshness, clocks)
     encoder = Encoder(token_hex(6))
     tokens = Tokens(lookup.secret)
-    handlers = Handlers(verifier, encoder, Responder(clock), tokens, config, metrics)
+    handlers = Handlers(verifier, encoder, Responder(clocks.wall), tokens, config, metrics)
     streams = Streams(verifier, encoder, tokens, config, metrics)
     feeds = Feeds(writer, tokens, config, metrics)
     health = Health(metrics, lookup.serving, lookup.trusted, lookup.status)

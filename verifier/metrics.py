@@ -142,6 +142,13 @@ class Metrics:
             ("target",),
             registry=registry,
         )
+        self.open_transaction_seconds = Gauge(
+            "verifier_open_transaction_seconds",
+            "For how long some transaction of the cluster has been open, as a database's change "
+            "log shows it; while it is, nothing is pruned.",
+            ("target",),
+            registry=registry,
+        )
         self.loop_lag = Histogram(
             "verifier_event_loop_lag_seconds",
             "How late the event loop runs a timer.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from tests.support import Database, wait_replayed
 from verifier import app
+from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
 from verifier.ledger.migrate import migrate
 
@@ -26,11 +27,11 @@ NOON = datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp()
 Json = dict[str, Any]
 
 
-def clock_at(moment: float) -> Callable[[], float]:
-    """A clock that starts at a moment and then runs."""
-    real = app.steady_clock()
-    start = real()
-    return lambda: moment + real() - start
+def clock_at(moment: float) -> Clocks:
+    """Clocks of which that on the wall starts at a moment and then runs."""
+    steady = system_clocks().steady
+    start = steady()
+    return Clocks(steady, lambda: moment + steady() - start)
 
 
 class Service:
@@ -88,7 +89,7 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    database: Database, clock: Callable[[], float] | None = None, **settings: Any
+    database: Database, clocks: Clocks | None = None, **settings: Any
 ) -> AsyncIterator[Service]:
     """The service over a database, on a free port of this machine."""
     await migrate(database.primary_dsn)
@@ -96,7 +97,7 @@ async def running(
     config = Config(
         primary_dsn=database.primary_dsn, replica_dsns=database.replica_dsns, **settings
     )
-    runner = web.AppRunner(app.build(config, clock), access_log=None, auto_decompress=False)
+    runner = web.AppRunner(app.build(config, clocks), access_log=None, auto_decompress=False)
     await runner.setup()
     try:
         site = web.TCPSite(runner, "127.0.0.1", 0)

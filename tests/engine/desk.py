@@ -43,7 +43,7 @@ class Desk:
             self.memory.keeping(self.ledger.fetch_many), limits, self.clock, self.metrics
         )
         self.verifier = Verifier(
-            self.loader, self.ledger.fetch_at, self.memory, freshness, self.clock
+            self.loader, self.ledger.fetch_at, self.memory, freshness, self.clock.both
         )
 
     async def ask(self, given: Given, *, at_least: Position | None = None) -> Answer:

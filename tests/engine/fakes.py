@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from tests.invoice.samples import NOON, Sample
+from verifier.clocks import Clocks
 from verifier.engine.loader import Loaded, Loader
 from verifier.errors import Unavailable
 from verifier.invoice.record import Absence, Finding, Live, Position, Reading, Record
@@ -17,10 +18,11 @@ Found = Mapping[str, Finding]
 
 
 class Clock:
-    """Seconds since the epoch, moved by hand."""
+    """Seconds since the epoch, moved by hand; steady clock and wall clock at once."""
 
     def __init__(self, now: float = NOON) -> None:
         self.now = now
+        self.both = Clocks(self, self)
 
     def __call__(self) -> float:
         """The time."""

@@ -21,7 +21,8 @@ from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
 from verifier.invoice.record import Live, Position, Reading, Record
 from verifier.invoice.verdict import Answer
-from verifier.ledger.probes import History, Probe
+from verifier.ledger.history import History
+from verifier.ledger.probes import Probe
 
 SAMPLES = [Sample(number=f"2611200000000000000{digit}") for digit in range(2)]
 BY_KEY = {sample.key: sample for sample in SAMPLES}

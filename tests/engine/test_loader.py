@@ -195,3 +195,48 @@ async def test_nobody_waits_for_the_company_of_a_slow_query() -> None:
     assert (await other).outcomes.keys() == {"b"}
     assert not slow.done()
     await desk.finish()
+
+
+async def test_a_single_question_pulls_a_key_out_of_the_bulk_queue() -> None:
+    """Whoever asks alone for what bulk waits for gets it before the rest of bulk does (B12)."""
+    desk = Desk(Limits(slots=1, max_batch=2, waiting_singles=9, waiting_bulk=9, max_wait=1.0))
+    running = await desk.begin("r", bulk=True)
+    bulk = await desk.begin(*"abcdef", bulk=True)
+    single = asyncio.create_task(desk.loader.load_one("e"))
+    await turns()
+    assert desk.loader.waiting == (1, 5)
+    desk.ledger.reads[0].succeed()
+    await turns()
+    assert desk.ledger.asked == [["r"], ["e"]]
+    await desk.finish()
+    assert desk.ledger.asked[2:] == [["a", "b"], ["c", "d"], ["f"]]
+    outcome, joined = await single
+    assert (await bulk).outcomes["e"] is outcome
+    assert joined
+    assert list((await bulk).outcomes) == list("eabcdf")
+    assert (await running).outcomes.keys() == {"r"}
+
+
+async def test_a_key_is_pulled_forward_only_into_a_queue_with_room() -> None:
+    """The bound on singles holds; the key then comes with bulk."""
+    desk = Desk(Limits(slots=1, max_batch=2, waiting_singles=1, waiting_bulk=9, max_wait=1.0))
+    await desk.begin("r")
+    await desk.begin("s")
+    await desk.begin(*"ab", bulk=True)
+    single = asyncio.create_task(desk.loader.load_one("a"))
+    await turns()
+    assert desk.loader.waiting == (1, 2)
+    await desk.finish()
+    assert (await single)[1]
+
+
+async def test_a_key_that_is_read_already_is_not_read_again() -> None:
+    """Joining a running bulk query brings nothing forward."""
+    desk = Desk(Limits(slots=1, max_batch=2, waiting_singles=9, waiting_bulk=9, max_wait=1.0))
+    await desk.begin("a", bulk=True)
+    single = asyncio.create_task(desk.loader.load_one("a"))
+    await turns()
+    assert desk.loader.waiting == (0, 0)
+    await desk.finish()
+    assert (await single)[1]
+    assert desk.ledger.asked == [["a"]]

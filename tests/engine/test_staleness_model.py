@@ -75,7 +75,9 @@ class Databases(RuleBasedStateMachine):
         metrics = Metrics()
         memory = self.model.memory = self.remembering(metrics)
         loader = Loader(memory.keeping(self.model.fetch_many), LIMITS, self.clock, metrics)
-        self.verifier = Verifier(loader, self.model.fetch_at, memory, Freshness(BOUND), self.clock)
+        self.verifier = Verifier(
+            loader, self.model.fetch_at, memory, Freshness(BOUND), self.clock.both
+        )
         self.wait(0.1)
 
     def remembering(self, metrics: Metrics) -> Memory:

@@ -281,7 +281,7 @@ class Load:
         item.busy = False
         if item.kind == "new":
             self.items.appear(item)
-        if self._random.random() < _TOKENS and item.kind != "watermark":
+        if self._random.random() < _TOKENS:
             self._ask_one(monotonic(), item, fed.token)
 
     def _reply(self, data: bytes) -> Awaitable[Reply]:

@@ -2,7 +2,8 @@
 
 Run as a script with one ``NAME=SOCKET`` for each server: it prints a TCP port for each, then obeys
 lines of ``NAME MODE`` on its standard input and prints the line again once it is done. Modes:
-``forward``; ``slow`` (answers take some 200 ms more, and may overtake those of other connections);
+``forward``; the name of another server (new connections lead there, and those that are open stay);
+``slow`` (answers take some 200 ms more, and may overtake those of other connections);
 ``hole`` (connections are accepted, and nothing is ever read or written again, as if packets were
 dropped); ``refuse`` (connections break, and new ones are refused).
 """
@@ -25,10 +26,10 @@ _BLOCK = 1 << 16
 class Gateway:
     """The way to one server."""
 
-    def __init__(self, name: str, target: str) -> None:
+    def __init__(self, name: str, targets: Mapping[str, str]) -> None:
         self.name = name
         self.port = 0
-        self._target = target
+        self._targets = targets
         self._mode = "forward"
         self._random = Random(name)
         self._open = asyncio.Event()
@@ -63,7 +64,9 @@ class Gateway:
         self._writers.add(writer)
         try:
             await self._open.wait()
-            their_reader, their_writer = await asyncio.open_unix_connection(self._target)
+            their_reader, their_writer = await asyncio.open_unix_connection(
+                self._targets.get(self._mode) or self._targets[self.name]
+            )
         except OSError:
             self._writers.discard(writer)
             writer.transport.abort()
@@ -97,10 +100,8 @@ class Gateway:
 
 async def main(arguments: list[str]) -> None:
     """Serve until the standard input ends."""
-    gateways = {
-        name: Gateway(name, target)
-        for name, _, target in (argument.partition("=") for argument in arguments)
-    }
+    targets = dict(argument.split("=", 1) for argument in arguments)
+    gateways = {name: Gateway(name, targets) for name in targets}
     for gateway in gateways.values():
         await gateway.listen()
     say(" ".join(str(gateway.port) for gateway in gateways.values()))

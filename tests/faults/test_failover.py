@@ -1,4 +1,8 @@
-"""Scenario 5: the primary crashes, a replica is promoted, the old primary comes back as a standby.
+"""Failovers.
+
+Scenario 5: the primary crashes, a replica is promoted, the old primary comes back as a standby.
+Scenario 22: it is silent instead, and then goes on by itself. And one that loses what was
+acknowledged.
 
 Replication is synchronous here (``synchronous_standby_names``): with the asynchronous kind a commit
 that was acknowledged but not yet sent is lost in a failover, whatever the service does. So writers
@@ -11,6 +15,7 @@ import asyncio
 import json
 import shutil
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -90,7 +95,7 @@ async def rejoin(ground: Ground, old: Server, primary: Server) -> None:
             "--write-recovery-conf",
             "--wal-method=stream",
             "--create-slot",
-            f"--slot={old.name}",
+            f"--slot={old.name.replace('-', '_')}",
             "--checkpoint=fast",
             "--sync-method=syncfs",
         ],
@@ -103,7 +108,7 @@ async def rejoin(ground: Ground, old: Server, primary: Server) -> None:
 @asynccontextmanager
 async def failover(ground: Ground) -> AsyncIterator[None]:
     """The primary dies; a while later a replica takes over, and the other one follows it."""
-    old, *replicas = servers_of(ground)
+    old, *replicas = await roles(ground)
     old.kill(signal.SIGKILL)
     yield
     received = {
@@ -114,6 +119,40 @@ async def failover(ground: Ground) -> AsyncIterator[None]:
     assert await ask(chosen, "SELECT pg_promote(true, 30)")
     await follow(other, chosen)
     # The fault is over: there is a primary again.
+
+
+async def roles(ground: Ground) -> list[Server]:
+    """The primary, then the replicas."""
+    standby = {
+        server.name: await ask(server, "SELECT pg_is_in_recovery()")
+        for server in servers_of(ground)
+    }
+    return sorted(servers_of(ground), key=lambda server: standby[server.name])
+
+
+@asynccontextmanager
+async def frozen(old: Server, chosen: Server, other: Server) -> AsyncIterator[None]:
+    """The primary says nothing any more, nobody hangs up, and later a replica takes over."""
+    old.kill(signal.SIGSTOP)
+    yield
+    assert await ask(chosen, "SELECT pg_promote(true, 30)")
+    await follow(other, chosen)
+
+
+@asynccontextmanager
+async def back_by_itself(old: Server, *others: Server) -> AsyncIterator[None]:
+    """It goes on as the primary that it was, and the connections to the others break once."""
+    old.kill(signal.SIGCONT)
+    for server in others:
+        await ask(server, END_ALL)
+    yield
+
+
+# What the service has open, wherever it leads.
+END_ALL = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE application_name LIKE 'verifier-%'
+"""
 
 
 @asynccontextmanager
@@ -161,3 +200,81 @@ async def test_a_replica_takes_over(trio: Ground, following: Service, rows: list
         assert ("primary", "primary", True) in each
         assert ("replica-1", "replica", True) in each
     assert following.pids() == workers
+
+
+async def test_a_silent_primary_goes_on_by_itself(
+    trio: Ground, following: Service, rows: list[Row]
+) -> None:
+    """The new one is found beside a silent host (B8), and the old one is refused (A3)."""
+    old, chosen, other = await roles(trio)
+    fault = frozen(old, chosen, other)
+    rows.append(await play("22 primary silent, replica promoted", trio.load, following, fault))
+    again = back_by_itself(old, chosen, other)
+    rows.append(await play("22 old primary goes on by itself", trio.load, following, again))
+    await old.stop()
+    await rejoin(trio, old, chosen)
+
+
+async def asked(service: Service, question: bytes, token: str) -> list[tuple[str, str]]:
+    """Verdict and reason of many single questions with a token, to workers at random."""
+
+    def get() -> tuple[str, str]:
+        headers = {"Content-Type": "application/json", "Consistency-Token": token}
+        url = f"http://127.0.0.1:{service.port}/v1/verify"
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, question, headers), timeout=10
+            ) as response:
+                said = json.load(response)
+        except urllib.error.HTTPError as error:
+            said = json.load(error)
+        return said.get("verdict", said.get("code")), said.get("reason", "")
+
+    return [await asyncio.to_thread(get) for _ in range(_ASKED)]
+
+
+async def token_of(service: Service, status: bytes) -> str:
+    """The token of a change of state."""
+
+    def post() -> str:
+        url = f"http://127.0.0.1:{service.port}/v1/ledger/status"
+        headers = {"Content-Type": "application/x-ndjson"}
+        with urllib.request.urlopen(
+            urllib.request.Request(url, status, headers), timeout=10
+        ) as response:
+            token: str = json.load(response)["token"]
+        return token
+
+    return await asyncio.to_thread(post)
+
+
+async def test_a_token_of_what_a_failover_lost_is_not_honoured(
+    trio: Ground, following: Service
+) -> None:
+    """What no server is known to have carried over is unavailable, never an older state (A4).
+
+    Replication is asynchronous here, and the replicas stand still while the last change comes.
+    """
+    old, chosen, other = await roles(trio)
+    asynchronous = "ALTER SYSTEM SET synchronous_standby_names = ''"
+    await execute(old, asynchronous, "SELECT pg_reload_conf()")
+    item = trio.items.slow[0]
+    assert item.invoice is not None
+    change = {"code": item.invoice.code, "number": item.invoice.number}
+    kept = await token_of(following, json.dumps(change | {"status": "voided"}).encode())
+    question = item.asking(1)
+    # Every worker has seen every server beyond it.
+    await asyncio.sleep(1.0)
+    for server in (chosen, other):
+        server.kill(signal.SIGSTOP)
+    lost = await token_of(following, json.dumps(change | {"status": "normal"}).encode())
+    old.kill(signal.SIGKILL)
+    for server in (chosen, other):
+        server.kill(signal.SIGCONT)
+    assert await ask(chosen, "SELECT pg_promote(true, 30)")
+    await follow(other, chosen)
+    async with asyncio.timeout(20):
+        while {verdict for verdict, _ in await asked(following, question, kept)} != {"match"}:
+            pass
+    assert set(await asked(following, question, lost)) == {("unavailable", "other_timeline")}
+    assert {verdict for verdict, _ in await asked(following, question, kept)} == {"match"}

@@ -20,7 +20,7 @@ from tests.ledger.support import connected, line, number, replay_paused, status_
 from tests.support import Database
 from verifier.engine.freshness import Freshness
 from verifier.engine.memory import Memory
-from verifier.invoice.record import Absence, Finding, Reading
+from verifier.invoice.record import Absence, Finding, Position
 from verifier.ledger import targets
 from verifier.ledger.changes import Changes, Follower
 from verifier.ledger.lookup import Lookup
@@ -96,27 +96,32 @@ async def test_the_refill_guard(
 class BySequence(Follower):
     """Remembers the last sequence number that it saw, as if they were committed in their order."""
 
-    async def begin(self, connection: asyncpg.Connection) -> None:
+    _last: int
+
+    @classmethod
+    async def begin(cls, connection: asyncpg.Connection, seconds: float, now: float) -> BySequence:
         """Begin after the last one."""
-        await self.resume(connection)
-        self._last = await connection.fetchval("SELECT coalesce(max(seq), 0) FROM ledger_change")
+        follower = cls(seconds, now)
+        await follower.resume(connection)
+        last = await connection.fetchval("SELECT coalesce(max(seq), 0) FROM ledger_change")
+        follower._last = last
+        return follower
 
     async def resume(self, connection: asyncpg.Connection) -> None:
         """Go on over another connection."""
         sql = "SELECT seq, everything, keys FROM ledger_change WHERE seq > $1 ORDER BY seq"
         self._later: Callable[..., Any] = (await connection.prepare(sql)).fetch
 
-    async def catch_up(self, changes: Changes) -> None:
+    async def catch_up(self, changes: Changes, now: float) -> bool:
         """Apply what came after the last one."""
         for seq, everything, keys in await self._later(self._last):
             await changes.apply(keys, everything=everything)
             self._last = seq
+        return True
 
 
 @guarded
-async def test_the_horizon(
-    database: Database, monkeypatch: pytest.MonkeyPatch, guarded: bool
-) -> None:
+async def test_the_gaps(database: Database, monkeypatch: pytest.MonkeyPatch, guarded: bool) -> None:
     """A change that was written first and committed last must not be passed over."""
     if not guarded:
         monkeypatch.setattr(targets, "Follower", BySequence)
@@ -152,10 +157,10 @@ async def test_the_primary_re_check(
         self: Lookup,
         missing: list[str],
         found: dict[str, Finding],
-        reading: Reading,
-        deadline: float,
+        read: Any,
+        at_least: Position | None,
     ) -> None:
-        found.update(dict.fromkeys(missing, Absence(reading)))
+        found.update(dict.fromkeys(missing, Absence(read.reading)))
 
     if not guarded:
         monkeypatch.setattr(Lookup, "_recheck", believe)

@@ -18,6 +18,11 @@ from tests.faults.service import Service
 @pytest.fixture(scope="module")
 def proxy(ground: Ground) -> Iterator[Proxy]:
     """Run a proxy in front of all servers."""
+    yield from proxy_of(ground)
+
+
+def proxy_of(ground: Ground) -> Iterator[Proxy]:
+    """A proxy in front of all servers while a fixture lives."""
     servers = [ground.cluster.primary, *ground.cluster.replicas]
     sockets = {each.name: each.directory / f".s.PGSQL.{each.port}" for each in servers}
     proxy = Proxy(sockets)

@@ -12,8 +12,10 @@ import asyncpg
 import msgspec
 
 from tests.support import Database, wait_replayed
+from verifier.clocks import Clocks
 from verifier.config import Config
-from verifier.invoice.record import Finding, Record
+from verifier.invoice.record import Finding, Position, Record
+from verifier.ledger import transaction
 from verifier.ledger.channels import Channel
 from verifier.ledger.feed import FeedResult, Rejection
 from verifier.ledger.lookup import Lookup
@@ -91,6 +93,12 @@ def config(database: Database, **changes: Any) -> Config:
     return Config(**{**given, **changes})
 
 
+def position_of(fed: FeedResult | transaction.Position) -> Position:
+    """The position that a token of a feed or a watermark names."""
+    high, _, low = fed.lsn.partition("/")
+    return Position(fed.timeline, (int(high, 16) << 32) + int(low, 16))
+
+
 def named(rejections: Iterable[Rejection]) -> list[tuple[int, str, str]]:
     """Line, field and code of each error."""
     return [(each.line, error.field, error.code) for each in rejections for error in each.errors]
@@ -138,7 +146,7 @@ class Ledger:
         self.lookup = Lookup(
             self.config,
             self.metrics,
-            time.time,
+            Clocks(time.time, time.time),
             self.changes,
             lambda started: started - self.config.max_staleness,
         )

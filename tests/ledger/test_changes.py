@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -11,6 +13,8 @@ import pytest
 from tests.ledger.support import HeardChanges, connected
 from tests.support import Database, wait_replayed
 from verifier.config import Config
+from verifier.embedded import Cluster
+from verifier.ledger import writer as writer_module
 from verifier.ledger.changes import Follower
 from verifier.ledger.migrate import migrate
 from verifier.ledger.writer import Writer
@@ -31,6 +35,13 @@ def key(number: int) -> str:
     return f"2611{number:016d}"
 
 
+async def rows_read(connection: asyncpg.Connection) -> int:
+    """How many rows of the change log this server's sessions have read by an index."""
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    sql = "SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relname = 'ledger_change'"
+    return int(await connection.fetchval(sql) or 0)
+
+
 class Following:
     """A follower, what it heard, and connections to write with."""
 
@@ -40,13 +51,13 @@ class Following:
         self.database = database
         self.reader = reader
         self.writers = writers
-        self.follower = Follower(5.0)
+        self.follower: Follower
 
     async def heard(self) -> set[str]:
         """What the feed says now that all that was committed is replayed."""
         await wait_replayed(self.database.primary_dsn, self.database.replica_dsns)
         changes = HeardChanges()
-        await self.follower.catch_up(changes)
+        assert await self.follower.catch_up(changes, time.monotonic())
         self.everything = changes.everything
         return set(changes.keys)
 
@@ -63,7 +74,7 @@ async def following(database: Database, request: pytest.FixtureRequest) -> Async
         connected(database.primary_dsn) as two,
     ):
         following = Following(database, reader, [one, two])
-        await following.follower.begin(reader)
+        following.follower = await Follower.begin(reader, 5.0, time.monotonic())
         yield following
 
 
@@ -147,7 +158,7 @@ async def test_commits_racing_with_looks_are_all_heard(following: Following) -> 
 
     async def look() -> None:
         while not done.is_set():
-            await following.follower.catch_up(heard)
+            await following.follower.catch_up(heard, time.monotonic())
             await asyncio.sleep(0)
 
     looking = asyncio.create_task(look())
@@ -159,15 +170,168 @@ async def test_commits_racing_with_looks_are_all_heard(following: Following) -> 
     assert set(heard.keys) | left == written
 
 
-async def test_pruning_takes_only_what_is_old_and_ended(database: Database) -> None:
-    """Old changes go; new ones stay for those who follow."""
+AGE = "UPDATE ledger_change_horizon SET noted_at = noted_at - interval '2 hours'"
+
+
+@asynccontextmanager
+async def pruning(database: Database) -> AsyncIterator[tuple[Writer, asyncpg.Connection]]:
+    """A writer that prunes an empty ledger, and a connection to its primary."""
     await migrate(database.primary_dsn)
+    await wait_replayed(database.primary_dsn, database.replica_dsns)
     writer = Writer(Config(primary_dsn=database.primary_dsn))
     async with connected(database.primary_dsn) as connection:
+        yield writer, connection
+    await writer.close()
+
+
+async def test_pruning_takes_only_what_ended_a_while_ago(database: Database) -> None:
+    """What ended before a horizon that was noted long ago goes; later changes stay."""
+    async with pruning(database) as (writer, connection):
         await connection.execute(INSERT, 1, 3_500)
-        await connection.execute("UPDATE ledger_change SET created_at = now() - interval '2 hours'")
+        assert await writer.prune(3_600.0) == 0
+        await connection.execute(AGE)
         await connection.execute(INSERT, 4_000, 4_000)
         assert await writer.prune(3_600.0) == 4
         assert await writer.prune(3_600.0) == 0
         assert await connection.fetchval("SELECT count(*) FROM ledger_change") == 1
+
+
+async def test_pruning_goes_on_until_nothing_is_left(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much has gathered since the last time, all of it goes, in bounded transactions."""
+    monkeypatch.setattr(writer_module, "_PRUNED_AT_ONCE", 2)
+    async with pruning(database) as (writer, connection):
+        await connection.execute(INSERT, 1, 4_500)
+        await writer.prune(3_600.0)
+        await connection.execute(AGE)
+        assert await writer.prune(3_600.0) == 5
+
+
+async def test_a_transaction_that_was_open_for_long_is_not_pruned_when_it_commits(
+    database: Database,
+) -> None:
+    """Its changes were written long ago, and nobody has seen them before (issue 9, A5)."""
+    async with (
+        pruning(database) as (writer, slow),
+        connected(database.primary_dsn) as reader,
+        connected(database.primary_dsn) as other,
+    ):
+        follower = await Follower.begin(reader, 5.0, 0.0)
+        async with slow.transaction():
+            await slow.execute(INSERT, 1, 1)
+            await slow.execute("UPDATE ledger_change SET created_at = now() - interval '2 hours'")
+            await writer.prune(3_600.0)
+            await other.execute(AGE)
+        await writer.prune(3_600.0)
+        heard = HeardChanges()
+        assert await follower.catch_up(heard, 1.0)
+        assert heard.keys == [key(1)]
+
+
+@pytest.mark.parametrize("at", ["primary", "replica"])
+async def test_who_has_missed_what_was_pruned_says_so(database: Database, at: str) -> None:
+    """A follower that did not look while changes came and went begins anew (issue 9, A5)."""
+    async with pruning(database) as (writer, connection):
+        dsn = database.primary_dsn if at == "primary" else database.replica_dsns[0]
+        async with connected(dsn) as reader:
+            follower = await Follower.begin(reader, 5.0, 0.0)
+            assert await follower.catch_up(HeardChanges(), 0.0)
+            await connection.execute(INSERT, 1, 1)
+            await writer.prune(3_600.0)
+            await connection.execute(AGE)
+            assert await writer.prune(3_600.0) == 1
+            await wait_replayed(database.primary_dsn, database.replica_dsns)
+            heard = HeardChanges()
+            assert not await follower.catch_up(heard, 1.0)
+            again = await Follower.begin(reader, 5.0, 2.0)
+            await connection.execute(INSERT, 2, 2)
+            await wait_replayed(database.primary_dsn, database.replica_dsns)
+            assert await again.catch_up(heard, 2.0)
+            assert heard.keys == [key(2)]
+
+
+async def test_who_has_seen_what_was_pruned_goes_on(following: Following) -> None:
+    """Pruning costs those nothing who keep up: what they remember stays."""
+    writer = Writer(Config(primary_dsn=following.database.primary_dsn))
+    await following.writers[0].execute(INSERT, 1, 1)
+    assert await following.heard() == {key(1)}
+    await writer.prune(3_600.0)
+    await following.writers[0].execute(AGE)
+    # Somebody's later transaction moves the horizon of those who look.
+    await following.writers[0].execute(INSERT, 2, 2)
+    assert await following.heard() == {key(2)}
+    assert await writer.prune(3_600.0) == 1
+    assert await following.heard() == set()
     await writer.close()
+
+
+COMMITS = """
+CREATE PROCEDURE many_commits(count int) LANGUAGE plpgsql AS $$
+BEGIN
+    FOR i IN 1..count LOOP
+        INSERT INTO ledger_change (keys) VALUES (array['2611' || lpad(i::text, 16, '0')]);
+        COMMIT;
+    END LOOP;
+END
+$$
+"""
+
+
+async def test_200_000_commits_behind_an_open_transaction_are_read_once(
+    cluster: Cluster, following: Following
+) -> None:
+    """An idle transaction in any database holds the horizon, and costs nobody anything (B9).
+
+    A look then reads what is new and no more, also one that began behind it.
+    """
+    quick = following.writers[0]
+    async with connected(cluster.primary.dsn_for("postgres")) as idle:
+        transaction = idle.transaction()
+        await transaction.start()
+        await idle.fetchval("SELECT pg_current_xact_id()")
+        await quick.execute(COMMITS)
+        await quick.execute("SET synchronous_commit = off")
+        await quick.execute("CALL many_commits(200000)")
+        assert len(await following.heard()) == 200_000
+        late = await Follower.begin(following.reader, 5.0, time.monotonic())
+        for follower in (following.follower, late):
+            following.follower = follower
+            await following.heard()
+            read = await rows_read(following.reader)
+            await quick.execute("CALL many_commits(3)")
+            assert await following.heard() == {key(1), key(2), key(3)}
+            assert await rows_read(following.reader) - read < 100
+            assert follower.open_for(time.monotonic()) > 0.0
+        await transaction.rollback()
+    await following.heard()
+    await following.heard()
+    assert following.follower._gaps.below == []
+
+
+async def test_what_was_open_when_following_began_is_heard(following: Following) -> None:
+    """A transaction that had written before the beginning, and commits after it, is not missed."""
+    slow, quick = following.writers
+    async with slow.transaction():
+        await slow.execute(INSERT, 1, 1)
+        await quick.execute(INSERT, 2, 2)
+        await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+        following.follower = await Follower.begin(following.reader, 5.0, time.monotonic())
+        await quick.execute(INSERT, 3, 3)
+        assert await following.heard() == {key(3)}
+    assert await following.heard() == {key(1)}
+
+
+async def test_what_was_rolled_back_leaves_no_gap(following: Following) -> None:
+    """The numbers of a transaction that came to nothing are given up once it has ended."""
+    slow, quick = following.writers
+    transaction = slow.transaction()
+    await transaction.start()
+    await slow.execute(INSERT, 1, 1)
+    await quick.execute(INSERT, 2, 2)
+    await following.heard()
+    assert following.follower._gaps.below
+    await transaction.rollback()
+    await quick.execute(INSERT, 3, 3)
+    await following.heard()
+    assert not following.follower._gaps.below

@@ -228,3 +228,31 @@ async def test_close_ends_queries() -> None:
         await query
     await server.channels.fill(1.0)
     assert len(server.connections) == 1
+
+
+async def test_channels_to_another_server_go_free_or_busy() -> None:
+    """When the watch finds another server, nothing is read over the old one's channels (A1)."""
+    server = await proven(2)
+    query = server.ask()
+    await settled()
+    assert (len(server.channels.free), len(server.channels.busy)) == (1, 1)
+    server.channels.prove("1 200")
+    assert server.channels.take() is None
+    assert all(connection.closed for connection in server.connections)
+    with pytest.raises(Unavailable):
+        await query
+    await settled()
+    assert server.channels.lacking == 2
+    # The watch opens new ones by itself: a DSN with several servers must not spin.
+    assert server.lost == 0
+
+
+async def test_a_channel_is_kept_while_the_server_is_the_same() -> None:
+    """A probe that finds the same server costs nobody a connection."""
+    server = await proven(2)
+    query = server.ask()
+    await settled()
+    server.channels.prove(server.identity)
+    assert (len(server.channels.free), len(server.channels.busy)) == (1, 1)
+    server.connections[-1].queries[0].set_result([("a",)])
+    assert await query == [("a",)]

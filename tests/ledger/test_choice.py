@@ -11,10 +11,12 @@ import pytest
 
 from tests.ledger.support import HeardChanges, Ledger, connected, line, started, until
 from tests.support import Database
+from verifier.clocks import system_clocks
 from verifier.config import Config
 from verifier.ledger.changes import Follower
 from verifier.ledger.choice import choose
-from verifier.ledger.probes import SETTLING_PROBES, History, Probe
+from verifier.ledger.history import History
+from verifier.ledger.probes import SETTLING_PROBES, Probe
 from verifier.ledger.targets import Replica, Target
 
 BOUND = 1.0
@@ -25,7 +27,15 @@ def test_a_replica_settles_after_probes_in_a_row() -> None:
     history = History()
     config = Config(max_staleness=2.0)
     replica = Replica(
-        "replica", "", 1, history, config, float, lambda: None, lambda _: None, HeardChanges()
+        "replica",
+        "",
+        1,
+        history,
+        config,
+        system_clocks(),
+        lambda: None,
+        lambda _: None,
+        HeardChanges(),
     )
 
     def judged(began: float, lsn: int) -> bool:
@@ -129,12 +139,12 @@ async def test_a_cancelled_probe_is_asked_again(
         left = times
         catch_up = Follower.catch_up
 
-        async def cancelled(self: Follower, changes: HeardChanges) -> None:
+        async def cancelled(self: Follower, changes: HeardChanges, now: float) -> bool:
             nonlocal left
             if self is one._follower and left:
                 left -= 1
                 raise asyncpg.SerializationError("canceling statement due to conflict")
-            await catch_up(self, changes)
+            return await catch_up(self, changes, now)
 
         seen: list[bool] = []
         monkeypatch.setattr(one, "_changed", lambda target: seen.append(target.serving))

@@ -171,5 +171,3 @@ async def test_reading_is_that_of_before_the_query(
         findings = await it.lookup.fetch_many([number(1), number(2)])
         assert findings[number(1)].reading is before["replica"]
         assert findings[number(2)].reading is before["primary"]
-        findings = await it.lookup.fetch_primary([number(1)])
-        assert findings[number(1)].reading is before["primary"]

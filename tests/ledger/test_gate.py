@@ -8,8 +8,7 @@ from typing import Any, cast
 import pytest
 
 from verifier.errors import Unavailable
-from verifier.ledger.gate import Gate
-from verifier.ledger.targets import Target
+from verifier.ledger.gate import Gate, Wish
 
 
 class FakeTarget:
@@ -20,7 +19,7 @@ class FakeTarget:
         self.serving = True
         self.gate = Gate(cast("Any", self.take), 3)
 
-    def take(self, avoid: Target | None) -> tuple[FakeTarget, str] | None:
+    def take(self, wish: Wish) -> tuple[FakeTarget, str] | None:
         """Give a channel or None, as Lookup does."""
         if not self.serving:
             raise Unavailable("no_database")

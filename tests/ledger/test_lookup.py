@@ -18,11 +18,13 @@ from tests.ledger.support import (
     give_back,
     line,
     number,
+    position_of,
     red_letter,
     replay_paused,
     started,
 )
 from tests.support import Database, wait_replayed
+from verifier.clocks import system_clocks
 from verifier.config import Config
 from verifier.errors import ConfigError
 from verifier.invoice.record import Record, build
@@ -148,12 +150,12 @@ async def test_without_replicas_the_primary_reads(ledger: Database) -> None:
         assert it.rechecks() == {}
 
 
-async def test_fetch_primary_asks_nobody_else(ledger: Database) -> None:
+async def test_what_no_replica_has_reached_is_read_on_the_primary(ledger: Database) -> None:
     """A question that must see the newest state is answered by the primary alone."""
     async with started(ledger) as it:
         async with replay_paused(ledger):
-            await it.writer.ingest(blocks([line(1)]))
-            findings = await it.lookup.fetch_primary([number(1), number(2)])
+            fed = await it.writer.ingest(blocks([line(1)]))
+            findings = await it.lookup.fetch_at([number(1), number(2)], position_of(fed))
         assert found(findings) == {number(1)}
         assert sorted(findings) == [number(1), number(2)]
         assert {finding.reading.source for finding in findings.values()} == {"primary"}
@@ -195,4 +197,4 @@ async def test_reader_cannot_write(ledger: Database) -> None:
 def test_primary_must_be_configured() -> None:
     """Without a primary, nothing dates the replicas."""
     with pytest.raises(ConfigError, match="VERIFIER_PRIMARY_DSN"):
-        Lookup(Config(replica_dsns=("x",)), Metrics(), time.time, HeardChanges(), float)
+        Lookup(Config(replica_dsns=("x",)), Metrics(), system_clocks(), HeardChanges(), float)

@@ -21,6 +21,7 @@ from tests.support import Database, wait_replayed
 from verifier.config import Config
 from verifier.embedded import Cluster
 from verifier.errors import Unavailable
+from verifier.invoice.record import Position
 from verifier.ledger.channels import Rows
 from verifier.ledger.migrate import migrate
 
@@ -154,7 +155,7 @@ async def test_all_databases_down_is_never_absent(cluster: Cluster, ledger: Data
             with pytest.raises(Unavailable):
                 await it.lookup.fetch_many([number(1), number(2)])
             with pytest.raises(Unavailable):
-                await it.lookup.fetch_primary([number(1)])
+                await it.lookup.fetch_at([number(1)], Position(1, 1))
             await asyncio.sleep(0.01)
         assert not it.lookup.serving()
         late = Ledger(ledger, connect_timeout=0.1, query_timeout=0.1)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.ledger.support import connected
 from tests.support import Database
-from verifier.ledger.probes import History, Probe, Prober, cluster_of
+from verifier.ledger.history import History
+from verifier.ledger.probes import Probe, Prober, cluster_of
 
 
 def position(began: float, lsn: int, timeline: int = 1) -> Probe:

@@ -235,12 +235,13 @@ class Encoder:
 
     def _freshness_json(self, reading: Reading, source: str, stale: bool) -> bytes:
         """The value of ``freshness``; few readings serve many answers."""
-        what = (reading.as_of, source, stale)
+        moment = reading.moment
+        what = (moment, source, stale)
         known = self._freshness.get(what)
         if known is None:
             if len(self._freshness) >= 1024:
                 self._freshness.clear()
-            shown = {"as_of": iso(reading.as_of), "source": source, "stale": stale}
+            shown = {"as_of": iso(moment), "source": source, "stale": stale}
             known = self._freshness[what] = _quote(shown)
         return known
 

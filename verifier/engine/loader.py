@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -51,10 +52,11 @@ class Limits(msgspec.Struct, frozen=True):
 class _Call:
     """One caller: what it has got so far, and a future for when nothing is open any more."""
 
-    __slots__ = ("future", "joined", "open", "outcomes")
+    __slots__ = ("began", "future", "joined", "open", "outcomes")
 
-    def __init__(self, future: asyncio.Future[None]) -> None:
+    def __init__(self, future: asyncio.Future[None], began: float) -> None:
         self.future = future
+        self.began = began
         self.outcomes: dict[str, Outcome] = {}
         self.joined: set[str] = set()
         self.open = 0
@@ -80,6 +82,9 @@ class _Single:
             self.future.set_result(outcome)
 
 
+_Calls = tuple[_Call | _Single, ...]
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """An outcome for every key asked, and which keys were read on behalf of another caller."""
 
@@ -101,10 +106,11 @@ class Loader:
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
-        # Who waits for a key, from its first request until its outcome. Keys that were asked for
-        # together share one tuple while nobody joins.
-        self._calls: dict[str, tuple[_Call | _Single, ...]] = {}
-        # Keys that wait for a slot, with the time of their request.
+        # Who waits for a key, until it is read and while it is. Keys that were asked for together
+        # share one tuple while nobody joins.
+        self._waiting: dict[str, _Calls] = {}
+        self._running: dict[str, _Calls] = {}
+        # The keys that wait, in their order, with the time of their first request.
         self._singles: deque[tuple[str, float]] = deque()
         self._bulk: deque[tuple[str, float]] = deque()
         self._reads: set[asyncio.Task[Mapping[str, Finding]]] = set()
@@ -135,13 +141,11 @@ class Loader:
         """
         self._loop = asyncio.get_running_loop()
         call = _Single(self._loop.create_future())
-        sharing = self._calls.get(key)
-        if sharing is not None:
-            self._calls[key] = (*sharing, call)
+        if self._join(key, call, single=True):
             return await call.future, True
         if self._closed or len(self._singles) >= self._limits.waiting_singles:
             return _CLOSING if self._closed else _OVERLOADED, False
-        self._calls[key] = (call,)
+        self._waiting[key] = (call,)
         self._singles.append((key, self._clock()))
         self._gather()
         return await call.future, False
@@ -152,26 +156,29 @@ class Loader:
         A caller that is cancelled leaves the read to the others who wait for it.
         """
         self._loop = asyncio.get_running_loop()
-        call = _Call(self._loop.create_future())
-        calls = self._calls
+        now = self._clock()
+        call = _Call(self._loop.create_future(), now)
+        waiting = self._waiting
         queue = self._bulk if bulk else self._singles
         bound = self._limits.waiting_bulk if bulk else self._limits.waiting_singles
-        now = self._clock()
         alone = (call,)
-        if not self._closed and len(queue) + len(keys) <= bound and calls.keys().isdisjoint(keys):
-            calls.update(dict.fromkeys(keys, alone))
+        if (
+            not self._closed
+            and len(queue) + len(keys) <= bound
+            and waiting.keys().isdisjoint(keys)
+            and self._running.keys().isdisjoint(keys)
+        ):
+            waiting.update(dict.fromkeys(keys, alone))
             queue.extend([(key, now) for key in keys])
             call.open, keys = len(keys), ()
         for key in keys:
-            sharing = calls.get(key)
-            if sharing is not None:
-                calls[key] = (*sharing, call)
+            if self._join(key, call, single=not bulk):
                 call.joined.add(key)
             elif self._closed or len(queue) >= bound:
                 call.outcomes[key] = _CLOSING if self._closed else _OVERLOADED
                 continue
             else:
-                calls[key] = alone
+                waiting[key] = alone
                 queue.append((key, now))
             call.open += 1
         if call.open:
@@ -185,19 +192,46 @@ class Loader:
         if self._reminder is not None:
             self._reminder.cancel()
         for queue in (self._singles, self._bulk):
-            while queue:
-                self._settle([queue.popleft()[0]], {}, _CLOSING)
+            queue.clear()
+        if self._waiting:
+            self._settle(self._waiting, list(self._waiting), {}, _CLOSING)
         if self._reads:
             await asyncio.wait(self._reads)
 
+    def _join(self, key: str, call: _Call | _Single, *, single: bool) -> bool:
+        """Share the read of a key that somebody else has asked for; whether there is one."""
+        sharing = self._running.get(key)
+        if sharing is not None:
+            self._running[key] = (*sharing, call)
+            return True
+        sharing = self._waiting.get(key)
+        if sharing is None:
+            return False
+        self._waiting[key] = (*sharing, call)
+        first = sharing[0]
+        if single and type(first) is _Call and len(self._singles) < self._limits.waiting_singles:
+            self._bring_forward((key, first.began))
+        return True
+
+    def _bring_forward(self, place: tuple[str, float]) -> None:
+        """A person must not wait where bulk waits."""
+        with suppress(ValueError):  # it waits with the singles already
+            self._bulk.remove(place)
+            self._singles.appendleft(place)
+            self._gather()
+
     def _settle(
-        self, keys: Sequence[str], found: Mapping[str, Finding], otherwise: Unavailable
+        self,
+        calls_of: dict[str, _Calls],
+        keys: Sequence[str],
+        found: Mapping[str, Finding],
+        otherwise: Unavailable,
     ) -> None:
         """Hand out the outcomes of keys, to those who wait for them."""
         outcomes: Mapping[str, Outcome] = found
         if len(found) != len(keys) or not all(map(found.__contains__, keys)):
             outcomes = {key: found.get(key, otherwise) for key in keys}
-        waiting = list(map(self._calls.pop, keys))
+        waiting = list(map(calls_of.pop, keys))
         if waiting.count(waiting[0]) == len(keys):
             for call in waiting[0]:
                 call.deliver(outcomes)
@@ -255,20 +289,18 @@ class Loader:
         """The next keys for a query, without those that nobody awaits or that waited too long."""
         since_at_least = self._clock() - self._limits.max_wait
         while queue and queue[0][1] < since_at_least:
-            self._settle([queue.popleft()[0]], {}, _TIMEOUT)
+            self._settle(self._waiting, [queue.popleft()[0]], {}, _TIMEOUT)
         # Free slots share what waits, so that the worker has work while PostgreSQL has.
         share = -(-len(queue) // (self._limits.slots - len(self._reads)))
         most = min(max(share, _WORTH_A_QUERY), self._limits.max_batch)
         keys: list[str] = []
-        alive: tuple[_Call | _Single, ...] = ()
+        alive: _Calls = ()
         while queue and len(keys) < most:
             key, _ = queue.popleft()
-            calls = self._calls[key]
+            calls = self._waiting.pop(key)
             if calls is alive or any(not call.future.done() for call in calls):
-                alive = calls
+                alive = self._running[key] = calls
                 keys.append(key)
-            else:
-                del self._calls[key]
         return keys
 
     def _finish(
@@ -296,5 +328,5 @@ class Loader:
             read.get_loop().call_exception_handler(
                 {"message": "look-up failed", "exception": error, "task": read}
             )
-        self._settle(keys, found, otherwise)
+        self._settle(self._running, keys, found, otherwise)
         self._dispatch()

@@ -42,7 +42,7 @@ class Sizes(msgspec.Struct, frozen=True):
 class Memory:
     """What is known of invoices; one per event loop.
 
-    ``clock`` gives seconds since the epoch, is never set back, and is that of ``Reading.as_of``.
+    ``clock`` is the steady one, that of ``Reading.as_of``.
     """
 
     def __init__(self, sizes: Sizes, clock: Callable[[], float], metrics: Metrics) -> None:
@@ -109,10 +109,10 @@ class Memory:
     def _still_absent(self, absence: Absence, terms: Terms) -> bool:
         reading = absence.reading
         current = reading.current
-        # Also within the bound itself: the watermark beside it is as old as its reading.
+        # The watermark that it is judged by is that of its own reading, however new the current.
         return (
             terms.started - reading.as_of <= self._sizes.absence_seconds
-            and reading.as_of >= terms.oldest
+            and terms.allow(reading)
             and current is not None
             and terms.allow(current)
         )

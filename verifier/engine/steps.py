@@ -5,11 +5,12 @@ Nothing here waits. Most items get their answer in the first step, without being
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from verifier.clocks import Clocks
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.loader import Outcome
 from verifier.engine.memory import Memory
@@ -66,19 +67,22 @@ class Block(msgspec.Struct, gc=False):
 
 
 class Steps:
-    """``clock`` gives seconds since the epoch, never set back: that of ``Reading.as_of``."""
+    """``clocks.steady`` is the clock of ``Reading.as_of``; ``clocks.wall`` says what day it is."""
 
-    def __init__(self, memory: Memory, freshness: Freshness, clock: Callable[[], float]) -> None:
+    def __init__(self, memory: Memory, freshness: Freshness, clocks: Clocks) -> None:
         self._memory = memory
         self._freshness = freshness
-        self._clock = clock
-        self._window = window_at(clock())
+        self._clock = clocks.steady
+        self._wall = clocks.wall
+        self._window = window_at(clocks.wall())
 
     def begin(self, at_least: Position | None) -> Terms:
         """The terms of a question that starts now; with it the days that are in scope."""
         started = self._clock()
-        if started >= self._window.until:
-            self._window = window_at(started)
+        now = self._wall()
+        # It may have been set back as well.
+        if not self._window.since <= now < self._window.until:
+            self._window = window_at(now)
         return Terms(started, self._freshness.oldest(started), at_least)
 
     def recall(self, items: Sequence[Any], keys: Sequence[str], terms: Terms) -> Block:
@@ -166,7 +170,7 @@ class Steps:
 
 
 def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Answer:
-    watermark = complete_until(reading.watermarks.get(claim.region), reading.as_of)
+    watermark = complete_until(reading.watermarks.get(claim.region), reading.moment)
     record = finding if isinstance(finding, Record) else None
     answer = judge(claim, record, watermark)
     answer.reading = reading

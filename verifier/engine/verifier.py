@@ -17,6 +17,7 @@ from collections.abc import (
     Sequence,
 )
 
+from verifier.clocks import Clocks
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.loader import UNCHECKED, Loaded, Loader
@@ -64,8 +65,8 @@ class _Turns:
 class Verifier:
     """Answers questions; one per event loop.
 
-    ``clock`` gives seconds since the epoch, is never set back, and is the clock of
-    ``Reading.as_of``. ``fetch_at`` reads a state that includes a position, past the loader.
+    ``clocks.steady`` is the clock of ``Reading.as_of``. ``fetch_at`` reads a state that includes a
+    position, past the loader.
     """
 
     def __init__(
@@ -74,11 +75,11 @@ class Verifier:
         fetch_at: FetchAt,
         memory: Memory,
         freshness: Freshness,
-        clock: Callable[[], float],
+        clocks: Clocks,
     ) -> None:
         self._loader = loader
         self._fetch_at = fetch_at
-        self._steps = Steps(memory, freshness, clock)
+        self._steps = Steps(memory, freshness, clocks)
 
     async def verify(self, item: Item, *, at_least: Position | None = None) -> Answer | Match:
         """The answer to one question; with ``at_least`` it rests on a state that includes it."""

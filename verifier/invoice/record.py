@@ -59,10 +59,12 @@ class Live:
 class Reading(msgspec.Struct, frozen=True, gc=False):
     """The state of the ledger that a read saw; many findings share one.
 
-    ``as_of`` is in seconds since the epoch: the state is at least that new. ``watermarks`` maps a
-    region to the moment (the same scale) until which it is complete; it was read before the
-    invoices, from the same server, so that an invoice that came with a watermark is never missed.
-    ``applied`` says how many changes memory had applied when the reading was published.
+    ``as_of`` is in seconds of the steady clock (clocks.py): the state is at least that new, and
+    ``moment`` says the same by the wall clock. ``watermarks`` maps a region to the moment (seconds
+    since the epoch) until which it is complete; it was read before the invoices, from the same
+    server, so that an invoice that came with a watermark is never missed. ``applied`` says how
+    many changes memory had applied when the reading was published, ``epoch`` what the wall clock
+    then made of the steady clock's zero.
     """
 
     source: Literal["replica", "primary"]
@@ -71,6 +73,12 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
     applied: int = 0
     position: Position | None = None
     live: Live | None = None
+    epoch: float = 0.0
+
+    @property
+    def moment(self) -> float:
+        """``as_of`` in seconds since the epoch."""
+        return self.as_of + self.epoch
 
     @property
     def current(self) -> Reading | None:

@@ -51,18 +51,19 @@ LONGEST_RETRY = 3_600
 
 
 class Window(msgspec.Struct, frozen=True):
-    """The issue dates in scope at a moment (ISO, Asia/Shanghai), and when that changes."""
+    """The issue dates in scope on a day (ISO, Asia/Shanghai), and when it begins and ends."""
 
     oldest: str
     today: str
     days: frozenset[str]
+    since: float
     until: float
 
 
 def window_at(now: float) -> Window:
-    """The window that holds at ``now`` (seconds since the epoch) and until midnight."""
+    """The window of the day that ``now`` (seconds since the epoch) is in."""
     moment = datetime.fromtimestamp(now, SHANGHAI)
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0)
     today = moment.date()
     oldest = date.fromisoformat(oldest_date(today))
     days = (oldest + timedelta(days=number) for number in range((today - oldest).days + 1))
@@ -71,6 +72,7 @@ def window_at(now: float) -> Window:
         today.isoformat(),
         frozenset(day.isoformat() for day in days),
         midnight.timestamp(),
+        midnight.timestamp() + DAY,
     )
 
 

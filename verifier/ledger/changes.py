@@ -1,13 +1,18 @@
-"""The change feed, followed on the server that serves the reads.
+"""The change log, followed on the server that serves the reads.
 
-Sequence numbers commit out of order, so a follower cannot remember the last one it saw. It
-remembers a horizon: the transaction below which all have ended, as the snapshot of its last look
-said (``pg_snapshot_xmin``; on a standby a transaction that is open on the primary holds it back
-too). Each look takes all rows from the horizon on. Rows beyond it are visible as soon as their
-transaction has committed and are applied at once; that one was applied already is remembered
-until the horizon has passed it, or one long import would have everybody's changes read again and
-again. (A snapshot of a standby lists no open transactions, so ``pg_visible_in_snapshot`` cannot
-tell what an earlier look has seen.)
+Sequence numbers commit out of order, so a follower cannot remember the last one alone. It
+remembers the gaps too: the numbers below the last one that it has not seen, which belong to
+transactions that are open, or were rolled back. Each look asks for what comes after the last one
+and for the gaps: that costs what is new, however long some transaction stays open.
+
+A gap is given up once all have ended that may have had its numbers. Whoever takes a number has its
+transaction id by then (the trigger runs after a row was written), so those are the ids that had
+been given out when the gap was found. The next id to be given out says which these are, and
+``pg_snapshot_xmin`` below which all have ended; both are right on a standby too, while its
+snapshots list no open transactions.
+
+What is pruned is noted with its horizon (pruning.py): a follower whose own is not as far may have
+missed something, and says so.
 """
 
 from __future__ import annotations
@@ -18,28 +23,58 @@ from typing import Protocol
 
 import asyncpg
 
-# A page of the feed is at most this many rows of at most 1,000 keys.
+from verifier.ledger.gaps import Gaps
+
+# A page of the log is at most this many rows of at most 1,000 keys.
 _PAGE_ROWS = 32
 
-# One statement has one snapshot: the horizon is that of the rows. Without rows there is one row
-# with the horizon alone.
-_LOOK = """
+# What is there when following begins is looked at so many numbers at a time: some 10 ms.
+_BEGIN_ROWS = 20_000
+
+# Below which id all transactions have ended, the next id to be given out, and below which changes
+# may have been pruned. age() counts from that next id, which is widened to the first's 64 bits.
+_IDS = """
 SELECT
-    pg_snapshot_xmin(pg_current_snapshot())::text::bigint,
-    page.xid::text::bigint, page.seq, page.everything, page.keys
-FROM (SELECT 1) AS one LEFT JOIN LATERAL (
-    SELECT xid, seq, everything, keys
-    FROM ledger_change
-    WHERE
-        xid >= $1::bigint::text::xid8
-        AND (xid, seq) > ($3::bigint::text::xid8, $4::bigint)
-        AND xid::text::bigint <> ALL($2::bigint[])
-    ORDER BY xid, seq
-    LIMIT $5
-) AS page ON TRUE
+    ended,
+    ended + ((age('3'::xid)::bigint + 3 - ended) & 4294967295) AS next,
+    (
+        SELECT horizon::text::bigint FROM ledger_change_horizon
+        WHERE pruned ORDER BY horizon DESC LIMIT 1
+    ) AS pruned
+FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS ended) AS snapshot
 """
 
-_HORIZON = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+# The first rows after a place among the numbers that are asked for. One statement has one
+# snapshot: the ids are those of the rows. Without rows there is one row with the ids alone.
+_LOOK = f"""
+SELECT ids.ended, ids.next, ids.pruned, page.seq, page.everything, page.keys
+FROM ({_IDS}) AS ids LEFT JOIN LATERAL (
+    SELECT part.seq, part.everything, part.keys
+    FROM unnest($1::bigint[], $2::bigint[]) AS gap (first, last)
+    CROSS JOIN LATERAL (
+        SELECT seq, everything, keys
+        FROM ledger_change
+        WHERE seq BETWEEN greatest(gap.first, $3 + 1) AND gap.last
+        ORDER BY seq
+        LIMIT $4
+    ) AS part
+    ORDER BY part.seq
+    LIMIT $4
+) AS page ON TRUE
+"""  # noqa: S608 - made of constants
+
+# The next numbers after one that are there, as runs without a gap.
+_RUNS = """
+SELECT min(seq), max(seq), sum(count(*)) OVER ()
+FROM (
+    SELECT seq, seq - row_number() OVER (ORDER BY seq) AS run
+    FROM (SELECT seq FROM ledger_change WHERE seq > $1 ORDER BY seq LIMIT $2) AS numbers
+) AS numbered
+GROUP BY run
+ORDER BY run
+"""
+
+_LAST = (1 << 63) - 1
 
 
 class Changes(Protocol):
@@ -54,44 +89,90 @@ class Changes(Protocol):
 
 
 class Follower:
-    """Reads the feed of one server, from the moment it begins. ``seconds`` bounds each query."""
+    """Reads the change log of one server, from the moment it begins.
 
-    def __init__(self, seconds: float) -> None:
+    ``seconds`` bounds each query; ``now`` is by the steady clock.
+    """
+
+    def __init__(self, seconds: float, now: float) -> None:
         self._seconds = seconds
         self._look: Callable[..., Awaitable[list[asyncpg.Record]]]
-        self._horizon = 0
-        # Transactions from the horizon on whose rows were applied.
-        self._applied: set[int] = set()
+        self._gaps = Gaps()
+        # Below this id all transactions had ended at the last look.
+        self._ended = 0
+        # All that began before the first moment have ended; those that began before the second,
+        # when the next id was that, may not have.
+        self._ended_by = now
+        self._open_since = now, 0
 
-    async def begin(self, connection: asyncpg.Connection) -> None:
+    @classmethod
+    async def begin(cls, connection: asyncpg.Connection, seconds: float, now: float) -> Follower:
         """Begin now: what was committed before is in every read that begins later."""
-        await self.resume(connection)
-        async with asyncio.timeout(self._seconds):
-            self._horizon = await connection.fetchval(_HORIZON)
+        follower = cls(seconds, now)
+        await follower.resume(connection)
+        ended = (await follower._ids(connection))[0]
+        runs: list[tuple[int, int]] = []
+        count = _BEGIN_ROWS
+        while count == _BEGIN_ROWS:
+            async with asyncio.timeout(seconds):
+                page = await connection.fetch(_RUNS, runs[-1][1] if runs else 0, _BEGIN_ROWS)
+            runs += [(first, last) for first, last, _ in page]
+            count = page[0][2] if page else 0
+        bound = (await follower._ids(connection))[1]
+        for first, last in runs:
+            follower._gaps.see(first, last, bound)
+        follower._ended, follower._open_since = ended, (now, bound)
+        return follower
 
     async def resume(self, connection: asyncpg.Connection) -> None:
         """Go on over another connection to the same server."""
         async with asyncio.timeout(self._seconds):
             self._look = (await connection.prepare(_LOOK)).fetch
 
-    async def catch_up(self, changes: Changes) -> None:
-        """Apply all that is visible when this is called. Raises what the database raises."""
-        horizon: int | None = None
-        xid = seq = 0
-        seen: set[int] = set()
+    async def catch_up(self, changes: Changes, now: float) -> bool:
+        """Apply all that is visible when this is called. Raises what the database raises.
+
+        False when some of it may be gone: then only a new beginning helps.
+        """
+        gaps = self._gaps
+        ended: int | None = None
+        place = 0
         while True:
+            firsts = [*(gap.first for gap in gaps.below), gaps.top + 1]
+            lasts = [*(gap.last for gap in gaps.below), _LAST]
             async with asyncio.timeout(self._seconds):
-                rows = await self._look(self._horizon, list(self._applied), xid, seq, _PAGE_ROWS)
-            if horizon is None:
+                rows = await self._look(firsts, lasts, place, _PAGE_ROWS)
+            ended_now, next_id, pruned = rows[0][:3]
+            if pruned is not None and pruned > self._ended:
+                return False
+            if ended is None:
                 # That of the first page: later ones may see what it did not.
-                horizon = rows[0][0]
-            if rows[0][1] is None:
+                ended = ended_now
+                self._note(ended_now, next_id, now)
+            if rows[0][3] is None:
                 break
-            keys = [key for row in rows for key in row[4]]
-            await changes.apply(keys, everything=any(row[3] for row in rows))
-            _, xid, seq, _, _ = rows[-1]
-            seen.update(row[1] for row in rows)
+            keys = [key for row in rows for key in row[5]]
+            await changes.apply(keys, everything=any(row[4] for row in rows))
+            for row in rows:
+                gaps.see(row[3], row[3], next_id)
+            place = rows[-1][3]
             if len(rows) < _PAGE_ROWS:
                 break
-        self._applied = {each for each in self._applied | seen if each >= horizon}
-        self._horizon = horizon
+        gaps.end(ended)
+        self._ended = ended
+        return True
+
+    def open_for(self, now: float) -> float:
+        """Seconds for which some transaction has been open at least, about; it delays pruning."""
+        return now - self._ended_by
+
+    def _note(self, ended: int, next_id: int, now: float) -> None:
+        since, bound = self._open_since
+        if ended >= bound:
+            self._ended_by = since
+            self._open_since = now, next_id
+
+    async def _ids(self, connection: asyncpg.Connection) -> tuple[int, int, int | None]:
+        async with asyncio.timeout(self._seconds):
+            ((ended, next_id, pruned),) = await connection.fetch(_IDS)
+        return ended, next_id, pruned

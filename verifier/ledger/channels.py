@@ -88,15 +88,20 @@ class Channels:
             self._unproven.append(channel)
 
     def prove(self, identity: str) -> None:
-        """Take up the channels that lead to the server that a later probe has just found."""
+        """Take up the channels that lead to the server that a later probe has just found.
+
+        All that lead to another one go, the busy ones too: what they read would be taken for a
+        state of this one.
+        """
+        # Not reported as lost: a DSN that leads to several servers must not spin.
+        for channel in [*self.free, *self.busy, *self._unproven]:
+            if channel.identity != identity:
+                self._forget(channel)
+                channel.connection.terminate()
         opened, self._unproven = self._unproven, []
         for channel in opened:
-            if channel.identity == identity:
-                self.free.append(channel)
-                self._freed()
-            else:
-                # Not reported as lost: a DSN that leads to several servers must not spin.
-                channel.connection.terminate()
+            self.free.append(channel)
+            self._freed()
 
     def take(self) -> Channel | None:
         """A free channel for one ``fetch`` or ``give_back``, None when there is none."""
@@ -153,7 +158,12 @@ class Channels:
             channel.connection.terminate()
 
     def _drop(self, channel: Channel) -> None:
-        """Forget a channel whose connection is gone, wherever it is."""
+        """A channel's connection is gone."""
+        if self._forget(channel):
+            self._lost()
+
+    def _forget(self, channel: Channel) -> bool:
+        """Take a channel out, wherever it is; whether it was anywhere."""
         if channel in self.busy:
             self.busy.remove(channel)
         elif channel in self.free:
@@ -161,5 +171,5 @@ class Channels:
         elif channel in self._unproven:
             self._unproven.remove(channel)
         else:
-            return
-        self._lost()
+            return False
+        return True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from verifier.errors import Unavailable
+from verifier.invoice.record import Position
 from verifier.ledger.gate import Grant
-from verifier.ledger.targets import Target
+from verifier.ledger.targets import UNDATED, Target
 
 
 def choose(
@@ -14,11 +15,11 @@ def choose(
 ) -> Grant | None:
     """A channel of a replica whose state is recent enough; the one with the fewest queries.
 
-    ``oldest`` is the oldest state that is (seconds since the epoch). A replica that was too far
-    behind a moment ago serves only when no other one does: before the primary, which has few
-    channels. Without a replica the primary serves; without the primary the replica with the newest
-    state, and its readings say how old that is. None while all channels are taken; raises
-    Unavailable when there is nothing to wait for.
+    ``oldest`` is the oldest state that is (steady clock). A replica that was too far behind a
+    moment ago serves only when no other one does: before the primary, which has few channels.
+    Without a replica the primary serves; without the primary the replica with the newest state,
+    and its readings say how old that is. None while all channels are taken; raises Unavailable
+    when there is nothing to wait for.
     """
     for settling in (False, True):
         best: Target | None = None
@@ -37,11 +38,25 @@ def choose(
     return _choose_other(primary, replicas, avoid)
 
 
-def choose_primary(primary: Target) -> Grant | None:
-    """A channel of the primary, None while all are taken. Raises Unavailable."""
-    if not primary.serving:
-        raise Unavailable("no_primary")
-    return _granted(primary)
+def choose_at_least(
+    targets: Iterable[Target], oldest: float, at_least: Position, avoid: Target | None
+) -> Grant | None:
+    """A channel of the first database that shows a position, in a state that is recent enough.
+
+    None while there is none, or all their channels are taken.
+    """
+    for target in targets:
+        reading = target.reading
+        if (
+            target.serving
+            and target is not avoid
+            and reading is not None
+            and reading.as_of >= oldest
+            and reading.shows(at_least)
+            and (grant := _granted(target)) is not None
+        ):
+            return grant
+    return None
 
 
 def _choose_other(
@@ -54,7 +69,9 @@ def _choose_other(
     others = [target for target in others if target is not avoid] or others
     if not others:
         raise Unavailable("no_database")
-    return _granted(max(others, key=lambda target: target.reading.as_of if target.reading else 0.0))
+    return _granted(
+        max(others, key=lambda target: target.reading.as_of if target.reading else UNDATED)
+    )
 
 
 def _granted(target: Target) -> Grant | None:

@@ -13,7 +13,6 @@ from math import ceil
 from typing import Literal
 
 import asyncpg
-from asyncpg.connect_utils import SessionAttribute
 
 from verifier.config import Config
 from verifier.errors import Unavailable
@@ -60,33 +59,25 @@ _WRITER = {
 Role = Literal["primary", "replica"]
 
 
-async def open_reader(dsn: str, role: Role, config: Config) -> asyncpg.Connection:
-    """A connection that can only read.
+async def open_reader(dsn: str, config: Config) -> asyncpg.Connection:
+    """A connection to the host of a DSN that can only read.
 
     Its statement timeout is a second bound: the first is kept by whoever waits, since a frozen
     server keeps none.
     """
     bound = str(ceil(config.query_timeout * 1000))
-    return await _open(dsn, role, config, {**_READER, "statement_timeout": bound})
+    return await _open(dsn, config, {**_READER, "statement_timeout": bound})
 
 
 async def open_writer(dsn: str, config: Config) -> asyncpg.Connection:
-    """A connection to the primary for the ledger feed."""
+    """A connection to the host of a DSN for feeding the ledger."""
     bound = str(ceil(config.write_timeout * 1000))
     idle = {"idle_in_transaction_session_timeout": bound}
-    return await _open(dsn, "primary", config, {**_WRITER, **idle, "statement_timeout": bound})
+    return await _open(dsn, config, {**_WRITER, **idle, "statement_timeout": bound})
 
 
-async def _open(
-    dsn: str, role: Role, config: Config, settings: dict[str, str]
-) -> asyncpg.Connection:
-    return await asyncpg.connect(
-        dsn,
-        timeout=config.connect_timeout,
-        # Of several hosts in the DSN, the primary is the one that is not in recovery.
-        target_session_attrs=SessionAttribute.primary if role == "primary" else None,
-        server_settings=settings,
-    )
+async def _open(dsn: str, config: Config, settings: dict[str, str]) -> asyncpg.Connection:
+    return await asyncpg.connect(dsn, timeout=config.connect_timeout, server_settings=settings)
 
 
 @contextmanager

@@ -13,39 +13,58 @@ from collections.abc import Callable
 import msgspec
 
 from verifier.errors import Unavailable
+from verifier.invoice.record import Position
 from verifier.ledger.channels import Channel
 from verifier.ledger.targets import Target
 
 Grant = tuple[Target, Channel]
-# Called with a target to avoid. Returns None while all channels are taken, and raises Unavailable
-# when there is nothing to wait for.
-Take = Callable[[Target | None], Grant | None]
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What a look-up asks of its database: not to be that one again, to show a position."""
+
+    avoid: Target | None = None
+    at_least: Position | None = None
+
+
+# Returns None while there is no channel, and raises Unavailable when there is nothing to wait for.
+Take = Callable[[Wish], Grant | None]
+
+_ANY = Wish()
 
 
 class _Waiter(msgspec.Struct):
     grant: asyncio.Future[Grant]
     deadline: float
-    avoid: Target | None
+    wish: Wish
 
 
 class Gate:
-    """Hands out what ``take`` gives, first come first served; at most ``limit`` callers wait."""
+    """Hands out what ``take`` gives, first come first served; at most ``limit`` callers wait.
 
-    def __init__(self, take: Take, limit: int) -> None:
+    ``late`` is the reason that callers hear who have waited until their deadline.
+    """
+
+    def __init__(self, take: Take, limit: int, late: str = "overloaded") -> None:
         self._take = take
         self._limit = limit
+        self._late = late
         self._waiters: deque[_Waiter] = deque()
 
-    async def enter(self, deadline: float, avoid: Target | None = None) -> Grant:
+    async def enter(self, deadline: float, wish: Wish = _ANY) -> Grant:
         """A channel, taken from its target. Raises Unavailable, at the latest at the deadline."""
         if not self._waiters:
-            grant = self._take(avoid)
+            grant = self._take(wish)
             if grant is not None:
                 return grant
         elif len(self._waiters) >= self._limit:
             raise Unavailable("overloaded")
         future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
-        self._waiters.append(_Waiter(future, deadline, avoid))
+        waits = bool(self._waiters)
+        self._waiters.append(_Waiter(future, deadline, wish))
+        if waits:
+            # Those before may wait for what this one does not ask for.
+            self._serve(None)
         try:
             return await future
         except asyncio.CancelledError:
@@ -72,13 +91,13 @@ class Gate:
             if waiter.grant.done():
                 continue
             try:
-                grant = self._take(waiter.avoid)
+                grant = self._take(waiter.wish)
             except Unavailable as error:
                 waiter.grant.set_exception(error)
                 continue
             if grant is not None:
                 waiter.grant.set_result(grant)
             elif now is not None and waiter.deadline < now:
-                waiter.grant.set_exception(Unavailable("overloaded"))
+                waiter.grant.set_exception(Unavailable(self._late))
             else:
                 self._waiters.append(waiter)

@@ -9,41 +9,52 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
+from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
 from verifier.invoice.record import Absence, Finding, Position, Reading
 from verifier.ledger.changes import Changes
 from verifier.ledger.channels import Rows
-from verifier.ledger.choice import choose, choose_primary
-from verifier.ledger.gate import Gate, Grant
+from verifier.ledger.choice import choose, choose_at_least
+from verifier.ledger.gate import Gate, Grant, Wish
+from verifier.ledger.history import History
 from verifier.ledger.invoices import findings
-from verifier.ledger.probes import History
 from verifier.ledger.status import report
-from verifier.ledger.targets import Primary, Replica, Target
+from verifier.ledger.targets import UNDATED, Primary, Replica, Target
 from verifier.metrics import Metrics
+
+
+class _Read(NamedTuple):
+    """What a database said, in which state, and until when it may be asked again."""
+
+    target: Target
+    reading: Reading
+    rows: Rows
+    deadline: float
 
 
 class Lookup:
     """Reads from the replicas and, where it must, from the primary; one per event loop.
 
-    ``clock`` gives seconds since the epoch and is never set back; ``memory`` hears of changes;
-    ``oldest`` says which state a question that starts at a moment may rest on.
-    ``slots`` is how many fetches may usefully run at once.
+    ``memory`` hears of changes; ``oldest`` says which state a question that starts at a moment (of
+    the steady clock) may rest on. ``slots`` is how many fetches may usefully run at once.
+    ``history`` is what the servers have shown; a writer beside this shares it.
     """
 
     def __init__(
         self,
         config: Config,
         metrics: Metrics,
-        clock: Callable[[], float],
+        clocks: Clocks,
         memory: Changes,
         oldest: Callable[[float], float],
     ) -> None:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
-        self._clock = clock
+        self._clocks = clocks
+        self._clock = clocks.steady
         self._metrics = metrics
         self._query_timeout = config.query_timeout
         self._oldest = oldest
@@ -51,42 +62,37 @@ class Lookup:
         # nobody waits for longer than query_timeout + probe_interval.
         self._tick = config.probe_interval / 4
         self._grace = config.probe_interval / 2
-        self._start_bound = config.connect_timeout + config.query_timeout
+        # The primary waits for the first word of each replica, and then needs as long itself.
+        self._start_bound = 2 * (config.connect_timeout + config.query_timeout)
         count = len(config.replica_dsns)
         self.slots = max(1, count) * config.read_connections
-        history = History()
-
+        names = [f"replica-{number}" for number in range(1, count + 1)]
+        self.history = History(names)
         self._reads = Gate(self._take, self.slots)
-        self._primary_reads = Gate(self._take_primary, self.slots)
+        self._reads_at_least = Gate(self._take, self.slots, late="behind")
 
-        def primary_freed() -> None:
-            self._primary_reads.wake()
-            self._reads.wake()
-
-        self._primary: Target = Primary(
-            "primary",
-            config.primary_dsn,
-            config.primary_connections if count else config.read_connections,
-            history,
-            config,
-            clock,
-            primary_freed,
-            self._changed,
-            memory,
-        )
-        self._replicas: list[Target] = [
-            Replica(
-                f"replica-{number}",
+        def watched(kind: type[Target], name: str, dsn: str, size: int) -> Target:
+            return kind(
+                name,
                 dsn,
-                config.read_connections,
-                history,
+                size,
+                self.history,
                 config,
-                clock,
-                self._reads.wake,
+                clocks,
+                self._freed,
                 self._changed,
                 memory,
             )
-            for number, dsn in enumerate(config.replica_dsns, 1)
+
+        self._primary = watched(
+            Primary,
+            "primary",
+            config.primary_dsn,
+            config.primary_connections if count else config.read_connections,
+        )
+        self._replicas = [
+            watched(Replica, name, dsn, config.read_connections)
+            for name, dsn in zip(names, config.replica_dsns, strict=True)
         ]
         self._targets = [self._primary, *self._replicas]
         self._serves = asyncio.Event()
@@ -109,8 +115,7 @@ class Lookup:
                 await self._sweeping
         for target in self._targets:
             await target.close()
-        self._reads.sweep(self._clock())
-        self._primary_reads.sweep(self._clock())
+        self._sweep_gates()
 
     def serving(self) -> bool:
         """Whether some database takes look-ups."""
@@ -132,15 +137,41 @@ class Lookup:
 
     def status(self) -> dict[str, Any]:
         """What GET /v1/freshness shows: regions with watermarks, databases with their lag."""
-        return report(self._targets, self._current(), self._clock(), trusted=self.trusted())
+        return report(self._targets, self._current(), self._clocks.wall(), trusted=self.trusted())
 
     async def fetch_many(self, keys: Sequence[str]) -> dict[str, Finding]:
         """A finding for each key that could be checked. Raises Unavailable when none could be.
 
         Takes at most query_timeout + probe_interval.
         """
+        return await self._completed(keys, await self._read(keys, self._reads, None), None)
+
+    async def fetch_at(self, keys: Sequence[str], position: Position) -> dict[str, Finding]:
+        """A finding for each key that could be checked, from a state that includes a position.
+
+        A database that has passed it serves; the primary is asked where it is by now, if none has.
+        Raises Unavailable when none comes to pass it in time (``behind``), or when the position may
+        have been lost in a failover (``other_timeline``).
+        """
+        at_least = self.history.resolve(position)
+        if not any(
+            target.reading is not None and target.reading.shows(at_least)
+            for target in self._targets
+        ):
+            self._primary.probe_soon()
+        try:
+            read = await self._read(keys, self._reads_at_least, at_least)
+        except Unavailable as error:
+            known = self.history.highest(self.history.cluster)
+            if error.reason == "behind" and at_least.timeline > known:
+                raise Unavailable("other_timeline") from error
+            raise
+        return await self._completed(keys, read, at_least)
+
+    async def _read(self, keys: Sequence[str], gate: Gate, at_least: Position | None) -> _Read:
+        """What a database says, and which; a second one when the first one fails."""
         deadline = self._clock() + self._query_timeout
-        target, channel = await self._reads.enter(deadline)
+        target, channel = await gate.enter(deadline, Wish(None, at_least))
         reading = target.reading
         try:
             rows = await target.fetch(channel, keys, deadline)
@@ -148,59 +179,33 @@ class Lookup:
             # Once more elsewhere. After a late query, there is still time for a quick one.
             deadline = max(deadline, self._clock() + self._grace)
             try:
-                target, channel = await self._reads.enter(deadline, avoid=target)
+                target, channel = await gate.enter(deadline, Wish(target, at_least))
             except Unavailable:
                 raise error from None
             reading = target.reading
             rows = await target.fetch(channel, keys, deadline)
         assert reading is not None
-        found = findings(rows, reading)
+        return _Read(target, reading, rows, deadline)
+
+    async def _completed(
+        self, keys: Sequence[str], read: _Read, at_least: Position | None
+    ) -> dict[str, Finding]:
+        """What was found, and of the other keys that they are absent, as far as that is sure."""
+        found = findings(read.rows, read.reading)
         if len(found) < len(keys):
             missing = [key for key in keys if key not in found]
-            if missing and target is not self._primary:
-                await self._recheck(missing, found, reading, deadline)
+            if missing and read.target is not self._primary:
+                await self._recheck(missing, found, read, at_least)
             else:
-                found.update(dict.fromkeys(missing, Absence(reading)))
+                found.update(dict.fromkeys(missing, Absence(read.reading)))
         return found
-
-    async def fetch_primary(self, keys: Sequence[str]) -> dict[str, Finding]:
-        """A finding for every key, from the primary alone. Raises Unavailable."""
-        deadline = self._clock() + self._query_timeout
-        target, channel = await self._primary_reads.enter(deadline)
-        reading = target.reading
-        assert reading is not None
-        rows = await target.fetch(channel, keys, deadline)
-        return _complete(keys, rows, reading)
-
-    async def fetch_at(self, keys: Sequence[str], position: Position) -> dict[str, Finding]:
-        """A finding for every key, from a state that includes a position. Raises Unavailable.
-
-        A replica that has passed it serves if one is free, else the primary; a primary on an older
-        timeline than the position's does not know it.
-        """
-        for target in self._replicas:
-            reading = target.reading
-            if target.serving and reading is not None and reading.shows(position):
-                channel = target.take()
-                if channel is not None:
-                    deadline = self._clock() + self._query_timeout
-                    try:
-                        rows = await target.fetch(channel, keys, deadline)
-                    except Unavailable:
-                        # Once more elsewhere: the primary has it too.
-                        break
-                    return _complete(keys, rows, reading)
-        known = self._primary.probe
-        if known is not None and known.timeline < position.timeline:
-            raise Unavailable("other_timeline")
-        return await self.fetch_primary(keys)
 
     async def _recheck(
         self,
         missing: list[str],
         found: dict[str, Finding],
-        reading: Reading,
-        deadline: float,
+        read: _Read,
+        at_least: Position | None,
     ) -> None:
         """Ask the primary once for what a replica lacks, if it has a channel free.
 
@@ -208,24 +213,26 @@ class Lookup:
         word, that of a replica stands which is within the staleness bound; otherwise the keys
         stay unchecked.
         """
-        primary = self._primary
+        primary, at_primary = self._primary, self._primary.reading
         count = self._metrics.rechecks.add
-        channel = primary.take() if primary.serving else None
+        channel = None
+        if primary.serving and at_primary is not None:
+            channel = primary.take() if at_least is None or at_primary.shows(at_least) else None
         if channel is not None:
-            at_primary = primary.reading
             assert at_primary is not None
             try:
-                rows = await primary.fetch(channel, missing, deadline)
+                rows = await primary.fetch(channel, missing, read.deadline)
             except Unavailable:
                 pass
             else:
-                checked = _complete(missing, rows, at_primary)
-                found.update(checked)
-                count("found", count=len(rows))
-                count("absent", count=len(checked) - len(rows))
+                known = findings(rows, at_primary)
+                found.update(dict.fromkeys(missing, Absence(at_primary)))
+                found.update(known)
+                count("found", count=len(known))
+                count("absent", count=len(missing) - len(known))
                 return
-        if self._fresh(reading):
-            found.update(dict.fromkeys(missing, Absence(reading)))
+        if self._fresh(read.reading):
+            found.update(dict.fromkeys(missing, Absence(read.reading)))
             count("trusted", count=len(missing))
         else:
             count("unchecked", count=len(missing))
@@ -233,22 +240,35 @@ class Lookup:
     def _fresh(self, reading: Reading) -> bool:
         return reading.as_of >= self._oldest(self._clock())
 
-    def _take(self, avoid: Target | None) -> Grant | None:
-        return choose(self._primary, self._replicas, self._oldest(self._clock()), avoid)
+    def _take(self, wish: Wish) -> Grant | None:
+        oldest = self._oldest(self._clock())
+        if wish.at_least is None:
+            return choose(self._primary, self._replicas, oldest, wish.avoid)
+        if not self.serving():
+            raise Unavailable("no_database")
+        # After a failure the one that has every position comes first.
+        targets = (*self._replicas, self._primary)
+        if wish.avoid is not None:
+            targets = targets[::-1]
+        return choose_at_least(targets, oldest, wish.at_least, wish.avoid)
 
-    def _take_primary(self, avoid: Target | None) -> Grant | None:
-        return choose_primary(self._primary)
+    def _freed(self) -> None:
+        self._reads.wake()
+        self._reads_at_least.wake()
 
     def _changed(self, target: Target) -> None:
         """Called after each probe, and when a target stops serving."""
         metrics = self._metrics
         metrics.target_serving.labels(target.name, target.role).set(target.serving)
+        metrics.open_transaction_seconds.labels(target.name).set(target.open_for)
+        # Its state may be one that somebody waits for.
+        self._reads_at_least.wake()
         # A replica that serves but cannot be dated yet would answer "unavailable".
         if target.serving and target.reading is not None and self._fresh(target.reading):
             self._serves.set()
         if target is self._primary:
             for replica in self._replicas:
-                if replica.reading is not None and not replica.reading.as_of:
+                if replica.reading is not None and replica.reading.as_of == UNDATED:
                     # Its first probe came before the primary's, so it could not be dated.
                     replica.probe_soon()
         else:
@@ -271,11 +291,9 @@ class Lookup:
             now = self._clock()
             for target in self._targets:
                 target.sweep(now)
-            self._reads.sweep(now)
-            self._primary_reads.sweep(now)
+            self._sweep_gates()
 
-
-def _complete(keys: Sequence[str], rows: Rows, reading: Reading) -> dict[str, Finding]:
-    found: dict[str, Finding] = dict.fromkeys(keys, Absence(reading))
-    found.update(findings(rows, reading))
-    return found
+    def _sweep_gates(self) -> None:
+        now = self._clock()
+        self._reads.sweep(now)
+        self._reads_at_least.sweep(now)

@@ -1,21 +1,11 @@
-"""Probes: what a server says about its state, and what that proves about a replica's.
-
-A replica that has replayed a position of the primary's log shows everything that was acknowledged
-when the primary was there. So the primary's positions are remembered with their moments, and a
-replica's state is at least as new as the newest moment whose position it has passed.
-"""
+"""Probes: what a server says about its state. What that proves is history.py's matter."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
 import asyncpg
 import msgspec
-
-# How many positions of the primary are remembered: a minute at the default interval. A replica
-# further behind is of no use, and keeps the moment it had.
-HISTORY = 240
 
 # A replica that was too far behind is itself again after so many probes in a row that found it
 # within the bound: two seconds at the default interval, so that one which falls behind again and
@@ -37,7 +27,10 @@ SELECT
     (CASE
         WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
         ELSE pg_current_wal_flush_lsn()
-    END - '0/0'::pg_lsn)::bigint
+    END - '0/0'::pg_lsn)::bigint,
+    NOT pg_is_in_recovery()
+    OR EXISTS (SELECT FROM pg_stat_wal_receiver WHERE received_tli IS NOT NULL)
+    OR coalesce(pg_last_wal_replay_lsn() <= pg_last_wal_receive_lsn(), FALSE)
 """
 
 # A statement of its own, after the position: in the same one the snapshot would be older than the
@@ -58,13 +51,18 @@ _Fetch = Callable[[], Awaitable[list[asyncpg.Record]]]
 
 
 class Probe(msgspec.Struct, frozen=True):
-    """One answer. ``began`` is when it was asked; ``lsn`` is replayed or flushed, in bytes."""
+    """One answer. ``began`` is when it was asked; ``lsn`` is replayed or flushed, in bytes.
+
+    ``certain`` says that the position is not of a higher timeline than it says: a standby that
+    replays what it did not receive from a primary only tells which one it noted down last.
+    """
 
     began: float
     in_recovery: bool
     timeline: int
     lsn: int
     watermarks: Mapping[str, float]
+    certain: bool = True
 
 
 class Prober:
@@ -88,9 +86,20 @@ class Prober:
 
     async def probe(self, began: float) -> Probe:
         """What the server says when it is asked now."""
-        ((in_recovery, timeline, lsn),) = await self._position()
+        ((in_recovery, timeline, lsn, certain),) = await self._position()
         watermarks = {row[0]: row[1] for row in await self._watermarks()}
-        return Probe(began, in_recovery, timeline, lsn, watermarks)
+        return Probe(began, in_recovery, timeline, lsn, watermarks, certain)
+
+
+_STATE = f"""
+SELECT system_identifier::text, said.* FROM pg_control_system(), LATERAL ({_POSITION}) AS said
+"""  # noqa: S608 - made of constants
+
+
+async def state_of(connection: asyncpg.Connection) -> tuple[str, bool, int]:
+    """Which cluster's server this is, whether it is a standby, and its timeline."""
+    ((cluster, in_recovery, timeline, _, _),) = await connection.fetch(_STATE)
+    return cluster, in_recovery, timeline
 
 
 async def identity_of(connection: asyncpg.Connection) -> str:
@@ -102,34 +111,3 @@ async def identity_of(connection: asyncpg.Connection) -> str:
 def cluster_of(identity: str) -> str:
     """The part of an identity that a primary and its replicas share."""
     return identity.partition(" ")[0]
-
-
-class History:
-    """Positions of the primary with their moments, oldest first, bounded.
-
-    ``cluster`` is the primary's system identifier, empty before the first position.
-    """
-
-    def __init__(self, size: int = HISTORY) -> None:
-        self._positions: deque[Probe] = deque(maxlen=size)
-        self.cluster = ""
-
-    def add(self, probe: Probe, cluster: str) -> None:
-        """Remember a probe of the primary."""
-        self._positions.append(probe)
-        self.cluster = cluster
-
-    @property
-    def newest(self) -> Probe | None:
-        """The last position, None before the first."""
-        return self._positions[-1] if self._positions else None
-
-    def covered(self, timeline: int, lsn: int) -> float | None:
-        """The newest moment whose position a replica has passed; None when there is none.
-
-        Positions of another timeline say nothing: after a failover both may have grown apart.
-        """
-        for position in reversed(self._positions):
-            if position.lsn <= lsn and position.timeline == timeline:
-                return position.began
-        return None

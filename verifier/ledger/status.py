@@ -8,7 +8,7 @@ from typing import Any
 
 from verifier.invoice.codes import REGIONS
 from verifier.invoice.verdict import complete_until
-from verifier.ledger.targets import Target
+from verifier.ledger.targets import UNDATED, Target
 
 
 def report(
@@ -16,12 +16,13 @@ def report(
 ) -> dict[str, Any]:
     """Regions with their watermarks, and databases with their lag. Never a DSN.
 
-    ``current`` is the moment that a state without lag has; times are seconds since the epoch.
+    ``current`` is the moment (steady clock) that a state without lag has; ``now`` is in seconds
+    since the epoch.
     """
     readings = [target.reading for target in targets if target.serving and target.reading]
     newest = max(readings, key=lambda reading: reading.as_of, default=None)
     watermarks = newest.watermarks if newest else {}
-    as_of = newest.as_of if newest else now
+    as_of = newest.moment if newest and newest.as_of != UNDATED else now
     return {
         "trusted": trusted,
         "regions": [

@@ -11,22 +11,27 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from math import inf
 from random import random
 
 import asyncpg
 import structlog
 
+from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.invoice.record import Live, Position, Reading
 from verifier.ledger.changes import Changes, Follower
 from verifier.ledger.channels import Channel, Channels, Rows
 from verifier.ledger.connections import FAILURES, Role, backoff, open_reader, reason_of, within
-from verifier.ledger.probes import SETTLING_PROBES, History, Probe, Prober, cluster_of
+from verifier.ledger.history import History
+from verifier.ledger.hosts import single_hosts
+from verifier.ledger.observer import Observer
+from verifier.ledger.probes import SETTLING_PROBES, Probe
 
 log = structlog.get_logger()
 
-# A feed that was not heard for longer is not taken up again: it is kept for an hour only.
-LONGEST_GAP = 600.0
+# The state of a server of which nothing is known to date it by.
+UNDATED = -inf
 
 
 class Target(ABC):
@@ -46,7 +51,7 @@ class Target(ABC):
         size: int,
         history: History,
         config: Config,
-        clock: Callable[[], float],
+        clocks: Clocks,
         freed: Callable[[], None],
         changed: Callable[[Target], None],
         memory: Changes,
@@ -58,21 +63,18 @@ class Target(ABC):
         self.reason = "starting"
         self.reading: Reading | None = None
         self.probe: Probe | None = None
-        self.secret = b""
-        self._dsn = dsn
         self._history = history
         self._config = config
-        self._clock = clock
+        self._clocks = clocks
+        self._clock = clocks.steady
         self._changed = changed
         self._memory = memory
         self._jitter = jitter
+        self._observer = Observer(single_hosts(dsn), self.role, history, config)
         self._follower: Follower | None = None
         self._live = Live()
         self._wake = asyncio.Event()
         self._channels = Channels(self._connect, size, freed, self._wake.set)
-        self._connection: asyncpg.Connection | None = None
-        self._prober: Prober
-        self._identity = ""
         self._filling: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         # Used for every query, so without anything in between.
@@ -83,18 +85,26 @@ class Target(ABC):
     def lag(self, current: float) -> tuple[int, float] | None:
         """How far behind the primary's newest position: bytes of log and seconds.
 
-        ``current`` is the moment that a state without lag would have. Who has passed the position
-        has no lag, however long ago the last change was. None while that is unknown.
+        ``current`` is the moment (steady clock) that a state without lag would have. Who has passed
+        the position has no lag, however long ago the last change was. None while that is unknown.
         """
         newest = self._history.newest
-        if self.probe is None or self.reading is None or newest is None or not self.reading.as_of:
+        if self.probe is None or self.reading is None or newest is None:
+            return None
+        if self.reading.as_of == UNDATED:
             return None
         behind = max(0, newest.lsn - self.probe.lsn)
         return behind, max(0.0, current - self.reading.as_of) if behind else 0.0
 
     @property
-    def _cluster(self) -> str:
-        return cluster_of(self._identity)
+    def secret(self) -> bytes:
+        """The key that signs consistency tokens, empty before the database was read."""
+        return self._observer.secret
+
+    @property
+    def open_for(self) -> float:
+        """Seconds for which some transaction has been open (``Follower.open_for``)."""
+        return 0.0 if self._follower is None else self._follower.open_for(self._clock())
 
     def start(self) -> None:
         """Begin to watch."""
@@ -137,7 +147,7 @@ class Target(ABC):
         """
 
     async def _connect(self) -> asyncpg.Connection:
-        return await open_reader(self._dsn, self.role, self._config)
+        return await open_reader(self._observer.host, self._config)
 
     async def _watch(self) -> None:
         failures = 0
@@ -150,6 +160,7 @@ class Target(ABC):
                     self._out(reason_of(error), str(error))
                 except ValueError as error:
                     self._out(str(error))
+                self._history.witness(self.name)
                 if self.serving or self._filling is not None:
                     failures, pause = 0, interval
                 else:
@@ -157,7 +168,7 @@ class Target(ABC):
                     pause = backoff(failures, interval, self._jitter())
                 await within(self._wake, pause)
         finally:
-            self._drop_connection()
+            self._observer.drop()
 
     async def _look_twice(self) -> None:
         """Probe, and once more when replay cancelled that: it says nothing against the server."""
@@ -171,52 +182,51 @@ class Target(ABC):
 
         Raises what the database raises, and ValueError.
         """
-        previous = self.probe
-        connected = self._connection is not None and not self._connection.is_closed()
-        if not connected:
-            async with asyncio.timeout(self._config.connect_timeout):
-                self._connection = await self._connect()
-        connection = self._connection
-        assert connection is not None
+        observer = self._observer
         with ExitStack() as undo:
-            # Cancelling too: nobody knows what the connection would be in the middle of.
-            undo.callback(self._drop_connection)
-            async with asyncio.timeout(self._config.query_timeout):
-                if not connected:
-                    self._prober = await Prober.over(connection)
-                    if self._prober.identity != self._identity:
-                        previous = self.probe = None
-                    self._identity, self.secret = self._prober.identity, self._prober.secret
-                probe = await self._prober.probe(self._clock())
+            undo.callback(observer.drop)
+            connection, anew = await observer.connect()
+            probe = await observer.probe(self._clock(), anew=anew)
+            if self.role == "primary":
+                # A replica may know of a failover that has left this server behind.
+                await self._history.heard()
+            previous = observer.previous
             lost_ground = previous is None or previous.lsn > probe.lsn
             as_of = self._judge(probe, lost_ground)
             # The position first: what has passed it is visible to the look that comes after.
-            await self._follow(connection, anew=lost_ground, connected=connected)
+            await self._follow(connection, lost_ground=lost_ground, anew=anew)
             undo.pop_all()
-        self.probe = probe
+        self.probe = observer.previous = probe
         self._publish(as_of, probe)
-        self._channels.prove(self._identity)
+        self._channels.prove(observer.identity)
         if self._channels.lacking > 0 and self._filling is None:
             self._filling = asyncio.create_task(self._fill())
         if self._channels.proven:
             self._in()
         self._changed(self)
 
-    async def _follow(self, connection: asyncpg.Connection, *, anew: bool, connected: bool) -> None:
+    async def _follow(
+        self, connection: asyncpg.Connection, *, lost_ground: bool, anew: bool
+    ) -> None:
         """Have memory drop what has changed here since the last look.
 
-        A server that was replaced, or that has fallen back, is followed anew: what was found on
-        it before is believed no more.
+        A server that was replaced, that has fallen back, or whose log was pruned beyond what was
+        seen of it is followed from now on: what was found on it before is believed no more.
         """
-        last = self.reading.as_of if self.reading is not None else 0.0
-        if self._follower is None or anew or self._clock() - last > LONGEST_GAP:
-            self._live.reading = None
-            self._live = Live()
-            self._follower = Follower(self._config.query_timeout)
-            await self._follower.begin(connection)
-        elif not connected:
+        if self._follower is None or lost_ground:
+            self._follower = await self._begin(connection)
+        elif anew:
             await self._follower.resume(connection)
-        await self._follower.catch_up(self._memory)
+        now = self._clock()
+        if not await self._follower.catch_up(self._memory, now):
+            log.warning("change log pruned unseen", database=self.name)
+            self._follower = await self._begin(connection)
+            await self._follower.catch_up(self._memory, now)
+
+    async def _begin(self, connection: asyncpg.Connection) -> Follower:
+        self._live.reading = None
+        self._live = Live()
+        return await Follower.begin(connection, self._config.query_timeout, self._clock())
 
     def _publish(self, as_of: float, probe: Probe) -> None:
         watermarks = probe.watermarks
@@ -229,6 +239,7 @@ class Target(ABC):
             self._memory.applied,
             Position(probe.timeline, probe.lsn),
             self._live,
+            self._clocks.epoch(),
         )
 
     async def _fill(self) -> None:
@@ -250,11 +261,6 @@ class Target(ABC):
             context = {"message": said, "exception": watching.exception(), "task": watching}
             watching.get_loop().call_exception_handler(context)
 
-    def _drop_connection(self) -> None:
-        if self._connection is not None:
-            self._connection.terminate()
-            self._connection = None
-
     def _in(self) -> None:
         if not self.serving:
             self.serving, self.reason = True, ""
@@ -274,9 +280,12 @@ class Primary(Target):
     role = "primary"
 
     def _judge(self, probe: Probe, lost_ground: bool) -> float:
+        cluster = self._observer.cluster
         if probe.in_recovery:
             raise ValueError("in_recovery")
-        self._history.add(probe, self._cluster)
+        if self._history.outdated(cluster, probe.timeline):
+            raise ValueError("old_timeline")
+        self._history.add(probe, cluster)
         return probe.began
 
 
@@ -288,10 +297,11 @@ class Replica(Target):
     def _judge(self, probe: Probe, lost_ground: bool) -> float:
         if not probe.in_recovery:
             raise ValueError("not_a_replica")
-        if self._history.cluster not in ("", self._cluster):
+        if self._history.cluster not in ("", self._observer.cluster):
             raise ValueError("other_cluster")
-        known = 0.0 if lost_ground or self.reading is None else self.reading.as_of
-        as_of = max(known, self._history.covered(probe.timeline, probe.lsn) or 0.0)
+        known = UNDATED if lost_ground or self.reading is None else self.reading.as_of
+        covered = self._history.covered(probe.timeline, probe.lsn)
+        as_of = known if covered is None else max(known, covered)
         # Before the primary's first position nothing is known of its lag.
         if self._history.newest is not None:
             lags = as_of < probe.began - self._config.max_staleness

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
@@ -23,7 +23,11 @@ from verifier.ledger.feed import (
     row_chunks,
     status_chunks,
 )
+from verifier.ledger.history import History
+from verifier.ledger.hosts import find, single_hosts
 from verifier.ledger.merge import TEMPORARY_TABLES, Merge
+from verifier.ledger.probes import state_of
+from verifier.ledger.pruning import prune
 from verifier.ledger.transaction import Position, Transaction, translated
 
 C = TypeVar("C", Chunk, StatusChunk)
@@ -31,28 +35,12 @@ C = TypeVar("C", Chunk, StatusChunk)
 # A feed that fits into one chunk can be tried again, since it is still in memory.
 _TRIES = 3
 
+# Rows of the change log that one transaction removes: a fraction of a second.
+_PRUNED_AT_ONCE = 10_000
+
 _SET_WATERMARK = """
 INSERT INTO region_watermark (region, complete_until) VALUES ($1, $2)
 ON CONFLICT (region) DO UPDATE SET complete_until = excluded.complete_until
-"""
-
-
-_PRUNE = """
-WITH old AS (
-    SELECT xid, seq
-    FROM ledger_change
-    WHERE
-        created_at < now() - $1::interval
-        AND xid < pg_snapshot_xmin(pg_current_snapshot())
-        AND pg_try_advisory_xact_lock(hashtext('verifier prune'))
-    ORDER BY xid, seq
-    LIMIT 10000
-), gone AS (
-    DELETE FROM ledger_change AS feed USING old
-    WHERE feed.xid = old.xid AND feed.seq = old.seq
-    RETURNING 1
-)
-SELECT count(*) FROM gone
 """
 
 
@@ -61,16 +49,21 @@ class Writer:
 
     Every method raises Unavailable when the primary cannot be written (``overloaded`` when all
     connections stay taken, ``conflict`` when another feed is in the way, ``timeout`` beyond
-    ``Config.write_timeout``). After ``no_database`` and ``timeout`` the feed may or may not have
-    been committed; feeding it again does no harm.
+    ``Config.write_timeout``, ``old_timeline`` when a failover has left that primary behind). After
+    ``no_database``, ``timeout`` and ``old_timeline`` the feed may or may not have been committed;
+    feeding it again does no harm. ``history`` is what the servers have shown to a look-up beside
+    this, if there is one.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, history: History | None = None) -> None:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
         self._config = config
+        self._hosts = single_hosts(config.primary_dsn)
+        self._history = history or History()
         self._places = asyncio.Semaphore(config.write_connections)
         self._idle: list[asyncpg.Connection] = []
+        self._cluster = ""
 
     async def close(self) -> None:
         """Drop the connections that are not in use; feeds under way end by themselves."""
@@ -98,19 +91,18 @@ class Writer:
         async with self._bounded(), self._transaction() as feed:
             with translated():
                 await feed.connection.execute(_SET_WATERMARK, region, complete_until)
-            return await feed.commit()
+            return await self._commit(feed)
 
-    async def prune(self, older_than: float) -> int:
-        """Forget changes that committed more than so many seconds ago; how many rows.
-
-        Followers look several times a second and begin anew after a long gap, so an hour is
-        plenty. A bounded number at a time, and only by one worker at once.
-        """
-        with translated():
-            async with asyncio.timeout(self._config.write_timeout), self._transaction() as feed:
-                done = await feed.connection.fetchval(_PRUNE, timedelta(seconds=older_than))
-                await feed.commit()
-                return int(done)
+    async def prune(self, kept: float) -> int:
+        """Forget changes that ended more than so many seconds ago; how many."""
+        pruned, done = 0, _PRUNED_AT_ONCE
+        while done == _PRUNED_AT_ONCE:
+            with translated():
+                async with asyncio.timeout(self._config.write_timeout), self._transaction() as feed:
+                    done = await prune(feed.connection, kept, _PRUNED_AT_ONCE)
+                    await self._commit(feed)
+            pruned += done
+        return pruned
 
     async def _feed(
         self,
@@ -127,7 +119,7 @@ class Writer:
                 await feed.put(apply(feed.merge, chunk))
                 async for more in chunks:
                     await feed.put(apply(feed.merge, more))
-                return _result(feed.merge, rejections, await feed.commit())
+                return _result(feed.merge, rejections, await self._commit(feed))
 
     async def _at_once(
         self,
@@ -142,7 +134,7 @@ class Writer:
             try:
                 async with self._transaction() as feed:
                     await feed.put(apply(feed.merge, chunk))
-                    return _result(feed.merge, rejections, await feed.commit())
+                    return _result(feed.merge, rejections, await self._commit(feed))
             except Unavailable as error:
                 if error.reason != "conflict" or tries == _TRIES:
                     raise
@@ -170,8 +162,9 @@ class Writer:
             raise Unavailable("overloaded") from None
         try:
             with translated():
-                # An idle connection may lead to nowhere, so its first answer is bounded as well.
-                async with asyncio.timeout(self._config.connect_timeout):
+                # An idle connection may lead to nowhere, so its first answer is bounded as well. A
+                # silent host has as long as any, and the one that answers must be left some time.
+                async with asyncio.timeout(2 * self._config.connect_timeout):
                     feed = await Transaction.begin(await self._connection())
             try:
                 yield feed
@@ -181,15 +174,39 @@ class Writer:
         finally:
             self._places.release()
 
+    async def _commit(self, feed: Transaction) -> Position:
+        position = await feed.commit()
+        # Meanwhile another server may have become the primary, which this one does not know.
+        self._refuse_outdated(position.timeline)
+        return position
+
     async def _connection(self) -> asyncpg.Connection:
         while self._idle:
             connection = self._idle.pop()
             if not connection.is_closed():
+                with or_terminated(connection):
+                    _, _, timeline = await state_of(connection)
+                    self._refuse_outdated(timeline)
                 return connection
-        connection = await open_writer(self._config.primary_dsn, self._config)
-        with or_terminated(connection):
-            await connection.execute(TEMPORARY_TABLES)
-        return connection
+        found = await find(
+            self._hosts, "primary", self._open, self._config.connect_timeout, self._history
+        )
+        with or_terminated(found.connection):
+            if found.in_recovery:
+                raise Unavailable("read_only")
+            self._cluster = found.cluster
+            self._history.noticed(found.cluster, found.timeline)
+            self._refuse_outdated(found.timeline)
+            await found.connection.execute(TEMPORARY_TABLES)
+        return found.connection
+
+    async def _open(self, dsn: str) -> asyncpg.Connection:
+        return await open_writer(dsn, self._config)
+
+    def _refuse_outdated(self, timeline: int) -> None:
+        """A primary that a failover has left behind must not be written."""
+        if self._history.outdated(self._cluster, timeline):
+            raise Unavailable("old_timeline")
 
 
 def _result(merge: Merge, rejections: Rejections, position: Position) -> FeedResult:
