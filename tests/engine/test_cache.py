@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -172,3 +173,17 @@ def test_it_behaves_like_a_least_recently_used_map(
             else:
                 model.pop(key, None)  # forgotten for good
         assert len(cache) <= min(capacity, sum(value is not None for value in model.values()))
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 40])
+def test_what_is_forgotten_and_not_yet_freed_counts(at_once: int) -> None:
+    """Whatever is put, promoted or dropped, no more entries take memory than the setting (C19)."""
+    cache: Cache[int] = Cache(100)
+    random = Random(19)
+    most = 0
+    for start in range(0, 5_000, at_once):
+        cache.put_many({str(number): number for number in range(start, start + at_once)})
+        cache.get(str(random.randrange(start + 1)))
+        cache.discard(str(random.randrange(start + 1)))
+        most = max(most, len(cache) + len(cache._forgotten))
+    assert 90 < most <= 100

@@ -23,7 +23,11 @@ _FREED_PER_PUT = 2
 
 
 class Cache(Generic[V]):
-    """At most ``capacity`` entries, of which at least the half used last are kept."""
+    """At most ``capacity`` entries, of which at least the half used last are kept.
+
+    Those that are forgotten and not yet freed are among them: when a generation turns, the young
+    one is empty, and it fills half as fast as the forgotten one is freed.
+    """
 
     def __init__(self, capacity: int) -> None:
         self._half = max(1, capacity // 2)
