@@ -7,11 +7,9 @@ other one, and one that waits for ``100 Continue``, takes aiohttp's own way.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import hdrs, web
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from verifier.api.timing import Handler
 
 
 def shorten(server: web.Server, path: str, handler: Handler) -> None:
