@@ -140,7 +140,7 @@ async def test_a_silent_worker_is_shown_as_it_was() -> None:
 def report(matched: int) -> bytes:
     """A report, in bytes, of so many matches."""
     samples = [("verifier_answers_total", {"endpoint": "verify", "verdict": "match"}, matched)]
-    packed = msgspec.msgpack.encode([0, [["verifier_answers", "counter", "", samples]], 0])
+    packed = msgspec.msgpack.encode([0, [["verifier_answers", "counter", "", samples]], 0, 0])
     return len(packed).to_bytes(4) + packed
 
 

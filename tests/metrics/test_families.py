@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 
 from verifier.metrics import Gauge, Histogram, Metrics, Tally
-from verifier.metrics.families import Family, added, rendered, taken
+from verifier.metrics.families import Family, added, of_process, rendered, taken
 
 
 def told(count: int, seconds: float, waiting: float) -> list[Family]:
@@ -23,10 +25,9 @@ def test_numbers_survive_the_way() -> None:
     metrics = Metrics()
     metrics.answers.add("verify", 'a "label"\n')
     metrics.query_seconds.observe(0.01)
-    families = [each for each in taken(metrics.registry) if not each.name.startswith("process_")]
-    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(families), type=list[Family])
-    text = generate_latest(metrics.registry).decode().partition("# HELP process_")[0]
-    assert rendered(added(sent)).decode().startswith(text)
+    packed = msgspec.msgpack.encode(taken(metrics.registry))
+    sent = msgspec.msgpack.decode(packed, type=list[Family])
+    assert rendered(added(sent)) == metrics.render()
 
 
 def test_sums_and_workers() -> None:
@@ -60,3 +61,10 @@ def test_a_worker_label_stays() -> None:
     Gauge("up", "Up.", ("worker",), registry=registry).labels("3").set(1)
     (family,) = taken(registry)
     assert family.of_worker("supervisor") == family
+
+
+def test_a_process_and_one_that_is_gone() -> None:
+    """What the kernel says is about the process asked for, and nothing when there is none."""
+    names = {family.name for family in of_process(os.getpid())}
+    assert {"process_cpu_seconds", "process_open_fds", "process_resident_memory_bytes"} <= names
+    assert of_process(0) == []

@@ -20,8 +20,8 @@ JSON = {"Content-Type": "application/json"}
 class _Ready(web.StreamResponse):
     """A response whose bytes are complete."""
 
-    # Of every one; StreamResponse would set it.
-    _status = 200
+    # Of every one; StreamResponse would look it up.
+    status = 200
 
     def __init__(self, first: bytes, rest: Sequence[bytes] = ()) -> None:
         # Not StreamResponse's: it makes the objects that this class does without. What the

@@ -18,10 +18,14 @@ _LENGTH_BYTES = 4
 
 
 class Report(msgspec.Struct, frozen=True, array_like=True, tag=0):
-    """A worker's numbers, a list of Family; ``answers`` is the Ask's number, 0 when unasked."""
+    """The numbers of the worker ``pid``, a list of Family.
+
+    ``answers`` is the Ask's number, 0 when unasked.
+    """
 
     numbers: msgspec.Raw
-    answers: int = 0
+    pid: int
+    answers: int
 
 
 class Scrape(msgspec.Struct, frozen=True, array_like=True, tag=1):

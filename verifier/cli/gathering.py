@@ -3,12 +3,14 @@
 Each worker has a socket pair with the supervisor. It reports its numbers now and then, and when
 a scrape asks for them; the last report of a worker that has ended stays in the sums, so no
 counter falls when it is replaced. A worker that does not answer in time, because it is frozen or
-busy, is shown as it last was, with the age of that beside it.
+busy, is shown as it last was, with the age of that beside it. What the kernel says of processes
+the supervisor asks it, at a scrape.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Coroutine
 from itertools import chain
@@ -17,7 +19,7 @@ import msgspec
 
 from verifier.cli.channel import Ask, Channel, FromWorker, Report, Scrape, Shown
 from verifier.metrics import SupervisorMetrics
-from verifier.metrics.families import Family, added, rendered, taken
+from verifier.metrics.families import Family, added, of_process, rendered, taken
 
 _decoder = msgspec.msgpack.Decoder(FromWorker)
 _families = msgspec.msgpack.Decoder(list[Family])
@@ -28,8 +30,9 @@ class _Link:
 
     def __init__(self, channel: Channel[FromWorker], now: float) -> None:
         self.channel = channel
-        self.last: msgspec.Raw | None = None
+        self.last: Report | None = None
         self.told = now
+        self._process: list[Family] = []
         self.fresh = asyncio.Event()
         self._wanted = 0
         self._asked = 0
@@ -50,7 +53,7 @@ class _Link:
 
     def take(self, report: Report, now: float) -> None:
         """Note a report."""
-        self.last = report.numbers
+        self.last = report
         self.told = now
         if not report.answers:
             return
@@ -60,9 +63,18 @@ class _Link:
         else:
             self._say_ask()
 
+    def look(self) -> None:
+        """See what the kernel says about the process, which needs no answer from it."""
+        if self.last is not None:
+            self._process = of_process(self.last.pid) or self._process
+
     def families(self) -> list[Family]:
-        """What the worker last reported."""
-        return [] if self.last is None else _families.decode(self.last)
+        """What the worker last reported, and what was last seen of its process."""
+        return (
+            self._process
+            if self.last is None
+            else [*_families.decode(self.last.numbers), *self._process]
+        )
 
 
 class Gatherer:
@@ -149,9 +161,11 @@ class Gatherer:
         now = asyncio.get_running_loop().time()
         self.metrics.report_age.clear()
         for slot, link in self._links.items():
+            link.look()
             if link.last is not None:
                 self.metrics.report_age.labels(str(slot)).set(now - link.told)
-        own = [family.of_worker("supervisor") for family in taken(self.metrics.registry)]
+        supervisor = [*taken(self.metrics.registry), *of_process(os.getpid())]
+        own = [family.of_worker("supervisor") for family in supervisor]
         told = [(slot, link.families()) for slot, link in self._links.items()]
         workers = [
             family.of_worker(str(slot))

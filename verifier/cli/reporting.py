@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from types import TracebackType
 from typing import Self
@@ -55,7 +56,7 @@ class Reporter(Exposition):
 
     def _report(self, answers: int = 0) -> None:
         numbers = msgspec.msgpack.encode(taken(self.metrics.registry))
-        self._channel.say(Report(msgspec.Raw(numbers), answers))
+        self._channel.say(Report(msgspec.Raw(numbers), os.getpid(), answers))
 
     async def _report_regularly(self) -> None:
         while True:

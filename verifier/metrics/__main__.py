@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from itertools import chain
 
 from verifier.metrics.catalog import Metrics, SupervisorMetrics
 from verifier.metrics.cells import Gauge, Histogram, Tally
-from verifier.metrics.families import Family, taken
+from verifier.metrics.families import Family, of_process, taken
 
 _SUFFIX = {"counter": "_total", "info": "_info"}
 
@@ -17,24 +19,21 @@ def table() -> str:
 
 
 def _rows() -> Iterator[str]:
-    told: set[str] = set()
-    for metrics in (Metrics(), SupervisorMetrics()):
-        labels = {
-            entry.name: entry.label_names
-            for entry in vars(metrics).values()
-            if isinstance(entry, Gauge | Histogram | Tally)
-        }
-        for family in taken(metrics.registry):
-            if family.name in told:
-                continue
-            told.add(family.name)
-            names = labels.get(family.name) or _sampled(family)
-            # The samples of an info are those of a gauge.
-            kind = "gauge" if family.kind == "info" else family.kind
-            yield (
-                f"| `{family.name}{_SUFFIX.get(family.kind, '')}` | {kind} "
-                f"| {' '.join(f'`{name}`' for name in names)} | {family.text} |"
-            )
+    worker, supervisor = Metrics(), SupervisorMetrics()
+    labels = {
+        entry.name: entry.label_names
+        for entry in (*vars(worker).values(), *vars(supervisor).values())
+        if isinstance(entry, Gauge | Histogram | Tally)
+    }
+    registries = taken(worker.registry), taken(supervisor.registry), of_process(os.getpid())
+    for family in chain(*registries):
+        names = labels.get(family.name) or _sampled(family)
+        # The samples of an info are those of a gauge.
+        kind = "gauge" if family.kind == "info" else family.kind
+        yield (
+            f"| `{family.name}{_SUFFIX.get(family.kind, '')}` | {kind} "
+            f"| {' '.join(f'`{name}`' for name in names)} | {family.text} |"
+        )
 
 
 def _sampled(family: Family) -> list[str]:

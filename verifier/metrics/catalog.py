@@ -1,19 +1,14 @@
 """Every counter, gauge, histogram and label that the service has, in one list.
 
-docs/metrics.md holds the same list (``python -m verifier.metrics`` prints it; a test compares).
+Only what the kernel says about a process (``families.of_process``) is not here. docs/metrics.md
+holds all (``python -m verifier.metrics`` prints it; a test compares).
 """
 
 from __future__ import annotations
 
 import platform
 
-from prometheus_client import (
-    CollectorRegistry,
-    GCCollector,
-    Info,
-    ProcessCollector,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, GCCollector, Info, generate_latest
 
 import verifier
 from verifier.metrics.cells import Gauge, Histogram, Tally
@@ -145,7 +140,6 @@ class Metrics:
         Info("verifier_build", "What runs: always 1.", registry=registry).info(
             {"version": verifier.__version__, "python": platform.python_version()}
         )
-        ProcessCollector(registry=registry)
         GCCollector(registry)
 
     def render(self) -> bytes:
@@ -180,4 +174,3 @@ class SupervisorMetrics:
             ("worker",),
             registry=registry,
         )
-        ProcessCollector(registry=registry)

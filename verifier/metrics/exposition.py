@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 from verifier.metrics.catalog import Metrics
+from verifier.metrics.families import of_process, rendered
 
 
 class Exposition:
@@ -16,4 +19,4 @@ class Exposition:
 
         Raises Unavailable when they cannot be had; one's own are never shown for everybody's.
         """
-        return self.metrics.render()
+        return self.metrics.render() + rendered(of_process(os.getpid()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import ProcessCollector, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
@@ -38,8 +38,8 @@ class Family(msgspec.Struct, frozen=True, array_like=True):
         return Family(self.name, self.kind, self.text, labelled)
 
 
-def taken(registry: CollectorRegistry) -> list[Family]:
-    """What a registry's metrics show now."""
+def taken(registry: Collector) -> list[Family]:
+    """What the metrics of a registry or collector show now."""
     return [
         Family(
             metric.name,
@@ -49,6 +49,14 @@ def taken(registry: CollectorRegistry) -> list[Family]:
         )
         for metric in registry.collect()
     ]
+
+
+def of_process(pid: int) -> list[Family]:
+    """What the kernel says about a process: nothing when it is gone.
+
+    Counting descriptors takes 7 ms where there are 10,000: too long for a worker's event loop.
+    """
+    return taken(ProcessCollector(pid=lambda: pid, registry=None))
 
 
 def added(families: Iterable[Family]) -> list[Family]:
