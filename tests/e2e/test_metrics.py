@@ -167,7 +167,14 @@ async def test_e27_a_single_process_shows_its_own(database: Database) -> None:
     """Without a supervisor the worker's numbers are all there are, and have no worker label."""
     async with serving(database) as service:
         await ask(service.url, 1)
+        # The way that single questions take past the router is timed too.
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{service.url}/v1/verify", json={}) as response,
+        ):
+            assert response.status == 422
         shown = await scrape(service.url)
     assert shown[ANSWERS] == 1000.0
+    assert shown[DURATIONS.replace("batch", "verify").replace("answered", "invalid")] == 1.0
     assert shown["verifier_ledger_trusted"] == 1.0
     assert shown["process_open_fds"] > 0
