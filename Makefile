@@ -26,8 +26,9 @@ endif
 ifndef WORKERS
 unexport WORKERS
 endif
-# The words stand in the page, the table at its end comes from the code.
-TABLE := { sed '/^| variable/,$$d' docs/configuration.md; $(BIN)/python -m verifier.config; }
+# The words stand in the page, the table at the end comes from the code.
+CONFIGURATION := { sed '/^| variable/,$$d' docs/configuration.md; $(BIN)/python -m verifier.config; }
+METRICS := { sed '/^| metric/,$$d' docs/metrics.md; $(BIN)/python -m verifier.metrics; }
 UP := --data $(DATA) $(if $(PORT),--port $(PORT)) $(if $(ROWS),--rows $(ROWS)) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help
@@ -55,7 +56,8 @@ check: $(VENV)/.dev ## format, lint, types, layers, migrations, docs
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/squawk verifier/ledger/migrations/*.sql
-	@$(TABLE) | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
+	@$(CONFIGURATION) | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
+	@$(METRICS) | diff docs/metrics.md - || { echo "docs/metrics.md is out of date: make docs" >&2; exit 1; }
 
 .PHONY: format
 format: $(VENV)/.dev ## lays out the code and mends what can be mended by itself
@@ -80,8 +82,9 @@ bench-scale: $(VENV)/.dev ## tables of docs/scale.md, past one process; a few: m
 	$(BIN)/python -m bench.scale $(SECTIONS)
 
 .PHONY: docs
-docs: $(VENV)/.runtime ## writes the configuration table anew
-	@$(TABLE) > docs/configuration.tmp && mv docs/configuration.tmp docs/configuration.md
+docs: $(VENV)/.runtime ## writes the tables of settings and metrics anew
+	@$(CONFIGURATION) > docs/configuration.tmp && mv docs/configuration.tmp docs/configuration.md
+	@$(METRICS) > docs/metrics.tmp && mv docs/metrics.tmp docs/metrics.md
 
 .PHONY: lock
 lock: $(VENV)/bin/pip ## newest versions that pyproject.toml admits, with their hashes

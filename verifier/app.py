@@ -32,6 +32,7 @@ from verifier.errors import ConfigError, Unavailable
 from verifier.ledger.lookup import Lookup
 from verifier.ledger.writer import Writer
 from verifier.metrics import Metrics
+from verifier.metrics.exposition import Exposition
 
 log = structlog.get_logger()
 
@@ -41,20 +42,23 @@ LOOP_LAG_INTERVAL = 0.1
 FEED_KEPT = 3_600.0
 PRUNE_INTERVAL = 600.0
 
-HANDLERS = web.AppKey("handlers", Handlers)
 HEALTH = web.AppKey("health", Health)
 STREAMS = web.AppKey("streams", Streams)
 
 
-def build(config: Config, clocks: Clocks | None = None) -> web.Application:
+def build(
+    config: Config, clocks: Clocks | None = None, exposition: Exposition | None = None
+) -> web.Application:
     """The service as an application; databases are reached when it starts.
 
-    ``clocks`` are those of this machine unless tests pass their own.
+    ``clocks`` are those of this machine unless tests pass their own; without an ``exposition``
+    it shows its own numbers.
     """
     if HttpRequestParser is HttpRequestParserPy:
         raise ConfigError("aiohttp was installed without its C extensions; expected a wheel")
     clocks = clocks or system_clocks()
-    metrics = Metrics()
+    exposition = exposition or Exposition()
+    metrics = exposition.metrics
     freshness = Freshness(config.max_staleness, _brownout(config))
     memory = Memory(_sizes(config), clocks.steady, metrics)
     lookup = Lookup(config, metrics, clocks, memory, freshness.oldest)
@@ -67,12 +71,12 @@ def build(config: Config, clocks: Clocks | None = None) -> web.Application:
     handlers = Handlers(verifier, encoder, Responder(clocks.wall), tokens, config, metrics)
     streams = Streams(verifier, encoder, tokens, config, metrics)
     feeds = Feeds(writer, tokens, config, metrics)
-    health = Health(metrics, lookup.serving, lookup.trusted, lookup.status)
+    health = Health(exposition, lookup.serving, lookup.trusted, lookup.status)
     _observe(metrics, loader, lookup)
 
     app = web.Application(client_max_size=config.max_batch_body)
-    app[HANDLERS], app[HEALTH], app[STREAMS] = handlers, health, streams
-    routes.add_routes(app, routes.table(handlers, streams, feeds, health))
+    app[HEALTH], app[STREAMS] = health, streams
+    routes.add_routes(app, routes.table(handlers, streams, feeds, health, metrics))
 
     async def databases(_: web.Application) -> AsyncIterator[None]:
         await lookup.start()
@@ -163,6 +167,7 @@ async def serve(
     config: Config,
     host: str,
     port: int,
+    exposition: Exposition,
     *,
     reuse_port: bool,
     ready: Callable[[str], None],
@@ -173,11 +178,11 @@ async def serve(
     ``ready`` is called once with the address when it serves. Raises OSError when the address
     cannot be had.
     """
-    app = build(config)
+    app = build(config, exposition=exposition)
     runner = web.AppRunner(app, **_server_settings(config))
     await runner.setup()
     assert runner.server is not None
-    shorten(runner.server, "/v1/verify", app[HANDLERS].verify)
+    shorten(runner.server, "/v1/verify", routes.handler_of(app, "POST", "/v1/verify"))
     try:
         # What start-up made lives as long as the process: the collector need not look again.
         gc.collect()

@@ -177,6 +177,26 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _bound("How long running requests may finish after SIGTERM.", gt=0, le=600),
     ] = 10.0
 
+    # Numbers
+    report_interval: Annotated[
+        float,
+        _bound(
+            "How often a worker tells the supervisor its numbers, unasked: what a worker counts "
+            "in its last so many seconds is lost when it is killed.",
+            ge=0.1,
+            le=60,
+        ),
+    ] = 1.0
+    scrape_wait: Annotated[
+        float,
+        _bound(
+            "Longest time that a scrape waits for the numbers of each worker; beyond it the last "
+            "known ones of a worker are shown. Below a fifth of Prometheus' `scrape_timeout`.",
+            gt=0,
+            le=10,
+        ),
+    ] = 0.5
+
     # Access and logs
     auth: Annotated[
         # To accept "on" and not keep anyone out would be worse than to refuse it.

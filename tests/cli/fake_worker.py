@@ -1,4 +1,4 @@
-"""A worker made by hand: ``fake_worker.py JOURNAL MODE --ready-fd FD --parent PID``.
+"""A worker made by hand: ``fake_worker.py JOURNAL MODE`` and what a supervisor adds.
 
 It notes what happens to it in the file JOURNAL. Modes: steady; deaf (ignores SIGTERM); brief
 (ends at once); silent (never ready); tied (dies with its parent).
@@ -14,7 +14,7 @@ from types import FrameType
 
 def main() -> None:
     """Behave as the mode says."""
-    journal, mode, _, ready, _, parent = sys.argv[1:]
+    journal, mode, _, ready, _, _, _, parent = sys.argv[1:]
     file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(event: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import Journal, runs, until
+from verifier.cli.gathering import Gatherer
 from verifier.cli.signals import Stop
 from verifier.cli.supervisor import Policy, Supervisor, WorkersError
 
@@ -32,6 +33,7 @@ class Rig:
             [sys.executable, str(FAKE), str(self.journal.path), mode],
             count,
             policy,
+            Gatherer(0.1),
             environ=os.environ,
             random=lambda: 0.0,
         )
@@ -152,6 +154,7 @@ async def test_command_that_cannot_start(tmp_path: Path) -> None:
         [str(tmp_path / "missing")],
         2,
         Policy(drain=1.0, tries=2, first_pause=0.01),
+        Gatherer(0.1),
         environ={},
         random=lambda: 0.0,
     )
@@ -174,12 +177,13 @@ async def test_workers_die_with_the_supervisor(tmp_path: Path) -> None:
     script = (
         "import asyncio, os, sys\n"
         "from verifier.cli import logs\n"
+        "from verifier.cli.gathering import Gatherer\n"
         "from verifier.cli.signals import Stop\n"
         "from verifier.cli.supervisor import Policy, Supervisor\n"
         "logs.configure('info')\n"
         "async def main():\n"
-        "    supervisor = Supervisor(sys.argv[1:], 2, Policy(drain=1.0), environ=os.environ,\n"
-        "                            random=lambda: 0.0)\n"
+        "    supervisor = Supervisor(sys.argv[1:], 2, Policy(drain=1.0), Gatherer(0.1),\n"
+        "                            environ=os.environ, random=lambda: 0.0)\n"
         "    await supervisor.run(Stop(), lambda: print('ready', flush=True))\n"
         "asyncio.run(main())\n"
     )

@@ -1,4 +1,4 @@
-"""A worker as a process of its own, as an operator runs it."""
+"""``verifier serve`` as processes of their own, as an operator runs it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class Process(msgspec.Struct):
         """The port that it serves on."""
         return int(self.url.rpartition(":")[2])
 
+    def workers(self) -> list[int]:
+        """The processes that it has started."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(pid) for pid in children.split()]
+
     def resident(self) -> int:
         """Its resident memory in bytes."""
         pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
@@ -34,8 +39,8 @@ class Process(msgspec.Struct):
 
 
 @asynccontextmanager
-async def serving(database: Database, **settings: object) -> AsyncIterator[Process]:
-    """``verifier serve`` with one worker over a database, on a free port; ends with SIGTERM."""
+async def serving(database: Database, *options: str, **settings: object) -> AsyncIterator[Process]:
+    """``verifier serve`` with options over a database, on a free port; ends with SIGTERM."""
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
     environ = os.environ | {
@@ -44,7 +49,7 @@ async def serving(database: Database, **settings: object) -> AsyncIterator[Proce
         **{f"VERIFIER_{name.upper()}": str(value) for name, value in settings.items()},
     }
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "verifier", "serve", "--port", "0"),
+        *(sys.executable, "-m", "verifier", "serve", "--port", "0", *options),
         env=environ,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -9,8 +9,10 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from verifier.api import problems
 from verifier.api.respond import JSON
-from verifier.metrics import Metrics
+from verifier.errors import Unavailable
+from verifier.metrics.exposition import Exposition
 
 
 class Health:
@@ -22,12 +24,12 @@ class Health:
 
     def __init__(
         self,
-        metrics: Metrics,
+        exposition: Exposition,
         serving: Callable[[], bool],
         trusted: Callable[[], bool],
         status: Callable[[], dict[str, Any]],
     ) -> None:
-        self._metrics = metrics
+        self._exposition = exposition
         self._serving = serving
         self._trusted = trusted
         self._status = status
@@ -56,11 +58,14 @@ class Health:
         ]
         return _state(not reasons, "ready", reasons)
 
-    async def metrics(self, _: web.Request) -> web.Response:
-        """All metrics in the Prometheus text format."""
-        return web.Response(
-            body=self._metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+    async def metrics(self, request: web.Request) -> web.Response:
+        """All metrics of all workers in the Prometheus text format."""
+        try:
+            text = await self._exposition.text()
+        except Unavailable as error:
+            self._exposition.metrics.http_errors.add("metrics", error.code)
+            return problems.of_error(request, error)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def freshness(self, _: web.Request) -> web.Response:
         """Per region the watermark; per database its role, lag and whether it serves."""

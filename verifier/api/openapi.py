@@ -172,7 +172,11 @@ def _operations(schema: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
         },
         ("get", "/metrics"): {
             "summary": "Prometheus metrics",
-            "responses": {"200": _ok("Text format.", {"type": "string"}, _TEXT)},
+            "description": "Of all workers: counters and histograms added up, gauges by worker.",
+            "responses": {
+                "200": _ok("Text format.", {"type": "string"}, _TEXT),
+                "503": _unavailable("The supervisor did not tell them in time."),
+            },
         },
         ("get", "/openapi.json"): {
             "summary": "This document",

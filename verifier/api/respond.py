@@ -20,6 +20,9 @@ JSON = {"Content-Type": "application/json"}
 class _Ready(web.StreamResponse):
     """A response whose bytes are complete."""
 
+    # Of every one; StreamResponse would look it up.
+    status = 200
+
     def __init__(self, first: bytes, rest: Sequence[bytes] = ()) -> None:
         # Not StreamResponse's: it makes the objects that this class does without. What the
         # server asks of a response is prepare, write_eof and keep_alive.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 from aiohttp import web
@@ -13,21 +13,22 @@ from verifier.api.handlers import Handlers
 from verifier.api.health import Health
 from verifier.api.respond import JSON
 from verifier.api.stream import Streams
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+from verifier.api.timing import Handler, timed
+from verifier.metrics import Metrics
 
 
 def table(
-    handlers: Handlers, streams: Streams, feeds: Feeds, health: Health
+    handlers: Handlers, streams: Streams, feeds: Feeds, health: Health, metrics: Metrics
 ) -> list[tuple[str, str, Handler]]:
-    """Method, path and handler of each route."""
+    """Method, path and handler of each route. What does the service's work is timed."""
+    time = partial(timed, metrics.requests)
     return [
-        ("POST", "/v1/verify", handlers.verify),
-        ("POST", "/v1/verify/batch", handlers.batch),
-        ("POST", "/v1/verify/stream", streams.stream),
-        ("POST", "/v1/ledger/invoices", feeds.invoices),
-        ("POST", "/v1/ledger/status", feeds.status),
-        ("PUT", "/v1/ledger/regions/{region}/watermark", feeds.watermark),
+        ("POST", "/v1/verify", time("verify", handlers.verify)),
+        ("POST", "/v1/verify/batch", time("batch", handlers.batch)),
+        ("POST", "/v1/verify/stream", time("stream", streams.stream)),
+        ("POST", "/v1/ledger/invoices", time("invoices", feeds.invoices)),
+        ("POST", "/v1/ledger/status", time("status", feeds.status)),
+        ("PUT", "/v1/ledger/regions/{region}/watermark", time("watermark", feeds.watermark)),
         ("GET", "/v1/freshness", health.freshness),
         ("GET", "/livez", health.livez),
         ("GET", "/readyz", health.readyz),
@@ -45,6 +46,18 @@ def add_routes(app: web.Application, routes: list[tuple[str, str, Handler]]) -> 
     for method, path, handler in routes:
         app.router.add_route(method, path, handler)
     app.router.add_route("*", "/{tail:.*}", _elsewhere(app))
+
+
+def handler_of(app: web.Application, method: str, path: str) -> Handler:
+    """The handler of a route."""
+    for route in app.router.routes():
+        if (
+            route.method == method
+            and route.resource is not None
+            and route.resource.canonical == path
+        ):
+            return route.handler
+    raise LookupError(f"{method} {path}")
 
 
 def _document() -> Handler:

@@ -7,16 +7,19 @@ import os
 import random
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, nullcontext
 from typing import Annotated
 
 import typer
 
 from verifier.cli import logs, signals
+from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
 from verifier.cli.settings import with_primary
 from verifier.cli.supervisor import Policy, Supervisor
 from verifier.config import Config
 from verifier.errors import ConfigError
+from verifier.metrics.exposition import Exposition
 
 # What closing the pools and ending the process take beyond Config.drain_seconds.
 _SPARE = 5.0
@@ -34,28 +37,45 @@ def serve(
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="Processes that share the port.")
     ] = 1,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Port of its own for /metrics, which answers whatever the workers do.",
+        ),
+    ] = None,
 ) -> None:
     """Serve, with the databases that the environment names.
 
     VERIFIER_PRIMARY_DSN is needed; VERIFIER_REPLICA_DSNS and all other settings are in
     docs/configuration.md. Prints one line, ready http://HOST:PORT, once it serves. SIGTERM or
     Ctrl-C drains and stops; a second one stops at once. A single worker is this process itself;
-    with several, this process restarts those that die.
+    with several, or with a port for /metrics, this process restarts those that die.
     """
     config = with_primary()
-    if workers == 1:
+    if workers == 1 and metrics_port is None:
         from verifier.cli import worker
 
+        alone = nullcontext(Exposition())
         try:
-            worker.serve(config, host, port, reuse_port=False, ready=say_ready)
+            worker.serve(config, host, port, alone, reuse_port=False, ready=say_ready)
         except OSError as error:
             raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
         return
     logs.configure(config.log_level)
 
     async def until_stopped() -> None:
-        with signals.catching() as stop, Reservation(host, port) as address:
-            supervisor = supervise(config, address, workers, os.environ)
+        async with AsyncExitStack() as stack:
+            stop = stack.enter_context(signals.catching())
+            address = stack.enter_context(Reservation(host, port))
+            gatherer = Gatherer(config.scrape_wait)
+            if metrics_port is not None:
+                from verifier.cli.exposing import exposing
+
+                await stack.enter_async_context(exposing(host, metrics_port, gatherer.text))
+            supervisor = supervise(config, address, workers, gatherer, os.environ)
             await supervisor.run(stop, lambda: say_ready(address.url))
 
     asyncio.run(until_stopped())
@@ -65,6 +85,7 @@ def supervise(
     config: Config,
     address: Reservation,
     workers: int,
+    gatherer: Gatherer,
     environ: Mapping[str, str],
     uniform: Callable[[], float] = random.random,
 ) -> Supervisor:
@@ -72,7 +93,7 @@ def supervise(
     command = [sys.executable, "-m", "verifier.cli.worker"]
     command += ["--host", address.host, "--port", str(address.port)]
     policy = Policy(drain=config.drain_seconds + _SPARE)
-    return Supervisor(command, workers, policy, environ=environ, random=uniform)
+    return Supervisor(command, workers, policy, gatherer, environ=environ, random=uniform)
 
 
 def say_ready(url: str) -> None:

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from verifier.cli.gathering import Gatherer
 from verifier.cli.signals import Stop
 from verifier.errors import VerifierError
 
@@ -55,11 +56,16 @@ class Policy(msgspec.Struct, frozen=True):
 class Worker:
     """One worker process, and its two pieces of news: it is ready, it has ended.
 
-    Raises OSError when it cannot be started.
+    ``numbers`` is the descriptor of its channel to the Gatherer. Raises OSError when it cannot be
+    started.
     """
 
     def __init__(
-        self, command: Sequence[str], environ: Mapping[str, str], ready: Callable[[], None]
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        ready: Callable[[], None],
+        numbers: int,
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._on_ready = ready
@@ -68,10 +74,11 @@ class Worker:
         with ExitStack() as undo:
             self._news, theirs = os.pipe()
             undo.callback(os.close, self._news)
+            fds = ["--ready-fd", str(theirs), "--numbers-fd", str(numbers)]
             try:
                 self._process = subprocess.Popen(
-                    [*command, "--ready-fd", str(theirs), "--parent", str(os.getpid())],
-                    pass_fds=(theirs,),
+                    [*command, *fds, "--parent", str(os.getpid())],
+                    pass_fds=(theirs, numbers),
                     env=environ,
                     stdin=subprocess.DEVNULL,
                     # Ours carries one line, for whoever waits for it.
@@ -118,8 +125,9 @@ class Worker:
 class Supervisor:
     """Runs ``count`` processes of one command.
 
-    The command is called with ``--ready-fd FD``, where it writes READY once it serves, and
-    ``--parent PID``, with whose death it must die. ``random`` gives numbers in [0, 1).
+    The command is called with ``--ready-fd FD``, where it writes READY once it serves,
+    ``--numbers-fd FD``, where it may report to ``gatherer``, and ``--parent PID``, with whose
+    death it must die. ``random`` gives numbers in [0, 1).
     """
 
     def __init__(
@@ -127,17 +135,22 @@ class Supervisor:
         command: Sequence[str],
         count: int,
         policy: Policy,
+        gatherer: Gatherer,
         *,
         environ: Mapping[str, str],
         random: Callable[[], float],
     ) -> None:
         self._command = command
         self._policy = policy
+        self._gatherer = gatherer
+        self._metrics = gatherer.metrics
         self._environ = environ
         self._random = random
         self._workers: list[Worker | None] = [None] * count
         self._deaths = [0] * count
         self._waited_for = set(range(count))
+        for slot in range(count):
+            self._metrics.up.labels(str(slot)).set(0)
 
     @property
     def pids(self) -> list[int]:
@@ -161,6 +174,7 @@ class Supervisor:
                 task.cancel()
             await asyncio.wait({asked, *keepers})
             await self._end(stop)
+            await self._gatherer.close()
         for keeper in keepers:
             if not keeper.cancelled():
                 keeper.result()
@@ -169,6 +183,7 @@ class Supervisor:
         """One worker after the other; never returns."""
 
         def is_ready() -> None:
+            self._metrics.up.labels(str(slot)).set(1)
             if slot in self._waited_for:
                 self._waited_for.remove(slot)
                 if not self._waited_for:
@@ -186,14 +201,20 @@ class Supervisor:
     async def _once(self, slot: int, is_ready: Callable[[], None]) -> str:
         """Run one worker to its end; says how it ended."""
         try:
-            worker = self._workers[slot] = Worker(self._command, self._environ, is_ready)
+            with self._gatherer.attach(slot) as numbers:
+                worker = Worker(self._command, self._environ, is_ready, numbers.fileno())
         except OSError as error:
             # Out of processes or memory for now: those that run go on.
             self._deaths[slot] += 1
             log.warning("worker not started", why=str(error))
             return f"could not be started: {error}"
+        self._workers[slot] = worker
         log.info("worker started", pid=worker.pid)
-        how = _how(await asyncio.shield(worker.exited))
+        self._metrics.started.add(str(slot))
+        code = await asyncio.shield(worker.exited)
+        how = _how(code)
+        self._metrics.ended.add(str(slot), signal.Signals(-code).name if code < 0 else str(code))
+        self._metrics.up.labels(str(slot)).set(0)
         self._deaths[slot] = self._deaths[slot] + 1 if worker.age() < self._policy.quick else 0
         log.warning("worker ended", pid=worker.pid, how=how, age=round(worker.age(), 1))
         return how

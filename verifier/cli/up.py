@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from verifier.cli import demo, logs, signals
+from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
 from verifier.cli.serve import Port, say_ready, supervise
 from verifier.config import PREFIX, Config
@@ -89,7 +90,8 @@ async def _up(
             _say(f"try: {example.curl(address.url)}")
             say_ready(address.url)
 
-        await supervise(config, address, workers, environ).run(stop, ready)
+        gatherer = Gatherer(config.scrape_wait)
+        await supervise(config, address, workers, gatherer, environ).run(stop, ready)
         _say("stopping PostgreSQL")
 
 

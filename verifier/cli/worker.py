@@ -7,16 +7,20 @@ import asyncio
 import ctypes
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import uvloop
 
 from verifier import app
 from verifier.cli import logs, signals
+from verifier.cli.reporting import Reporter
 from verifier.cli.supervisor import READY, die_with
 from verifier.config import Config
 from verifier.errors import VerifierError
+from verifier.metrics.exposition import Exposition
 
 # From malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -24,20 +28,31 @@ _M_MMAP_THRESHOLD = -3
 
 
 def serve(
-    config: Config, host: str, port: int, *, reuse_port: bool, ready: Callable[[str], None]
+    config: Config,
+    host: str,
+    port: int,
+    exposition: AbstractAsyncContextManager[Exposition],
+    *,
+    reuse_port: bool,
+    ready: Callable[[str], None],
 ) -> None:
     """Serve in this process until SIGTERM or Ctrl-C, then drain; a second one ends it at once.
 
-    ``ready`` is called with the address once it serves. Raises VerifierError and OSError.
+    ``exposition`` is open meanwhile. ``ready`` is called with the address once it serves. Raises
+    VerifierError and OSError.
     """
     logs.configure(config.log_level)
     _keep_freed_memory()
 
+    async def until(stop: asyncio.Event) -> None:
+        async with exposition as shown:
+            await app.serve(
+                config, host, port, shown, reuse_port=reuse_port, ready=ready, stop=stop
+            )
+
     async def until_stopped() -> None:
         with signals.catching() as stop:
-            serving = asyncio.ensure_future(
-                app.serve(config, host, port, reuse_port=reuse_port, ready=ready, stop=stop.asked)
-            )
+            serving = asyncio.ensure_future(until(stop.asked))
             hurry = asyncio.ensure_future(stop.hurry.wait())
             await asyncio.wait({serving, hurry}, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
@@ -69,6 +84,7 @@ def main() -> None:
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--numbers-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
     die_with(arguments.parent)
@@ -79,7 +95,8 @@ def main() -> None:
 
     try:
         config = Config.from_env(os.environ)
-        serve(config, arguments.host, arguments.port, reuse_port=True, ready=tell)
+        reporter = Reporter(socket.socket(fileno=arguments.numbers_fd), config)
+        serve(config, arguments.host, arguments.port, reporter, reuse_port=True, ready=tell)
     except VerifierError as error:
         sys.exit(_say(error))
 

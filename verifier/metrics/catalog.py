@@ -1,55 +1,21 @@
 """Every counter, gauge, histogram and label that the service has, in one list.
 
-What is counted for each answer is a plain integer (``Tally``) that the scrape reads: adding to
-a prometheus-client counter takes a lock and costs ten times as much. One process, one registry;
-never prometheus-client's multiprocess mode.
+Only what the kernel says about a process (``families.of_process``) is not here. docs/metrics.md
+holds all (``python -m verifier.metrics`` prints it; a test compares).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import platform
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector
+from prometheus_client import CollectorRegistry, GCCollector, Info, generate_latest
 
+import verifier
+from verifier.metrics.cells import Gauge, Histogram, Tally
 
-class Cell:
-    """One integer of a Tally; ``cell.count += 1`` is all that a hot path does."""
-
-    __slots__ = ("count",)
-
-    def __init__(self) -> None:
-        self.count = 0
-
-
-class Tally(Collector):
-    """A counter with labels whose children are plain integers, for one event loop."""
-
-    def __init__(
-        self, registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...]
-    ) -> None:
-        self._name, self._text, self._labels = name, text, labels
-        self._cells: dict[tuple[str, ...], Cell] = {}
-        registry.register(self)
-
-    def cell(self, *labels: str) -> Cell:
-        """The child of these label values, made at its first use."""
-        cell = self._cells.get(labels)
-        if cell is None:
-            cell = self._cells[labels] = Cell()
-        return cell
-
-    def add(self, *labels: str, count: int = 1) -> None:
-        """Add to the child of these label values."""
-        self.cell(*labels).count += count
-
-    def collect(self) -> Iterator[CounterMetricFamily]:
-        """Called by a scrape."""
-        family = CounterMetricFamily(self._name, self._text, labels=self._labels)
-        for labels, cell in self._cells.items():
-            family.add_metric(labels, cell.count)
-        yield family
+# From what memory answers in to what nobody waits for any more; the latency budget of a single
+# question lies where they are close together.
+_SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 class Metrics:
@@ -62,6 +28,16 @@ class Metrics:
             "verifier_answers",
             "Answers by endpoint (verify, batch, stream) and verdict.",
             ("endpoint", "verdict"),
+        )
+        self.requests = Histogram(
+            registry,
+            "verifier_request_duration_seconds",
+            "From a request's headers until its answer is ready to be sent; of a stream, until "
+            "it has been sent. Outcomes: answered (200), invalid (422), refused (another 4xx), "
+            "unavailable (503), failed (another 5xx), cut (no answer: the caller went away, or "
+            "an error that nobody foresaw).",
+            _SECONDS,
+            ("endpoint", "outcome"),
         )
         self.sources = Tally(
             registry,
@@ -104,16 +80,16 @@ class Metrics:
             "verifier_loader_running_queries", "Look-up queries running.", registry=registry
         )
         self.query_keys = Histogram(
+            registry,
             "verifier_query_keys",
             "Identities per look-up query.",
-            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
-            registry=registry,
+            (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
         )
         self.query_seconds = Histogram(
+            registry,
             "verifier_query_seconds",
             "Duration of look-up queries.",
-            buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
-            registry=registry,
+            (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5),
         )
         self.rechecks = Tally(
             registry,
@@ -150,10 +126,10 @@ class Metrics:
             registry=registry,
         )
         self.loop_lag = Histogram(
+            registry,
             "verifier_event_loop_lag_seconds",
             "How late the event loop runs a timer.",
-            buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
-            registry=registry,
+            (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
         )
         self.in_progress = Gauge(
             "verifier_requests_in_progress",
@@ -161,7 +137,40 @@ class Metrics:
             ("endpoint",),
             registry=registry,
         )
+        Info("verifier_build", "What runs: always 1.", registry=registry).info(
+            {"version": verifier.__version__, "python": platform.python_version()}
+        )
+        GCCollector(registry)
 
     def render(self) -> bytes:
         """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+class SupervisorMetrics:
+    """The metrics of a supervisor. A ``worker`` is a slot, 0 to n-1, whoever fills it."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.started = Tally(
+            registry, "verifier_workers_started", "Worker processes started.", ("worker",)
+        )
+        self.ended = Tally(
+            registry,
+            "verifier_workers_ended",
+            "Worker processes ended, by how: the signal, or the exit code.",
+            ("worker", "how"),
+        )
+        self.up = Gauge(
+            "verifier_worker_up",
+            "1 from when a worker says that it serves until it ends, else 0.",
+            ("worker",),
+            registry=registry,
+        )
+        self.report_age = Gauge(
+            "verifier_worker_report_age_seconds",
+            "Age of a worker's numbers as shown. Above the report interval, it does not tell "
+            "them even unasked: it is frozen, or its event loop is held up.",
+            ("worker",),
+            registry=registry,
+        )
