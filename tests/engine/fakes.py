@@ -10,7 +10,8 @@ import msgspec
 
 from tests.invoice.samples import NOON, Sample
 from verifier.clocks import Clocks
-from verifier.engine.loader import Loaded, Loader
+from verifier.engine.calls import Loaded
+from verifier.engine.loader import Loader
 from verifier.errors import Unavailable
 from verifier.invoice.record import Absence, Finding, Live, Position, Reading, Record
 

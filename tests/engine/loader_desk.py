@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from tests.engine.fakes import Clock, SlowLedger, begin, turns
-from verifier.engine.loader import Limits, Loaded, Loader
+from verifier.engine.calls import Loaded
+from verifier.engine.loader import Limits, Loader
 from verifier.errors import Unavailable
 from verifier.metrics import Metrics
 

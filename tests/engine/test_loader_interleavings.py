@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.engine.fakes import Clock, Read, SlowLedger, begin, turns
 from verifier.engine import loader as loader_module
-from verifier.engine.loader import Limits, Loaded, Loader
+from verifier.engine.calls import Loaded
+from verifier.engine.loader import Limits, Loader
 from verifier.errors import Unavailable
 from verifier.invoice.record import Finding
 from verifier.metrics import Metrics

@@ -17,7 +17,8 @@ from verifier.ledger.changes import Follower
 from verifier.ledger.choice import choose
 from verifier.ledger.history import History
 from verifier.ledger.probes import SETTLING_PROBES, Probe
-from verifier.ledger.targets import Replica, Target
+from verifier.ledger.roles import Replica
+from verifier.ledger.targets import Target
 
 BOUND = 1.0
 

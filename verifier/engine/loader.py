@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
+from verifier.engine.calls import Call, Calls, Loaded, Outcome, Single
 from verifier.errors import Unavailable
 from verifier.invoice.record import Finding
 from verifier.metrics import Metrics
 
-Outcome = Finding | Unavailable
 FetchMany = Callable[[Sequence[str]], Coroutine[Any, Any, Mapping[str, Finding]]]
 
 # A key that a read left out: its server could not say.
@@ -49,49 +49,6 @@ class Limits(msgspec.Struct, frozen=True):
     max_wait: float
 
 
-class _Call:
-    """One caller: what it has got so far, and a future for when nothing is open any more."""
-
-    __slots__ = ("began", "future", "joined", "open", "outcomes")
-
-    def __init__(self, future: asyncio.Future[None], began: float) -> None:
-        self.future = future
-        self.began = began
-        self.outcomes: dict[str, Outcome] = {}
-        self.joined: set[str] = set()
-        self.open = 0
-
-    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
-        self.outcomes.update(outcomes)
-        self.open -= len(outcomes)
-        if not self.open and not self.future.done():
-            self.future.set_result(None)
-
-
-class _Single:
-    """A caller with one key; the future brings its outcome."""
-
-    __slots__ = ("future",)
-
-    def __init__(self, future: asyncio.Future[Outcome]) -> None:
-        self.future = future
-
-    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
-        if not self.future.done():
-            (outcome,) = outcomes.values()
-            self.future.set_result(outcome)
-
-
-_Calls = tuple[_Call | _Single, ...]
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """An outcome for every key asked, and which keys were read on behalf of another caller."""
-
-    outcomes: Mapping[str, Outcome]
-    joined: set[str]
-
-
 class Loader:
     """Turns keys into findings through ``fetch_many``; one per event loop."""
 
@@ -108,8 +65,8 @@ class Loader:
         self._metrics = metrics
         # Who waits for a key, until it is read and while it is. Keys that were asked for together
         # share one tuple while nobody joins.
-        self._waiting: dict[str, _Calls] = {}
-        self._running: dict[str, _Calls] = {}
+        self._waiting: dict[str, Calls] = {}
+        self._running: dict[str, Calls] = {}
         # The keys that wait, in their order, with the time of their first request.
         self._singles: deque[tuple[str, float]] = deque()
         self._bulk: deque[tuple[str, float]] = deque()
@@ -140,7 +97,7 @@ class Loader:
         The same as ``load`` of one key, at half its cost.
         """
         self._loop = asyncio.get_running_loop()
-        call = _Single(self._loop.create_future())
+        call = Single(self._loop.create_future())
         if self._join(key, call, single=True):
             return await call.future, True
         if self._closed or len(self._singles) >= self._limits.waiting_singles:
@@ -157,7 +114,7 @@ class Loader:
         """
         self._loop = asyncio.get_running_loop()
         now = self._clock()
-        call = _Call(self._loop.create_future(), now)
+        call = Call(self._loop.create_future(), now)
         waiting = self._waiting
         queue = self._bulk if bulk else self._singles
         bound = self._limits.waiting_bulk if bulk else self._limits.waiting_singles
@@ -198,7 +155,7 @@ class Loader:
         if self._reads:
             await asyncio.wait(self._reads)
 
-    def _join(self, key: str, call: _Call | _Single, *, single: bool) -> bool:
+    def _join(self, key: str, call: Call | Single, *, single: bool) -> bool:
         """Share the read of a key that somebody else has asked for; whether there is one."""
         sharing = self._running.get(key)
         if sharing is not None:
@@ -209,7 +166,7 @@ class Loader:
             return False
         self._waiting[key] = (*sharing, call)
         first = sharing[0]
-        if single and type(first) is _Call and len(self._singles) < self._limits.waiting_singles:
+        if single and type(first) is Call and len(self._singles) < self._limits.waiting_singles:
             self._bring_forward((key, first.began))
         return True
 
@@ -222,7 +179,7 @@ class Loader:
 
     def _settle(
         self,
-        calls_of: dict[str, _Calls],
+        calls_of: dict[str, Calls],
         keys: Sequence[str],
         found: Mapping[str, Finding],
         otherwise: Unavailable,
@@ -294,7 +251,7 @@ class Loader:
         share = -(-len(queue) // (self._limits.slots - len(self._reads)))
         most = min(max(share, _WORTH_A_QUERY), self._limits.max_batch)
         keys: list[str] = []
-        alive: _Calls = ()
+        alive: Calls = ()
         while queue and len(keys) < most:
             key, _ = queue.popleft()
             calls = self._waiting.pop(key)

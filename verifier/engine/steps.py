@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 
 from verifier.clocks import Clocks
+from verifier.engine.calls import Outcome
 from verifier.engine.freshness import Freshness, Terms
-from verifier.engine.loader import Outcome
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, reference_of

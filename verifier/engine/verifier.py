@@ -18,9 +18,10 @@ from collections.abc import (
 )
 
 from verifier.clocks import Clocks
+from verifier.engine.calls import Loaded
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
-from verifier.engine.loader import UNCHECKED, Loaded, Loader
+from verifier.engine.loader import UNCHECKED, Loader
 from verifier.engine.memory import Memory
 from verifier.engine.steps import Block, Item, Steps
 from verifier.errors import Unavailable

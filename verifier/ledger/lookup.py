@@ -21,8 +21,9 @@ from verifier.ledger.choice import choose, choose_at_least
 from verifier.ledger.gate import Gate, Grant, Wish
 from verifier.ledger.history import History
 from verifier.ledger.invoices import findings
+from verifier.ledger.roles import Primary, Replica
 from verifier.ledger.status import report
-from verifier.ledger.targets import UNDATED, Primary, Replica, Target
+from verifier.ledger.targets import UNDATED, Target
 from verifier.metrics import Metrics
 
 

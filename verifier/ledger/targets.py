@@ -26,7 +26,7 @@ from verifier.ledger.connections import FAILURES, Role, backoff, open_reader, re
 from verifier.ledger.history import History
 from verifier.ledger.hosts import single_hosts
 from verifier.ledger.observer import Observer
-from verifier.ledger.probes import SETTLING_PROBES, Probe
+from verifier.ledger.probes import Probe
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ UNDATED = -inf
 
 
 class Target(ABC):
-    """One database to read from; ``Primary`` and ``Replica`` say what a probe of it proves.
+    """One database to read from; what a probe of it proves is said by its role (roles.py).
 
     ``serving`` is true from the first successful probe with open channels until a probe or a
     connection fails. ``reading`` is what findings carry; None before the first probe.
@@ -272,39 +272,3 @@ class Target(ABC):
         if changed:
             log.warning("database does not serve", database=self.name, reason=reason, said=said)
             self._changed(self)
-
-
-class Primary(Target):
-    """The primary: what it shows is current, and its positions date the replicas' states."""
-
-    role = "primary"
-
-    def _judge(self, probe: Probe, lost_ground: bool) -> float:
-        cluster = self._observer.cluster
-        if probe.in_recovery:
-            raise ValueError("in_recovery")
-        if self._history.outdated(cluster, probe.timeline):
-            raise ValueError("old_timeline")
-        self._history.add(probe, cluster)
-        return probe.began
-
-
-class Replica(Target):
-    """A replica: its state is dated by the primary's positions that it has passed."""
-
-    role = "replica"
-
-    def _judge(self, probe: Probe, lost_ground: bool) -> float:
-        if not probe.in_recovery:
-            raise ValueError("not_a_replica")
-        if self._history.cluster not in ("", self._observer.cluster):
-            raise ValueError("other_cluster")
-        known = UNDATED if lost_ground or self.reading is None else self.reading.as_of
-        covered = self._history.covered(probe.timeline, probe.lsn)
-        as_of = known if covered is None else max(known, covered)
-        # Before the primary's first position nothing is known of its lag.
-        if self._history.newest is not None:
-            lags = as_of < probe.began - self._config.max_staleness
-            self._settling_probes = SETTLING_PROBES if lags else max(0, self._settling_probes - 1)
-            self.settling = self._settling_probes > 0
-        return as_of
