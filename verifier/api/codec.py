@@ -159,7 +159,7 @@ class Encoder:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._answers = 0
-        self._freshness: dict[tuple[float, str, bool], bytes] = {}
+        self._freshness: dict[tuple[float, float, str, bool], bytes] = {}
         # Of answers without a reference, by separator.
         self._endings: dict[bytes, list[bytes]] = {}
 
@@ -235,13 +235,12 @@ class Encoder:
 
     def _freshness_json(self, reading: Reading, source: str, stale: bool) -> bytes:
         """The value of ``freshness``; few readings serve many answers."""
-        moment = reading.moment
-        what = (moment, source, stale)
+        what = (reading.as_of, reading.epoch, source, stale)
         known = self._freshness.get(what)
         if known is None:
             if len(self._freshness) >= 1024:
                 self._freshness.clear()
-            shown = {"as_of": iso(moment), "source": source, "stale": stale}
+            shown = {"as_of": iso(reading.moment), "source": source, "stale": stale}
             known = self._freshness[what] = _quote(shown)
         return known
 
