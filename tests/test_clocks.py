@@ -52,9 +52,11 @@ async def test_a_late_time_step_brings_its_dates_into_scope(days: int) -> None:
     """A wall clock that was behind and is set right takes today's invoices at once (A6)."""
     desk = Corrected()
     desk.wall.now -= days * DAY
+    desk.clock.now += 0.05
     today = {**ABSENT.minimal(), "date": "2026-11-24"}
     assert [e.code for e in (await desk.ask(today)).errors] == ["date_in_future"]
     desk.wall.now = NOON
+    desk.clock.now += 0.05
     assert (await desk.ask(today)).verdict == "pending"
 
 
@@ -62,9 +64,11 @@ async def test_a_wall_clock_that_is_set_back_takes_its_dates_out_of_scope() -> N
     """One that was ahead no longer takes tomorrow's invoices once it is set right (A6)."""
     desk = Corrected()
     desk.wall.now += DAY
+    desk.clock.now += 0.05
     tomorrow = {**ABSENT.minimal(), "date": "2026-11-25"}
     assert (await desk.ask(tomorrow)).verdict == "pending"
     desk.wall.now = NOON
+    desk.clock.now += 0.05
     assert [e.code for e in (await desk.ask(tomorrow)).errors] == ["date_in_future"]
 
 
@@ -74,6 +78,7 @@ async def test_a_time_step_makes_nothing_stale_and_nothing_fresh(step: float) ->
     desk = Corrected(INVOICE)
     await desk.ask(INVOICE.minimal())
     desk.wall.now += step
+    desk.clock.now += 0.05
     assert (await desk.ask({**INVOICE.minimal(), "date": "2026-03-02"})).source == "cache"
     desk.wall.now = NOON
     desk.clock.now += 3.0

@@ -38,7 +38,7 @@ class Desk:
         """Nobody waits, nothing runs, nothing is remembered."""
         assert self.loader.waiting == (0, 0)
         assert self.loader.reading == 0
-        assert self.loader._waiting == {}
+        assert self.loader._calls == {}
         assert self.loader._bulk_reads == 0
 
 

@@ -111,7 +111,7 @@ class Callers(RuleBasedStateMachine):
         assert 0 <= loader._bulk_reads <= loader._bulk_slots
         waiting = [key for key, _ in (*loader._singles, *loader._bulk)]
         assert len(waiting) == len(set(waiting))
-        assert set(waiting) <= loader._waiting.keys()
+        assert set(waiting) <= loader._calls.keys()
 
     @invariant()
     def queries_are_batches_of_distinct_keys(self) -> None:
@@ -145,7 +145,7 @@ class Callers(RuleBasedStateMachine):
         self.callers_that_are_done_have_one_outcome_per_key()
         assert self.loader.waiting == (0, 0)
         assert self.loader.reading == self.loader._bulk_reads == 0
-        assert self.loader._waiting == {}
+        assert self.loader._calls == {}
         errors = [type(context.get("exception")) for context in self.heard]
         assert errors == [ZeroDivisionError] * self.bugs
         if self.closing is not None:

@@ -63,13 +63,13 @@ class Loader:
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
-        # Who waits for a key, until it is read and while it is. Keys that were asked for together
-        # share one tuple while nobody joins.
-        self._waiting: dict[str, Calls] = {}
-        self._running: dict[str, Calls] = {}
-        # The keys that wait, in their order, with the time of their first request.
+        # Who waits for a key, from its first request until its outcome. Keys that were asked for
+        # together share one tuple while nobody joins.
+        self._calls: dict[str, Calls] = {}
+        # Keys that wait for a slot, with the time of their request, and those that are read.
         self._singles: deque[tuple[str, float]] = deque()
         self._bulk: deque[tuple[str, float]] = deque()
+        self._running: set[str] = set()
         self._reads: set[asyncio.Task[Mapping[str, Finding]]] = set()
         self._bulk_reads = 0
         # One slot is kept from bulk, so that a single question never waits for a bulk query.
@@ -98,11 +98,15 @@ class Loader:
         """
         self._loop = asyncio.get_running_loop()
         call = Single(self._loop.create_future())
-        if self._join(key, call, single=True):
+        sharing = self._calls.get(key)
+        if sharing is not None:
+            self._calls[key] = (*sharing, call)
+            if key not in self._running:
+                self._bring_forward(key, sharing[0])
             return await call.future, True
         if self._closed or len(self._singles) >= self._limits.waiting_singles:
             return _CLOSING if self._closed else _OVERLOADED, False
-        self._waiting[key] = (call,)
+        self._calls[key] = (call,)
         self._singles.append((key, self._clock()))
         self._gather()
         return await call.future, False
@@ -115,27 +119,24 @@ class Loader:
         self._loop = asyncio.get_running_loop()
         now = self._clock()
         call = Call(self._loop.create_future(), now)
-        waiting = self._waiting
+        calls = self._calls
         queue = self._bulk if bulk else self._singles
         bound = self._limits.waiting_bulk if bulk else self._limits.waiting_singles
         alone = (call,)
-        if (
-            not self._closed
-            and len(queue) + len(keys) <= bound
-            and waiting.keys().isdisjoint(keys)
-            and self._running.keys().isdisjoint(keys)
-        ):
-            waiting.update(dict.fromkeys(keys, alone))
+        if not self._closed and len(queue) + len(keys) <= bound and calls.keys().isdisjoint(keys):
+            calls.update(dict.fromkeys(keys, alone))
             queue.extend([(key, now) for key in keys])
             call.open, keys = len(keys), ()
         for key in keys:
-            if self._join(key, call, single=not bulk):
+            sharing = calls.get(key)
+            if sharing is not None:
+                calls[key] = (*sharing, call)
                 call.joined.add(key)
             elif self._closed or len(queue) >= bound:
                 call.outcomes[key] = _CLOSING if self._closed else _OVERLOADED
                 continue
             else:
-                waiting[key] = alone
+                calls[key] = alone
                 queue.append((key, now))
             call.open += 1
         if call.open:
@@ -149,46 +150,28 @@ class Loader:
         if self._reminder is not None:
             self._reminder.cancel()
         for queue in (self._singles, self._bulk):
-            queue.clear()
-        if self._waiting:
-            self._settle(self._waiting, list(self._waiting), {}, _CLOSING)
+            while queue:
+                self._settle([queue.popleft()[0]], {}, _CLOSING)
         if self._reads:
             await asyncio.wait(self._reads)
 
-    def _join(self, key: str, call: Call | Single, *, single: bool) -> bool:
-        """Share the read of a key that somebody else has asked for; whether there is one."""
-        sharing = self._running.get(key)
-        if sharing is not None:
-            self._running[key] = (*sharing, call)
-            return True
-        sharing = self._waiting.get(key)
-        if sharing is None:
-            return False
-        self._waiting[key] = (*sharing, call)
-        first = sharing[0]
-        if single and type(first) is Call and len(self._singles) < self._limits.waiting_singles:
-            self._bring_forward((key, first.began))
-        return True
-
-    def _bring_forward(self, place: tuple[str, float]) -> None:
-        """A person must not wait where bulk waits."""
-        with suppress(ValueError):  # it waits with the singles already
-            self._bulk.remove(place)
-            self._singles.appendleft(place)
-            self._gather()
+    def _bring_forward(self, key: str, first: Call | Single) -> None:
+        """A person has joined for a key that waits: that must not be where bulk waits."""
+        if type(first) is Call and len(self._singles) < self._limits.waiting_singles:
+            place = key, first.began
+            with suppress(ValueError):  # it waits with the singles already
+                self._bulk.remove(place)
+                self._singles.appendleft(place)
+                self._gather()
 
     def _settle(
-        self,
-        calls_of: dict[str, Calls],
-        keys: Sequence[str],
-        found: Mapping[str, Finding],
-        otherwise: Unavailable,
+        self, keys: Sequence[str], found: Mapping[str, Finding], otherwise: Unavailable
     ) -> None:
         """Hand out the outcomes of keys, to those who wait for them."""
         outcomes: Mapping[str, Outcome] = found
         if len(found) != len(keys) or not all(map(found.__contains__, keys)):
             outcomes = {key: found.get(key, otherwise) for key in keys}
-        waiting = list(map(calls_of.pop, keys))
+        waiting = list(map(self._calls.pop, keys))
         if waiting.count(waiting[0]) == len(keys):
             for call in waiting[0]:
                 call.deliver(outcomes)
@@ -246,7 +229,7 @@ class Loader:
         """The next keys for a query, without those that nobody awaits or that waited too long."""
         since_at_least = self._clock() - self._limits.max_wait
         while queue and queue[0][1] < since_at_least:
-            self._settle(self._waiting, [queue.popleft()[0]], {}, _TIMEOUT)
+            self._settle([queue.popleft()[0]], {}, _TIMEOUT)
         # Free slots share what waits, so that the worker has work while PostgreSQL has.
         share = -(-len(queue) // (self._limits.slots - len(self._reads)))
         most = min(max(share, _WORTH_A_QUERY), self._limits.max_batch)
@@ -254,10 +237,13 @@ class Loader:
         alive: Calls = ()
         while queue and len(keys) < most:
             key, _ = queue.popleft()
-            calls = self._waiting.pop(key)
+            calls = self._calls[key]
             if calls is alive or any(not call.future.done() for call in calls):
-                alive = self._running[key] = calls
+                alive = calls
                 keys.append(key)
+            else:
+                del self._calls[key]
+        self._running.update(keys)
         return keys
 
     def _finish(
@@ -285,5 +271,6 @@ class Loader:
             read.get_loop().call_exception_handler(
                 {"message": "look-up failed", "exception": error, "task": read}
             )
-        self._settle(self._running, keys, found, otherwise)
+        self._running.difference_update(keys)
+        self._settle(keys, found, otherwise)
         self._dispatch()

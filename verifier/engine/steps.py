@@ -34,6 +34,9 @@ Item = Question | Mapping[str, Any] | Invalid
 
 _STALE = Unavailable("stale")
 
+# Seconds after the wall clock was set in which the former day may still be today.
+_WINDOW_HOLDS = 0.05
+
 
 class Block(msgspec.Struct, gc=False):
     """Some items of a request, the raw key of each, and the answers in the same order.
@@ -75,14 +78,17 @@ class Steps:
         self._clock = clocks.steady
         self._wall = clocks.wall
         self._window = window_at(clocks.wall())
+        self._window_holds_until = 0.0
 
     def begin(self, at_least: Position | None) -> Terms:
         """The terms of a question that starts now; with it the days that are in scope."""
         started = self._clock()
-        now = self._wall()
-        # It may have been set back as well.
-        if not self._window.since <= now < self._window.until:
-            self._window = window_at(now)
+        if started >= self._window_holds_until:
+            now = self._wall()
+            # It may have been set back as well.
+            if not self._window.since <= now < self._window.until:
+                self._window = window_at(now)
+            self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
         return Terms(started, self._freshness.oldest(started), at_least)
 
     def recall(self, items: Sequence[Any], keys: Sequence[str], terms: Terms) -> Block:
