@@ -159,6 +159,30 @@ async def test_no_supervisor_is_no_answer() -> None:
                 await reporter.text()
 
 
+async def test_an_answer_for_one_who_gave_up() -> None:
+    """An answer that comes in the very moment in which its scrape is given up hurts no other."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        async with Reporter(theirs, QUIET) as reporter:
+            given_up = asyncio.create_task(reporter.text())
+            await until(lambda: reporter._waiting)
+            (future,) = reporter._waiting.values()
+            # As a timeout does it: the scrape itself is told in the loop's next turn.
+            asyncio.get_running_loop().call_soon(future.cancel)
+            reporter._channel._reader.feed_data(shown(1))
+            await asyncio.wait({given_up})
+            other = asyncio.create_task(reporter.text())
+            await until(lambda: reporter._waiting)
+            ours.sendall(shown(2))
+            assert await other == b""
+
+
+def shown(number: int) -> bytes:
+    """The answer to a scrape, in bytes."""
+    packed = msgspec.msgpack.encode([3, number, b""])
+    return len(packed).to_bytes(4) + packed
+
+
 async def test_what_nobody_reads_is_not_kept() -> None:
     """A supervisor that does not read gets no more reports and scrapes than its socket holds."""
     ours, theirs = socket.socketpair()

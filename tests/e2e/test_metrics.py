@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -178,3 +179,20 @@ async def test_e27_a_single_process_shows_its_own(database: Database) -> None:
     assert shown[DURATIONS.replace("batch", "verify").replace("answered", "invalid")] == 1.0
     assert shown["verifier_ledger_trusted"] == 1.0
     assert shown["process_open_fds"] > 0
+
+
+async def test_e27_taken_metrics_port(database: Database) -> None:
+    """A port for the metrics that is in use is one line on stderr and exit code 2."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "verifier", "serve", "--port", "0", "--metrics-port", port),
+            env=os.environ | {"VERIFIER_PRIMARY_DSN": database.primary_dsn},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(30):
+            _, said = await process.communicate()
+    assert process.returncode == 2
+    lines = said.decode().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"verifier: cannot serve metrics on 127.0.0.1 port {port}: ")

@@ -70,8 +70,11 @@ class Reporter(Exposition):
             match message:
                 case Ask(number):
                     self._report(number)
-                case Shown(number, text) if number in self._waiting:
-                    self._waiting.pop(number).set_result(text)
+                case Shown(number, text):
+                    waiting = self._waiting.get(number)
+                    # One who has just given up is still there for a turn of the loop.
+                    if waiting is not None and not waiting.done():
+                        waiting.set_result(text)
 
     async def text(self) -> bytes:
         """The numbers of all workers; Unavailable when the supervisor does not tell them."""
