@@ -12,12 +12,13 @@ import msgspec
 # again is not taken up each time that it has caught up for a moment.
 SETTLING_PROBES = 8
 
-# The position is the flushed one: it covers what is acknowledged, since that waits for the flush,
+# The role is asked once: a standby may be promoted in the middle, and a position of its new timeline
+# must not pass for one of the old. The position is the flushed one: it covers what is acknowledged, since that waits for the flush,
 # and a replica can reach it, which is not so of the insert position while the primary is idle.
 _POSITION = """
 SELECT
-    pg_is_in_recovery(),
-    CASE WHEN pg_is_in_recovery() THEN coalesce(
+    standby,
+    CASE WHEN standby THEN coalesce(
         (SELECT received_tli FROM pg_stat_wal_receiver),
         (SELECT nullif(min_recovery_end_timeline, 0) FROM pg_control_recovery()),
         (SELECT timeline_id FROM pg_control_checkpoint())
@@ -25,12 +26,13 @@ SELECT
         ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int
     END,
     (CASE
-        WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
+        WHEN standby THEN coalesce(pg_last_wal_replay_lsn(), '0/0')
         ELSE pg_current_wal_flush_lsn()
     END - '0/0'::pg_lsn)::bigint,
-    NOT pg_is_in_recovery()
+    NOT standby
     OR EXISTS (SELECT FROM pg_stat_wal_receiver WHERE received_tli IS NOT NULL)
     OR coalesce(pg_last_wal_replay_lsn() <= pg_last_wal_receive_lsn(), FALSE)
+FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS role
 """
 
 # A statement of its own, after the position: in the same one the snapshot would be older than the
