@@ -9,6 +9,7 @@ from functools import cache
 import msgspec
 
 from verifier.invoice import record
+from verifier.invoice.claim import Question
 from verifier.invoice.record import Live, Reading, Record, key_of
 from verifier.invoice.verdict import window_at
 from verifier.synthetic.ledger import Invoice, Ledger
@@ -63,6 +64,11 @@ def findings() -> dict[str, Record]:
 def bodies() -> tuple[bytes, ...]:
     """The minimal question about each invoice, as sent."""
     return tuple(msgspec.json.encode(minimal(invoice)) for invoice in invoices())
+
+
+def questions() -> list[Question]:
+    """The same, decoded."""
+    return [msgspec.json.decode(body, type=Question) for body in bodies()]
 
 
 def batch() -> bytes:

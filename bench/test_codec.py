@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from bench.samples import READING, WINDOW, Case, batch, bodies, findings, record_of
+from bench.samples import READING, WINDOW, Case, batch, bodies, findings, questions, record_of
 from bench.samples import invoices as sample_invoices
 from verifier.api import codec
 from verifier.engine.steps import Block
@@ -50,7 +50,7 @@ def encode_match() -> Callable[[], object]:
 
 def encode_many() -> Callable[[], object]:
     """The same as a batch encodes them."""
-    encode, items = codec.Encoder("0123456789ab").encode_many, codec.decode_batch(batch(), 1_000)
+    encode, items = codec.Encoder("0123456789ab").encode_many, questions()
     keys, records = list(findings()), list(findings().values())
     blocks = []
     for at in range(0, len(records), ITEMS_PER_BLOCK):

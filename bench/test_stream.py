@@ -24,7 +24,8 @@ def chunk() -> Callable[[], object]:
 
     async def work() -> None:
         bulk = Bulk(verifier, encoder, counts, "zh", at_least=None, after=b"\n")
-        async for _ in bulk.answer(codec.decode_lines(block)):
+        # None would be a block that is not plain.
+        async for _ in bulk.answer(codec.decode_lines(block) or ()):
             pass
 
     return repeated(work)

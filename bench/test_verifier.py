@@ -7,22 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from bench.engine import make_verifier, repeated
-from bench.samples import Case, batch
-from verifier.api import codec
-from verifier.engine.steps import Item
+from bench.samples import Case, questions
 from verifier.metrics import Metrics
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
 
-def _items() -> list[Item]:
-    return codec.decode_batch(batch(), 1_000)
-
-
 def cached() -> Callable[[], object]:
     """One after the other, all known: nothing waits."""
-    verify, items = make_verifier(Metrics(), full=True).verify, _items()
+    verify, items = make_verifier(Metrics(), full=True).verify, questions()
 
     async def work() -> None:
         for item in items:
@@ -33,7 +27,7 @@ def cached() -> Callable[[], object]:
 
 def uncached() -> Callable[[], object]:
     """All at once, none known."""
-    verify, items = make_verifier(Metrics(), full=False).verify, _items()
+    verify, items = make_verifier(Metrics(), full=False).verify, questions()
 
     async def work() -> None:
         await asyncio.gather(*(verify(item) for item in items))
@@ -42,7 +36,7 @@ def uncached() -> Callable[[], object]:
 
 
 def _many(*, full: bool) -> Callable[[], object]:
-    verify_many, items = make_verifier(Metrics(), full=full).verify_many, _items()
+    verify_many, items = make_verifier(Metrics(), full=full).verify_many, questions()
 
     async def work() -> None:
         async for _ in verify_many(items, duplicates=True):

@@ -270,7 +270,7 @@ def test_moments(moment: float, text: str) -> None:
 def test_errors_and_counts() -> None:
     """Errors come with their words, and a summary has every verdict."""
     error = FieldError("total", "bad_format", "-1234.50")
-    assert errors_json((error,), "en") == [
+    listed = [
         {
             "field": "total",
             "code": "bad_format",
@@ -278,6 +278,8 @@ def test_errors_and_counts() -> None:
             "expected": "-1234.50",
         }
     ]
+    assert errors_json((error,), 0, "en") == {"errors": listed}
+    assert errors_json((error,), 7, "en") == {"errors": listed, "more_errors": 7}
     counts = dict.fromkeys(VERDICTS, 3)
     summary = msgspec.json.decode(counts_json(counts), type=schemas.Summary)
     assert msgspec.to_builtins(summary) == counts

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from verifier.invoice.fields import FieldError
+from verifier.invoice.claim import Invalid
 from verifier.invoice.kinds import KINDS, Kind
 from verifier.invoice.line import COLUMNS, Row
 
@@ -57,6 +57,5 @@ def values(row: object) -> dict[str, str]:
 
 def errors(outcome: object) -> list[tuple[str, str]]:
     """Field and code of each error."""
-    assert isinstance(outcome, tuple)
-    assert all(isinstance(error, FieldError) for error in outcome)
-    return [(error.field, error.code) for error in outcome]
+    assert isinstance(outcome, Invalid)
+    return [(error.field, error.code) for error in outcome.errors]

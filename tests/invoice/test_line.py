@@ -107,10 +107,9 @@ def test_references_become_keys() -> None:
     assert isinstance(row, Row)
     assert row.red_letter_of == "011002600111-00000001"
     assert row.red_letters == "{011002600111-00000001,26112000000000000007}"
-    assert read(encoded(red_letters=[])) == msgspec.structs.replace(
-        read(encoded()),
-        red_letters="{}",  # type: ignore[type-var]
-    )
+    unmentioned = read(encoded())
+    assert isinstance(unmentioned, Row)
+    assert read(encoded(red_letters=[])) == msgspec.structs.replace(unmentioned, red_letters="{}")
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -145,4 +144,4 @@ def test_both_ways_agree(kind: str, changes: dict[str, Any], amount: Any, name: 
         assert len(outcome.text.split("\t")) == len(COLUMNS)
     else:
         assert outcome == carefully
-        assert outcome == tuple(sorted(outcome))
+        assert outcome.errors == tuple(sorted(outcome.errors))

@@ -18,6 +18,7 @@ from verifier.invoice.record import (
     ASKS_CHECK_CODE,
     ASKS_MORE,
     ASKS_TOTAL,
+    Record,
     asks_of,
     build,
     identity_of,
@@ -50,7 +51,25 @@ def test_the_encoded_invoice_is_the_contract_s(sample: Sample) -> None:
     for name in ("seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name"):
         assert shown[name] == getattr(sample, name)
     assert (shown["red_letter_of"], shown["red_letters"]) == (None, [])
-    assert list(told_by(record)["invoice"]) == list(schemas.Invoice.__struct_fields__)
+    assert [*told_by(record)["invoice"], "red_letters_count"] == [
+        *schemas.Invoice.__struct_fields__
+    ]
+
+
+def build_with(*, red_letter_of: str = "", red_letters: str = "", **changes: str) -> Record:
+    """The record of a row with red letters as the look-up has them."""
+    row: dict[str, Any] = msgspec.structs.asdict(Sample(**changes))
+    row.pop("code")
+    row["key"] = row.pop("number")
+    for name in ("seller_name", "buyer_name"):
+        row[name] = msgspec.json.encode(row[name])
+    return build(**row, red_letter_of=red_letter_of, red_letters=red_letters, reading=READING)
+
+
+def linked(**red_letters: str) -> dict[str, Any]:
+    """The invoice that a record with red letters shows."""
+    shown: dict[str, Any] = told_by(build_with(**red_letters))["invoice"]
+    return shown
 
 
 NASTY = ['"', '"buyer_tax_id":"x"', "\\", '\\"', "\n\0", "引号”", "\u2028", "😀", ""]
@@ -78,23 +97,37 @@ def test_absent_tax_ids_are_empty() -> None:
 
 def test_red_letters_are_shown_by_identity() -> None:
     """A red letter links to its blue original and a flushed invoice to its red letters."""
-    row: dict[str, Any] = msgspec.structs.asdict(Sample())
-    row.pop("code")
-    row["key"] = row.pop("number")
-    for name in ("seller_name", "buyer_name"):
-        row[name] = msgspec.json.encode(row[name])
-    record = build(
-        **row,
+    shown = linked(
         red_letter_of="011002300111-12345678",
-        red_letters="26112000000000000002,1100221130-00000001",
-        reading=READING,
+        red_letters="2,26112000000000000002,1100221130-00000001",
     )
-    shown = told_by(record)["invoice"]
     assert shown["red_letter_of"] == {"code": "011002300111", "number": "12345678"}
     assert shown["red_letters"] == [
         {"code": "", "number": "26112000000000000002"},
         {"code": "1100221130", "number": "00000001"},
     ]
+    assert "red_letters_count" not in shown
+
+
+def test_c17_of_many_red_letters_the_first_are_shown_with_their_number() -> None:
+    """However many red letters the ledger has, an answer shows 20 and says how many there are."""
+    keys = [f"261120000000{number:08d}" for number in range(2_000)]
+    shown = linked(red_letters=f"{len(keys)},{','.join(keys)}")
+    assert [letter["number"] for letter in shown["red_letters"]] == keys[:20]
+    assert shown["red_letters_count"] == 2_000
+    msgspec.convert(shown, type=schemas.Invoice)
+
+
+@pytest.mark.parametrize("name", ["x" * 301, "名" * 1_000_000, "\x01" * 301])
+def test_c17_a_record_is_bounded_whatever_the_names(name: str) -> None:
+    """Names that plain SQL made longer than a line may have are cut, and the tax ids kept."""
+    keys = ",".join(["011002300111-12345678"] * 20)
+    row = {"seller_name": name, "buyer_name": name, "seller_tax_id": "123456789012345"}
+    record = build_with(**row, red_letters=f"99,{keys}")
+    shown = told_by(record)["invoice"]
+    assert len(record.members) < 6_000
+    assert {len(shown["seller_name"]), len(shown["buyer_name"])} <= {300, 301}
+    assert record.seller_tax_id == "123456789012345"
 
 
 @pytest.mark.parametrize(

@@ -13,18 +13,19 @@ from typing import Any
 
 import msgspec
 
+from verifier.api.counting import all_are_plain, counted, is_plain
 from verifier.api.members import errors_json, hints_json, iso
 from verifier.api.messages import Language
 from verifier.engine.steps import Block, Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Invalid, Question
 from verifier.invoice.fields import FieldError
-from verifier.invoice.line_checks import exact
 from verifier.invoice.record import Reading, Record
+from verifier.invoice.strict import UNREADABLE, flaw, members
 from verifier.invoice.verdict import Answer, Match, VerdictName
 
-_NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),), ())
-_UNREADABLE_NUMBER = Invalid((FieldError("", "out_of_range", "numbers < 1E+4300"),), ())
+NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
+_UNREADABLE_NUMBER = Invalid((FieldError("", "out_of_range", "numbers < 1E+4300"),))
 
 _quote = msgspec.json.encode
 
@@ -35,96 +36,107 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     invoices: list[Question]
 
 
-class _RawBatch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    invoices: list[msgspec.Raw]
+class _Names(msgspec.Struct, gc=False):
+    """The same, with the names that each item has."""
+
+    invoices: list[dict[str, Any]]
 
 
 _question = msgspec.json.Decoder(Question)
 _batch = msgspec.json.Decoder(Batch)
-_raw_batch = msgspec.json.Decoder(_RawBatch)
-# Decimals keep what the caller wrote: an amount never becomes a float.
-_exact = msgspec.json.Decoder(float_hook=exact)
+_names_of_batch = msgspec.json.Decoder(_Names)
+_names = msgspec.json.Decoder(dict[str, Any])
 
 
-# What the decoder raises for text that is no JSON. A ValidationError, which says that JSON does
-# not fit the structure, is a DecodeError too and must be caught first.
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
-
-def _decode(text: bytes | msgspec.Raw) -> Item:
-    """A question; raises one of _UNREADABLE when the text is no JSON."""
+def _decode(text: bytes) -> Item:
+    """A question; raises one of UNREADABLE when the text is no JSON."""
+    question = None
     try:
-        return _question.decode(text)
+        question = _question.decode(text)
     except msgspec.ValidationError:
-        try:
-            given = _exact.decode(text)
-        except msgspec.ValidationError:
-            # An integer of thousands of digits.
-            return _UNREADABLE_NUMBER
-        return given if isinstance(given, dict) else _NOT_AN_OBJECT
-
-
-def _decode_or_invalid(text: bytes | msgspec.Raw) -> Item:
+        pass
+    else:
+        if is_plain(text, question):
+            return question
     try:
-        return _decode(text)
-    except _UNREADABLE:
-        return _NOT_AN_OBJECT
+        given = members(text)
+    except msgspec.ValidationError:
+        # An integer of thousands of digits.
+        return _UNREADABLE_NUMBER
+    if not isinstance(given, dict):
+        return NOT_AN_OBJECT
+    if question is None or any(flaw(name, value) for name, value in given.items()):
+        return given
+    return question
 
 
 def decode_question(body: bytes) -> Item:
     """The question in a body; BadRequest when the body is no JSON."""
     try:
         return _decode(body)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BadRequest("malformed_json", str(error)) from error
 
 
-def decode_lines(block: bytes) -> list[Item]:
-    """The questions of whole lines (NDJSON); a blank line is none.
+def decode_one(text: bytes) -> Item:
+    """The question in one line or item of many; Invalid when it is no JSON object."""
+    try:
+        return _decode(text)
+    except UNREADABLE:
+        return NOT_AN_OBJECT
 
-    A line that is no JSON object comes out Invalid.
+
+def too_long(limit: int) -> Invalid:
+    """What stands for a line or item that was passed over because of its length in bytes."""
+    return Invalid((FieldError("", "bad_length", f"≤ {limit} bytes"),))
+
+
+def decode_lines(block: bytes) -> Sequence[Item] | None:
+    """The questions of whole lines (NDJSON) at once, if each line is a plain one or empty.
+
+    None means that they have to be decoded one by one.
     """
-    # Not decode_lines: it takes two objects on a line, or one on two lines, for two or one.
-    lines = block.split(b"\n")
+    # Not the decoder's decode_lines: it takes two objects on a line, or one on two lines, for two
+    # or one.
+    lines = list(filter(None, block.split(b"\n")))
+    questions: list[Question] = []
     try:
-        return [_question.decode(line) for line in lines if line]
-    except _UNREADABLE:
-        return [_decode_or_invalid(line) for line in lines if line.strip()]
+        _, references = counted(questions.extend, map(_question.decode, lines))
+    except UNREADABLE:
+        return None
+
+    def names() -> int:
+        return sum(map(len, map(_names.decode, lines)))
+
+    return questions if all_are_plain(block, questions, references, names) else None
 
 
-def line_too_long(limit: int) -> Invalid:
-    """What stands for a line that was passed over because of its length in bytes."""
-    return Invalid((FieldError("", "bad_length", f"≤ {limit} bytes"),), ())
+def decode_batch(body: bytes, max_items: int) -> Sequence[Item] | None:
+    """The questions of a batch at once, if each item is a plain one.
 
-
-# Bodies above this size are looked at for their number of commas before they are decoded; an
-# item has a dozen members, and some commas in its text.
-_TO_COUNT = 1 << 18
-_COMMAS_PER_ITEM = 64
-
-
-def decode_batch(body: bytes, max_items: int) -> list[Item]:
-    """The questions of a batch; BadRequest when the body as a whole is not one."""
-    items: list[Item]
-    # Megabytes of tiny items would become hundreds of megabytes before they could be counted.
-    if len(body) > _TO_COUNT and body.count(b",") > max_items * _COMMAS_PER_ITEM:
-        raise BadRequest("too_many_items", f"invoices: expected at most {max_items} items")
+    None means that they have to be decoded one by one, which may find that this is no batch.
+    """
     try:
-        items = list(_batch.decode(body).invoices)
-    except _UNREADABLE:
-        # Some item does not fit, or nothing does: item by item, so that the others are answered.
-        try:
-            raw = _raw_batch.decode(body).invoices
-        except msgspec.ValidationError as error:
-            raise BadRequest("malformed_batch", str(error)) from error
-        except _UNREADABLE as error:
-            raise BadRequest("malformed_json", str(error)) from error
-        items = [_decode_or_invalid(item) for item in raw[: max_items + 1]]
-    if not items:
+        batch, references = counted(_batch.decode, body)
+    except UNREADABLE:
+        return None
+    questions = batch.invoices
+
+    def names() -> int:
+        return sum(map(len, _names_of_batch.decode(body).invoices))
+
+    if not all_are_plain(body, questions, references, names, around=1):
+        return None
+    check_count(len(questions), max_items)
+    return questions
+
+
+def check_count(count: int, max_items: int) -> None:
+    """Raise BadRequest unless a batch may have so many items."""
+    if not count:
         raise BadRequest("malformed_batch", f"invoices: expected 1 to {max_items} items, got none")
-    if len(items) > max_items:
+    if count > max_items:
         raise BadRequest("too_many_items", f"invoices: expected at most {max_items} items")
-    return items
 
 
 # Indexes as they stand in an answer: those of a batch, and the last digits of those beyond.
@@ -265,7 +277,7 @@ class Encoder:
         if answer.verdict == "mismatch":
             shown["mismatched"] = answer.mismatched
         elif answer.verdict == "invalid":
-            shown["errors"] = errors_json(answer.errors, language)
+            shown |= errors_json(answer.errors, answer.more_errors, language)
         elif answer.verdict == "unavailable":
             shown["reason"] = answer.reason
         if answer.retry_after:

@@ -16,6 +16,7 @@ from verifier.api.tokens import Tokens
 from verifier.config import Config
 from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.codes import REGIONS
+from verifier.invoice.strict import UNREADABLE, repeated
 from verifier.ledger.feed import Blocks, FeedResult
 from verifier.ledger.writer import Writer
 from verifier.metrics import Metrics
@@ -94,7 +95,7 @@ class Feeds:
             "accepted": fed.accepted,
             "unchanged": fed.unchanged,
             "rejected": [
-                {"line": each.line, "errors": members.errors_json(each.errors, language)}
+                {"line": each.line, **members.errors_json(each.errors, each.more_errors, language)}
                 for each in fed.rejected
             ],
             "rejected_count": fed.rejected_count,
@@ -113,8 +114,11 @@ def _moment(body: bytes) -> datetime:
     """The moment in the body of a watermark; BadRequest when it is none."""
     try:
         moment = _watermark.decode(body).complete_until
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        names = repeated(body)
+    except UNREADABLE as error:
         raise BadRequest("malformed_watermark", str(error)) from error
+    if names:
+        raise BadRequest("malformed_watermark", f"{names[0]}: duplicate_field")
     if moment.tzinfo is None:
         raise BadRequest(
             "malformed_watermark", "complete_until: expected an offset or Z at the end"

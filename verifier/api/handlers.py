@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 from multidict import istr
 
-from verifier.api import codec, problems
+from verifier.api import codec, problems, turns
 from verifier.api.body import read_body
 from verifier.api.messages import Language
 from verifier.api.respond import Responder
@@ -89,7 +89,9 @@ class Bulk:
         self._answered = 0
         self._verdicts = dict.fromkeys(VERDICTS, 0)
 
-    async def answer(self, items: list[Item], *, duplicates: bool = False) -> AsyncGenerator[bytes]:
+    async def answer(
+        self, items: Sequence[Item], *, duplicates: bool = False
+    ) -> AsyncGenerator[bytes]:
         """The answers to the next items in their order, numbered on from the last ones.
 
         ``duplicates`` is for ``Verifier.verify_many``.
@@ -167,7 +169,7 @@ class Handlers:
         self._batches += 1
         try:
             body = await read_body(request, config.max_batch_body, config.body_timeout)
-            items = codec.decode_batch(body, config.max_batch_items)
+            items = await turns.read_batch(body, config.max_batch_items, config.max_line)
             at_least = self._tokens.asked(request)
             blocks = await self._results(items, at_least, problems.language(request))
             return self._responder.json(request, b'{"results":[', blocks)
@@ -177,7 +179,7 @@ class Handlers:
             self._batches -= 1
 
     async def _results(
-        self, items: list[Item], at_least: Position | None, language: Language
+        self, items: Sequence[Item], at_least: Position | None, language: Language
     ) -> list[bytes]:
         bulk = Bulk(
             self._verifier,

@@ -17,9 +17,9 @@ def iso(moment: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def errors_json(errors: Iterable[FieldError], language: Language) -> list[dict[str, str]]:
-    """The ``errors`` member of a problem or an invalid result."""
-    return [
+def errors_json(errors: Iterable[FieldError], more: int, language: Language) -> dict[str, Any]:
+    """``errors`` of a problem, a result or a line, and ``more_errors`` if not all are listed."""
+    listed = [
         {
             "field": error.field,
             "code": error.code,
@@ -28,6 +28,7 @@ def errors_json(errors: Iterable[FieldError], language: Language) -> list[dict[s
         }
         for error in errors
     ]
+    return {"errors": listed, "more_errors": more} if more else {"errors": listed}
 
 
 def hints_json(hints: Iterable[Hint], language: Language) -> list[dict[str, Any]]:

@@ -67,12 +67,19 @@ _ERRORS = {
         "the code does not tell the {name}; give one of {expected}",
     ),
     "unknown_field": ("未知字段 {name}", "unknown field {name}"),
+    "duplicate_field": ("{name}重复出现", "{name} is given more than once"),
     "not_applicable": (
         "20 位号码的发票没有{name}",
         "an invoice with a 20-digit number has no {name}",
     ),
     "unknown_invoice": ("账簿中没有这张发票", "the ledger has no such invoice"),
 }
+
+# What is said of an unknown field whose meaning is known.
+_UNKNOWN_BUT_MEANT = (
+    "未知字段 {name}，请使用：{expected}",
+    "unknown field {name}; use {expected}",
+)
 
 _HINTS = {
     "repaired": ("{name}的书写已自动规范", "{name} was repaired before the check"),
@@ -101,7 +108,10 @@ def error_message(error: FieldError, language: Language) -> str:
     """One sentence that names the field, what was wrong and what was expected."""
     chinese = language == "zh"
     name = _FIELDS_ZH.get(error.field, error.field) if chinese else error.field or "the item"
-    return _ERRORS[error.code][0 if chinese else 1].format(name=name, expected=error.expected)
+    words = _ERRORS[error.code]
+    if error.code == "unknown_field" and error.expected:
+        words = _UNKNOWN_BUT_MEANT
+    return words[0 if chinese else 1].format(name=name, expected=error.expected)
 
 
 def hint_message(hint: Hint, language: Language) -> str:

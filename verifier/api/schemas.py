@@ -11,6 +11,9 @@ import msgspec
 from msgspec import Meta
 
 from verifier.invoice.kinds import KINDS, STATUSES
+from verifier.invoice.names import MAX_ERRORS
+from verifier.invoice.record import MAX_SHOWN
+from verifier.ledger.feed import MAX_LISTED
 
 Kind = Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
 Status = Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})]
@@ -47,7 +50,13 @@ class Invoice(_Strict):
     buyer_tax_id: str
     buyer_name: str
     red_letter_of: Identity | None
-    red_letters: list[Identity]
+    red_letters: Annotated[
+        list[Identity], Meta(max_length=MAX_SHOWN, description=f"The first {MAX_SHOWN}")
+    ]
+    red_letters_count: (
+        Annotated[int, Meta(description="How many there are; only when not all are listed")]
+        | msgspec.UnsetType
+    ) = msgspec.UNSET
 
 
 class Hint(_Strict):
@@ -78,7 +87,7 @@ class Freshness(_Strict):
 
 
 class FieldError(_Strict):
-    """One bad field; ``field`` is empty when the item as a whole is no JSON object."""
+    """One bad field; ``field`` is empty when the item as a whole is no JSON object or too long."""
 
     field: str
     code: Literal[
@@ -92,12 +101,20 @@ class FieldError(_Strict):
         "unknown_kind",
         "kind_needed",
         "unknown_field",
+        "duplicate_field",
         "not_applicable",
         "unknown_invoice",
     ]
     message: str
-    expected: str
+    expected: Annotated[str, Meta(description="With unknown_field the field that is meant, if any")]
 
+
+Errors = Annotated[
+    list[FieldError], Meta(min_length=1, max_length=MAX_ERRORS, description="Sorted by field")
+]
+MoreErrors = Annotated[
+    int, Meta(ge=1, description="How many errors are not listed; absent when all are")
+]
 
 Index = Annotated[int, Meta(ge=0, description="The item's place; in batches and streams only")]
 
@@ -144,7 +161,8 @@ class Pending(_Item, tag_field="verdict", tag="pending"):
 class Invalid(_Item, tag_field="verdict", tag="invalid"):
     """输入有误: the question is malformed."""
 
-    errors: Annotated[list[FieldError], Meta(min_length=1)]
+    errors: Errors
+    more_errors: MoreErrors | msgspec.UnsetType = msgspec.UNSET
 
 
 class Unavailable(_Item, tag_field="verdict", tag="unavailable"):
@@ -192,7 +210,8 @@ class Problem(msgspec.Struct, kw_only=True):
     status: int
     code: str
     detail: str
-    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+    errors: Errors | msgspec.UnsetType = msgspec.UNSET
+    more_errors: MoreErrors | msgspec.UnsetType = msgspec.UNSET
     retry_after: RetryAfter | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -200,7 +219,8 @@ class Rejected(_Strict):
     """A line that was not accepted; ``line`` counts from 1."""
 
     line: int
-    errors: list[FieldError]
+    errors: Errors
+    more_errors: MoreErrors | msgspec.UnsetType = msgspec.UNSET
 
 
 class Fed(_Strict):
@@ -208,7 +228,9 @@ class Fed(_Strict):
 
     accepted: int
     unchanged: int
-    rejected: Annotated[list[Rejected], Meta(description="The first 1,000")]
+    rejected: Annotated[
+        list[Rejected], Meta(description=f"The first lines, with {MAX_LISTED} errors in all")
+    ]
     rejected_count: int
     token: Annotated[str, Meta(description="For the Consistency-Token header of a question")]
 

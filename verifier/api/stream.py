@@ -7,11 +7,12 @@ are written, so a client that reads slowly slows down its own sending and nothin
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from aiohttp import ClientPayloadError, web
 
-from verifier.api import codec, problems
+from verifier.api import codec, problems, turns
 from verifier.api.body import blocks_of_lines
 from verifier.api.handlers import Bulk, Counts
 from verifier.api.tokens import Tokens
@@ -118,9 +119,9 @@ class _Stream:
         async with aclosing(blocks_of_lines(self._request.content, config.max_line)) as blocks:
             async for block in blocks:
                 if block is None:
-                    items: list[Item] = [codec.line_too_long(config.max_line)]
+                    items: Sequence[Item] = [codec.too_long(config.max_line)]
                 else:
-                    items = codec.decode_lines(block)
+                    items = await turns.read_lines(block)
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
                         await self._write(encoded)

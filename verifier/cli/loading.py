@@ -10,7 +10,7 @@ from typing import Protocol
 import msgspec
 
 from verifier.errors import Unavailable, VerifierError
-from verifier.invoice.fields import FieldError
+from verifier.invoice.claim import Invalid
 from verifier.ledger.feed import Blocks, FeedResult, Rejection, Rejections, row_chunks
 
 # One transaction: about a second, so that progress shows and little is lost by an interruption.
@@ -115,9 +115,9 @@ class Loading:
 class _Unbounded(Rejections):
     """Keeps every rejected line."""
 
-    def add(self, line: int, errors: tuple[FieldError, ...]) -> None:
+    def add(self, line: int, wrong: Invalid) -> None:
         self.count += 1
-        self.kept.append(Rejection(line, errors))
+        self.kept.append(Rejection(line, wrong.errors, wrong.more_errors))
 
 
 def _transactions(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:

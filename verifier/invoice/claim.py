@@ -84,10 +84,11 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
 
 
 class Invalid(msgspec.Struct, frozen=True, gc=False):
-    """A malformed question: every bad field, sorted by field."""
+    """A malformed question or line: its bad fields, sorted by field, and how many more it has."""
 
     errors: tuple[FieldError, ...]
-    hints: tuple[Hint, ...]
+    hints: tuple[Hint, ...] = ()
+    more_errors: int = 0
 
 
 # Whether a raw key has the form of a real one, so that it may be looked up as it stands.
@@ -113,8 +114,8 @@ def raw_keys(items: Iterable[object]) -> list[str]:
 
 
 def reference_of(given: Mapping[str, Any]) -> str | None:
-    """The reference that an answer echoes: text of a bearable length, else None."""
+    """The reference that an answer echoes: text of a bearable length without NUL, else None."""
     reference = given.get("reference")
-    return (
-        reference if isinstance(reference, str) and len(reference) <= fields.MAX_REFERENCE else None
-    )
+    if not isinstance(reference, str) or len(reference) > fields.MAX_REFERENCE:
+        return None
+    return None if "\0" in reference else reference

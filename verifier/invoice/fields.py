@@ -15,7 +15,7 @@ from unicodedata import normalize
 import msgspec
 
 from verifier.invoice.codes import region_of_code, region_of_number
-from verifier.invoice.kinds import KINDS
+from verifier.invoice.kinds import CALLED, KINDS
 
 
 class FieldError(msgspec.Struct, frozen=True, order=True):
@@ -189,6 +189,7 @@ def parse_tax_id(field: str, text: str) -> str | FieldError:
 
 
 def parse_kind(text: str) -> str | FieldError:
-    """The name of a kind (kinds.py)."""
-    name = narrow(text).strip().lower()
+    """The name of a kind, for which its Chinese name may stand (kinds.py)."""
+    name = _SPACES.sub("", narrow(text)).lower()
+    name = CALLED.get(name, name)
     return name if name in KINDS else FieldError("kind", "unknown_kind", " ".join(KINDS))

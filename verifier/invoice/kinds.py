@@ -55,6 +55,29 @@ KINDS: dict[str, Kind] = {
     )
 }
 
+# What people call kinds beside our own words, in the form of ``fields.narrow``: their Chinese
+# names, and those that stand on the invoices themselves.
+CALLED: dict[str, str] = {
+    **{kind.chinese: kind.name for kind in KINDS.values()},
+    "货物运输业增值税专用发票": "vat_freight",
+    "机动车发票": "motor_vehicle",
+    "二手车发票": "used_vehicle",
+    "增值税普通发票(卷票)": "vat_roll",
+    "增值税普通发票(卷式)": "vat_roll",
+    "通行费发票": "vat_toll",
+    "增值税电子普通发票(通行费)": "vat_toll",
+    "区块链发票": "blockchain",
+    "数电专票": "digital_special",
+    "数电普票": "digital_ordinary",
+    "电子发票(增值税专用发票)": "digital_special",
+    "电子发票(普通发票)": "digital_ordinary",
+    "电子发票(机动车销售统一发票)": "digital_motor_vehicle",
+    "电子发票(二手车销售统一发票)": "digital_used_vehicle",
+    "电子发票(铁路电子客票)": "rail_ticket",
+    "电子发票(航空运输电子客票行程单)": "air_itinerary",
+    "航空运输电子客票行程单": "air_itinerary",
+}
+
 # The factor of a 20-digit number, whatever the exact kind.
 DIGITAL_FACTORS = _TOTAL
 

@@ -10,33 +10,48 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from enum import StrEnum
+from sys import getrefcount
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from verifier.invoice.claim import Invalid
 from verifier.invoice.codes import NUMBER_REGIONS, region_of_code, region_of_number
 from verifier.invoice.fields import FieldError
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
 from verifier.invoice.line_checks import (
     CHECK_CODES,
-    MAX_NAME,
+    MAX_RED_LETTERS,
     MAX_TAX_ID,
     canonical,
     canonical_status,
-    exact,
     is_date,
     is_moment,
     reference_key,
 )
-from verifier.invoice.record import key_of
+from verifier.invoice.record import MAX_NAME, key_of
+from verifier.invoice.strict import UNREADABLE, has_only, members
+
+
+class _Absent(StrEnum):
+    """The empty text of members that a line does not have.
+
+    Nothing else refers to this very object, so its references tell how many of them there are.
+    """
+
+    TEXT = ""
+
+
+_ABSENT = _Absent.TEXT
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The identity of another invoice."""
 
     number: str
-    code: str = ""
+    code: str = _ABSENT
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -53,16 +68,18 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     tax: str | int | float
     total: str | int | float
     status: str
-    code: str = ""
-    check_code: str = ""
-    seller_tax_id: str = ""
-    seller_name: Annotated[str, Meta(max_length=MAX_NAME)] = ""
-    buyer_tax_id: str = ""
-    buyer_name: Annotated[str, Meta(max_length=MAX_NAME)] = ""
-    region: str | None = None
-    red_letter_of: Reference | None = None
-    red_letters: list[Reference] | None = None
-    issued_at: str | None = None
+    code: str = _ABSENT
+    check_code: str = _ABSENT
+    seller_tax_id: str = _ABSENT
+    seller_name: Annotated[str, Meta(max_length=MAX_NAME)] = _ABSENT
+    buyer_tax_id: str = _ABSENT
+    buyer_name: Annotated[str, Meta(max_length=MAX_NAME)] = _ABSENT
+    region: str | UnsetType | None = UNSET
+    red_letter_of: Reference | UnsetType | None = UNSET
+    red_letters: Annotated[list[Reference], Meta(max_length=MAX_RED_LETTERS)] | UnsetType | None = (
+        UNSET
+    )
+    issued_at: str | UnsetType | None = UNSET
 
 
 class StatusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -70,8 +87,8 @@ class StatusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fal
 
     number: str
     status: str
-    code: str = ""
-    red_letter: Reference | None = None
+    code: str = _ABSENT
+    red_letter: Reference | UnsetType | None = UNSET
 
 
 class StatusChange(msgspec.Struct, frozen=True, gc=False):
@@ -103,10 +120,11 @@ COLUMNS = (
 
 _decode = msgspec.json.Decoder(Line).decode
 _decode_status = msgspec.json.Decoder(StatusLine).decode
-# Floats keep their digits: money is never a float.
-_decode_any = msgspec.json.Decoder(float_hook=exact).decode
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-NOT_AN_OBJECT = (FieldError("", "bad_format", "JSON object"),)
+_NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
+
+_MEMBERS = len(Line.__struct_fields__)
+_STATUS_MEMBERS = len(StatusLine.__struct_fields__)
+_REFERENCE_MEMBERS = len(Reference.__struct_fields__)
 
 # COPY's names of the characters that would end a value or a row.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -132,11 +150,15 @@ def _shape(kind: Kind) -> re.Pattern[str]:
 _SHAPES = {kind.name: _shape(kind) for kind in KINDS.values()}
 
 
-def read(data: bytes) -> Row | tuple[FieldError, ...]:
-    """The row of one line of NDJSON, or what is wrong with it, sorted by field."""
+def read(data: bytes) -> Row | Invalid:
+    """The row of one line of NDJSON, or what is wrong with it."""
+    before = getrefcount(_ABSENT)
     try:
         line = _decode(data)
     except UNREADABLE:
+        return _read_carefully(data)
+    absent = getrefcount(_ABSENT) - before
+    if not _given_once(line, absent, data):
         return _read_carefully(data)
     code = line.code
     key = f"{code}-{line.number}" if code else line.number
@@ -144,33 +166,62 @@ def read(data: bytes) -> Row | tuple[FieldError, ...]:
     shape = _SHAPES.get(line.kind)
     if shape is None or shape.fullmatch(head) is None or not is_date(line.date):
         return _read_carefully(data)
-    if code or line.region is not None:
+    said = line.region
+    silent = said is None or said is UNSET
+    if code or not silent:
         region = region_of_code(code) if code else region_of_number(key)
-        if region is None or (line.region is not None and line.region != region):
+        if region is None or not (silent or said == region):
             return _read_carefully(data)
     return _row(line, key, head) or _read_carefully(data)
 
 
-def read_status(data: bytes) -> StatusChange | tuple[FieldError, ...]:
-    """The change that one line of NDJSON tells, or what is wrong with it, sorted by field."""
+def _given_once(line: Line, absent: int, data: bytes) -> bool:
+    """Whether the text of a line surely has no name twice; ``absent`` counts texts it lacks."""
+    count = _MEMBERS - absent
+    origin, red_letters, issued_at = line.red_letter_of, line.red_letters, line.issued_at
+    if line.region is UNSET:
+        count -= 1
+    if origin is UNSET:
+        count -= 1
+    elif origin is not None:
+        count += _REFERENCE_MEMBERS
+    if red_letters is UNSET:
+        count -= 1
+    elif red_letters:
+        count += _REFERENCE_MEMBERS * len(red_letters)
+    texts = [line.seller_name, line.buyer_name]
+    if issued_at is UNSET:
+        count -= 1
+    elif issued_at:
+        texts.append(issued_at)
+    return has_only(data, count, texts)
+
+
+def read_status(data: bytes) -> StatusChange | Invalid:
+    """The change that one line of NDJSON tells, or what is wrong with it."""
+    before = getrefcount(_ABSENT)
     try:
         line = _decode_status(data)
     except UNREADABLE:
-        line = None
-    key = "" if line is None else reference_key(line.code, line.number)
-    if line is None or not key or line.status not in STATUSES:
         return _read_status_carefully(data)
-    red_letter = ""
-    if line.red_letter is not None:
-        red_letter = reference_key(line.red_letter.code, line.red_letter.number)
-        if red_letter in ("", key):
-            return _read_status_carefully(data)
+    count = _STATUS_MEMBERS - (getrefcount(_ABSENT) - before)
+    red = line.red_letter
+    if red is UNSET:
+        count -= 1
+    elif red is not None:
+        count += _REFERENCE_MEMBERS
+    key = reference_key(line.code, line.number)
+    if not key or line.status not in STATUSES or not has_only(data, count, ()):
+        return _read_status_carefully(data)
+    red_letter = reference_key(red.code, red.number) if red else ""
+    if red and red_letter in ("", key):
+        return _read_status_carefully(data)
     return StatusChange(key, line.status, red_letter)
 
 
-def _read_status_carefully(data: bytes) -> StatusChange | tuple[FieldError, ...]:
+def _read_status_carefully(data: bytes) -> StatusChange | Invalid:
     values = _checked(data, canonical_status)
-    if isinstance(values, tuple):
+    if isinstance(values, Invalid):
         return values
     line = msgspec.convert(values, StatusLine)
     red = line.red_letter
@@ -180,18 +231,18 @@ def _read_status_carefully(data: bytes) -> StatusChange | tuple[FieldError, ...]
 
 
 def _checked(
-    data: bytes, check: Callable[[Mapping[str, Any]], dict[str, Any] | tuple[FieldError, ...]]
-) -> dict[str, Any] | tuple[FieldError, ...]:
+    data: bytes, check: Callable[[Mapping[str, Any]], dict[str, Any] | Invalid]
+) -> dict[str, Any] | Invalid:
     try:
-        given = _decode_any(data)
+        given = members(data)
     except UNREADABLE:
-        return NOT_AN_OBJECT
-    return check(given) if isinstance(given, dict) else NOT_AN_OBJECT
+        return _NOT_AN_OBJECT
+    return check(given) if isinstance(given, dict) else _NOT_AN_OBJECT
 
 
-def _read_carefully(data: bytes) -> Row | tuple[FieldError, ...]:
+def _read_carefully(data: bytes) -> Row | Invalid:
     values = _checked(data, canonical)
-    if isinstance(values, tuple):
+    if isinstance(values, Invalid):
         return values
     line = msgspec.convert(values, Line)
     line = msgspec.structs.replace(
@@ -216,17 +267,17 @@ def _head(line: Line, key: str) -> str:
 def _row(line: Line, key: str, head: str) -> Row | None:
     """The row, or None when one of the seldom members is wrong."""
     origin, origin_text = "", "\\N"
-    if line.red_letter_of is not None:
+    if line.red_letter_of:
         origin = origin_text = reference_key(line.red_letter_of.code, line.red_letter_of.number)
         if not origin or origin == key:
             return None
     issued_at = line.issued_at
-    if issued_at is None:
+    if issued_at is None or issued_at is UNSET:
         issued_at = "\\N"
     elif not is_moment(issued_at):
         return None
     red_letters = ""
-    if line.red_letters is not None:
+    if line.red_letters is not None and line.red_letters is not UNSET:
         keys = {reference_key(letter.code, letter.number) for letter in line.red_letters}
         if "" in keys or key in keys:
             return None

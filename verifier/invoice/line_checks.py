@@ -10,18 +10,24 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import date as Date
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 from verifier.invoice import fields
+from verifier.invoice.claim import Invalid
 from verifier.invoice.codes import REGIONS, region_of_code, region_of_number
 from verifier.invoice.fields import FieldError
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
-from verifier.invoice.record import key_of
+from verifier.invoice.names import listed
+from verifier.invoice.record import MAX_NAME, key_of
+from verifier.invoice.strict import flaw
 
-MAX_NAME = 300
 MAX_TAX_ID = 20
+# An invoice may be taken back bit by bit, by any number of red letters that together do not exceed
+# it. Each takes a confirmation (红字信息确认单) that buyer and seller agree on, so that real ones
+# have a few; a line that names more than this is a fault of its sender.
+MAX_RED_LETTERS = 100
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MONEY = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d{1,2})?", re.ASCII)
@@ -84,28 +90,20 @@ def is_moment(text: str) -> bool:
         return False
 
 
-def exact(text: str) -> Decimal:
-    """A JSON number with all its digits; infinite when its exponent is beyond reason."""
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        return Decimal("Infinity")
-
-
 def reference_key(code: str, number: str) -> str:
     """The key of another invoice that a line names, or empty when it cannot be one."""
     key = key_of(code, number)
     return key if _KEY.fullmatch(key) else ""
 
 
-def canonical(given: Mapping[str, Any]) -> dict[str, Any] | tuple[FieldError, ...]:
-    """A line's members in canonical form (absent ones left out), or its errors sorted by field."""
+def canonical(given: Mapping[str, Any]) -> dict[str, Any] | Invalid:
+    """A line's members in canonical form (absent ones left out), or what is wrong with it."""
     checks = _Checks(given, _LINE)
     checks.line()
     return checks.outcome()
 
 
-def canonical_status(given: Mapping[str, Any]) -> dict[str, Any] | tuple[FieldError, ...]:
+def canonical_status(given: Mapping[str, Any]) -> dict[str, Any] | Invalid:
     """The same for a line that gives an invoice another status."""
     checks = _Checks(given, _STATUS_LINE)
     checks.status_line()
@@ -114,15 +112,17 @@ def canonical_status(given: Mapping[str, Any]) -> dict[str, Any] | tuple[FieldEr
 
 class _Checks:
     def __init__(self, given: Mapping[str, Any], known: Collection[str]) -> None:
+        self.whole, self.known = given, known
         # In the feed, null means what absence means.
-        self.given = {name: value for name, value in given.items() if value is not None}
+        self.given = {name: value for name in known if (value := given.get(name)) is not None}
         self.errors = {
-            name: FieldError(name, "unknown_field") for name in given if name not in known
+            name: error for name, value in self.given.items() if (error := flaw(name, value))
         }
         self.values: dict[str, Any] = {}
 
-    def outcome(self) -> dict[str, Any] | tuple[FieldError, ...]:
-        return tuple(sorted(self.errors.values())) or self.values
+    def outcome(self) -> dict[str, Any] | Invalid:
+        errors, more = listed(self.errors.values(), self.whole, self.known)
+        return Invalid(errors, more_errors=more) if errors else self.values
 
     def status_line(self) -> None:
         self.identity(None)
@@ -157,6 +157,8 @@ class _Checks:
         self, field: str, check: Callable[[str, Any], Any], required: str | None = None
     ) -> Any:
         """Check a field that is there; one that is ``required`` (and what as) must be."""
+        if field in self.errors:
+            return None
         value = self.given.get(field)
         if value is None or (value == "" and required is not None):
             if required is not None:
@@ -206,7 +208,7 @@ class _Checks:
         return value
 
     def name(self, field: str, value: Any) -> Any:
-        if not isinstance(value, str) or "\0" in value:
+        if not isinstance(value, str):
             self.fail(field, "bad_format", _EXPECTED_NAME)
         elif len(value) > MAX_NAME:
             self.fail(field, "bad_length", _EXPECTED_NAME)
@@ -288,7 +290,10 @@ class _Checks:
         return value
 
     def references(self, field: str, value: Any) -> Any:
-        if isinstance(value, list):
+        if not isinstance(value, list):
+            self.fail(field, "bad_format", f"[{_EXPECTED_REFERENCE}]")
+        elif len(value) > MAX_RED_LETTERS:
+            self.fail(field, "bad_length", f"≤ {MAX_RED_LETTERS}")
+        else:
             return [self.reference(field, item) for item in value]
-        self.fail(field, "bad_format", f"[{_EXPECTED_REFERENCE}]")
         return value

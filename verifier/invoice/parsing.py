@@ -18,16 +18,15 @@ from verifier.invoice.codes import kind_of_code, region_of
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
+from verifier.invoice.names import listed
 from verifier.invoice.record import key_of
+from verifier.invoice.strict import flaw
 
 _FIELDS = frozenset(Question.__struct_fields__)
 _ALL_KINDS = " ".join(KINDS)
 _PLAIN_MONEY = re.compile(r"-?\d+(\.\d*)?", re.ASCII)
 _COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
 _QR_FORM = "01,<type>,<code>,<number>,<amount>,<yyyymmdd>,<check code>"
-
-# An unknown field's name comes back in the error; this much of it.
-_LONGEST_NAME = 64
 
 
 def parse(given: Mapping[str, Any], oldest: str, today: str) -> Claim | Invalid:
@@ -36,7 +35,6 @@ def parse(given: Mapping[str, Any], oldest: str, today: str) -> Claim | Invalid:
     ``oldest`` and ``today`` bound the issue date (ISO, Asia/Shanghai).
     """
     parser = _Parser(given)
-    parser.check_names()
     parser.check_reference()
     presumed = parser.scan()
     parser.read_identity()
@@ -54,9 +52,12 @@ class _Parser:
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.whole = given
         # null and "" both mean "not supplied": ledgers and forms write either.
-        self.given = {name: value for name, value in given.items() if value not in (None, "")}
+        self.given = {
+            name: value for name in _FIELDS if (value := given.get(name)) not in (None, "")
+        }
         self.values: dict[str, str] = {}
-        self.errors: list[FieldError] = []
+        self.errors = [error for name, value in self.given.items() if (error := flaw(name, value))]
+        self.flawed = {error.field for error in self.errors}
         self.hints: list[Hint] = []
         # A 20-digit number that is wrong otherwise still is of the digital family.
         self.digital = False
@@ -64,21 +65,19 @@ class _Parser:
     def fail(self, field: str, code: str, expected: str = "") -> None:
         self.errors.append(FieldError(field, code, expected))
 
-    def check_names(self) -> None:
-        """A misspelt field must not silently weaken the check."""
-        for name in self.whole:
-            if name not in _FIELDS:
-                self.fail(name[:_LONGEST_NAME], "unknown_field")
+    def sound(self, field: str) -> Any:
+        """The value that a field has, unless that is wrong whatever the field is for."""
+        return None if field in self.flawed else self.given.get(field)
 
     def check_reference(self) -> None:
-        reference = self.given.get("reference")
+        reference = self.sound("reference")
         if reference is not None and reference_of(self.given) is None:
             wrong = "bad_length" if isinstance(reference, str) else "bad_format"
             self.fail("reference", wrong, f"≤ {fields.MAX_REFERENCE}")
 
     def scan(self) -> str | None:
         """Fill what the QR code says and the caller does not; return the kind it presumes."""
-        text = self.given.get("qr")
+        text = self.sound("qr")
         if text is None:
             return None
         if not isinstance(text, str) or len(text) > fields.MAX_QR:
@@ -110,7 +109,7 @@ class _Parser:
         self, field: str, parse: Callable[[str], str | FieldError], expected: str
     ) -> None:
         """The canonical value of a text field; what is absent or bad has none."""
-        value = self.given.get(field)
+        value = self.sound(field)
         if value is None:
             return
         parsed = (
@@ -120,7 +119,7 @@ class _Parser:
 
     def read_money(self, field: str) -> None:
         """The same for an amount. ``88`` and ``88.0`` are no repairs of ``88.00``; a number is."""
-        value = self.given.get(field)
+        value = self.sound(field)
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
@@ -201,9 +200,10 @@ class _Parser:
 
     def outcome(self) -> Claim | Invalid:
         said = tuple(self.hints)
-        if self.errors:
-            # Long names of unknown fields may be cut to the same one.
-            return Invalid(tuple(sorted(set(self.errors))), said)
+        # A misspelt field must not silently weaken the check.
+        errors, more = listed(self.errors, self.whole, _FIELDS)
+        if errors:
+            return Invalid(errors, said, more)
         # Without an error number and date are there, and their region is known.
         values = self.values
         code, number = values.get("code", ""), values["number"]

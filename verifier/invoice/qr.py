@@ -1,8 +1,9 @@
 """The QR code on an invoice: its fields, its checksum, and the URL form (domain.md §6).
 
 ``01,<type>,<code>,<number>,<amount>,<yyyymmdd>,<check code>,<CRC>``, sometimes with a comma at
-the end, sometimes without the CRC. The fields come back as they were written: repairing and
-judging them belongs to the fields, like those of any other question.
+the end, sometimes without the CRC. That of a 20-digit number may be cut before the check code,
+which it does not have anyway. The fields come back as they were written: repairing and judging
+them belongs to the fields, like those of any other question.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def parse(text: str) -> Scan | None:
     parts = text.split(",")
     if len(parts) == 9 and not parts[8].strip():
         del parts[8]
-    if len(parts) not in (7, 8) or parts[0].strip() != "01":
+    if len(parts) not in (6, 7, 8) or parts[0].strip() != "01":
         return None
     kind_type = parts[1].strip()
     if not _TYPE.fullmatch(kind_type):
@@ -124,18 +125,22 @@ def parse(text: str) -> Scan | None:
     checksum_ok = None
     if len(parts) == 8 and parts[7].strip():
         checksum_ok = _agrees(",".join(parts[:7]), parts[7], kind_type)
-    code, number, money, date, check_code = (part if part.strip() else None for part in parts[2:7])
+    said = [part if part.strip() else None for part in parts[2:7]]
+    code, number, money, date = said[:4]
     # Without a code it is the digital family, even if its number was misread; eight digits alone
     # are an old invoice whose code is missing.
     length = len(number.strip()) if number else 0
     digital = length == 20 or (code is None and length != 8)
+    if len(parts) == 6 and not digital:
+        # Its check code is what was cut off.
+        return None
     return Scan(
         code=code,
         number=number,
         amount=None if digital else money,
         total=money if digital else None,
         date=date,
-        check_code=check_code,
+        check_code=said[4] if len(said) > 4 else None,
         presumed_kind=None if digital else _PRESUMED.get(kind_type),
         checksum_ok=checksum_ok,
     )

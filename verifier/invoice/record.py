@@ -15,6 +15,15 @@ from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS, STATUSES, USABLE_STAT
 # Text that is encoded already.
 Json = bytes | msgspec.Raw
 
+# The longest name of a party, in characters.
+MAX_NAME = 300
+# So many red letters of an invoice stand in an answer; of more there is the number.
+MAX_SHOWN = 20
+
+# Members of more bytes than this may hold a longer name, since all else of them takes less than
+# 2,000. They end up below 6,000, however long it was.
+_LONG = 3_600
+
 # Interned names of the factor sets, so that the judge compares them by identity.
 ASKS_TOTAL = intern("total")
 ASKS_AMOUNT = intern("amount")
@@ -162,6 +171,21 @@ def asks_of(kind: str, code: str) -> str:
     return intern("+".join(KINDS[kind].factors if code else DIGITAL_FACTORS))
 
 
+def _linked(red_letter_of: str, red_letters: str) -> bytes:
+    """The end of an invoice that red letters link to others."""
+    origin = _reference(red_letter_of) if red_letter_of else "null"
+    count, *keys = red_letters.split(",")
+    shown = ",".join(map(_reference, keys[:MAX_SHOWN]))
+    more = f',"red_letters_count":{count}' if len(keys) < int(count or 0) else ""
+    return f',"red_letter_of":{origin},"red_letters":[{shown}]{more}}}'.encode()
+
+
+def _cut(name: Json) -> bytes:
+    """A name of at most MAX_NAME characters, which plain SQL need not have kept to."""
+    text: str = msgspec.json.decode(name)
+    return msgspec.json.encode(text[:MAX_NAME])
+
+
 def build(
     key: str,
     kind: str,
@@ -182,8 +206,9 @@ def build(
     """A record from one row of the ledger, as a reading shows it.
 
     Money is canonical text with two decimals; ``red_letter_of`` is a key or empty, ``red_letters``
-    are keys with commas in between. Names are free text and come as JSON; everything else is text
-    that the ledger's checks admit, which needs no escaping in JSON.
+    empty or how many there are and the keys of the first MAX_SHOWN, with commas in between. Names
+    are free text and come as JSON; everything else is text that the ledger's checks admit, which
+    needs no escaping in JSON.
     """
     if len(key) == 20:
         code, number, region = "", key, NUMBER_REGIONS.get(key[2:4])
@@ -198,18 +223,11 @@ def build(
     )
     middle = f',"buyer_tax_id":"{buyer_tax_id}","buyer_name":'
     if red_letter_of or red_letters:
-        origin = _reference(red_letter_of) if red_letter_of else "null"
-        flushes = ",".join(map(_reference, red_letters.split(","))) if red_letters else ""
-        tail = f',"red_letter_of":{origin},"red_letters":[{flushes}]}}'.encode()
+        tail = _linked(red_letter_of, red_letters)
     else:
         tail = b',"red_letter_of":null,"red_letters":[]}'
-    return Record(
-        intern(kind),
-        intern(date),
-        amount,
-        total,
-        check_code,
-        asks,
-        b"".join((head.encode(), seller_name, middle.encode(), buyer_name, tail)),
-        reading,
-    )
+    members = b"".join((head.encode(), seller_name, middle.encode(), buyer_name, tail))
+    if len(members) > _LONG:
+        seller, buyer = _cut(seller_name), _cut(buyer_name)
+        members = b"".join((head.encode(), seller, middle.encode(), buyer, tail))
+    return Record(intern(kind), intern(date), amount, total, check_code, asks, members, reading)

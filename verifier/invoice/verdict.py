@@ -82,6 +82,7 @@ class Answer(msgspec.Struct, gc=False):
     ``key`` is empty for a malformed question.
     ``source`` says how this caller came by the reading: ``cache``, ``joined``, ``replica`` or
     ``primary``. ``reason`` says why it could not be checked; ``retry_after`` is in seconds.
+    ``more_errors`` is how many there are beside ``errors``.
     """
 
     verdict: VerdictName
@@ -90,6 +91,7 @@ class Answer(msgspec.Struct, gc=False):
     record: Record | None = None
     mismatched: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
+    more_errors: int = 0
     hints: tuple[Hint, ...] = ()
     reading: Reading | None = None
     source: str = ""
@@ -248,4 +250,6 @@ def judge(claim: Claim, record: Record | None, watermark: float) -> Answer:
 
 def invalid(outcome: Invalid) -> Answer:
     """The answer to a malformed question."""
-    return Answer("invalid", errors=outcome.errors, hints=outcome.hints)
+    return Answer(
+        "invalid", errors=outcome.errors, more_errors=outcome.more_errors, hints=outcome.hints
+    )

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
 from verifier.invoice.line import Row, StatusChange, read, read_status
 
@@ -17,25 +18,31 @@ T = TypeVar("T")
 # Blank lines are passed over.
 Blocks = AsyncIterable[bytes | None]
 
-# Rejected lines that an answer names; of the others it gives the number.
-MAX_REJECTED = 1_000
+# Errors that the rejected lines of an answer have in all; of further lines it gives the number.
+MAX_LISTED = 1_000
 
-# Lines are read in turns of about 0.3 ms, between which other work of the event loop goes on.
+# Lines are read in turns of about 0.3 ms, between which other work of the event loop goes on: so
+# many plain ones, or of long ones so many bytes.
 _LINES_PER_TURN = 64
+_BYTES_PER_TURN = 65_536
 
 # A chunk is large enough that round trips and statements do not count, and small enough that it
 # and its successor, which is read meanwhile, take a few MiB.
 _CHUNK_ROWS = 10_000
 _CHUNK_CHARACTERS = 8 << 20
 
-UNKNOWN_INVOICE = (FieldError("number", "unknown_invoice"),)
+UNKNOWN_INVOICE = Invalid((FieldError("number", "unknown_invoice"),))
 
 
 class Rejection(msgspec.Struct, frozen=True, order=True):
-    """A line that was not accepted; ``line`` counts from 1, blank lines included."""
+    """A line that was not accepted; ``line`` counts from 1, blank lines included.
+
+    ``more_errors`` is how many errors it has beside those that are listed.
+    """
 
     line: int
     errors: tuple[FieldError, ...]
+    more_errors: int = 0
 
 
 class FeedResult(msgspec.Struct, frozen=True):
@@ -44,7 +51,7 @@ class FeedResult(msgspec.Struct, frozen=True):
     Each line that is not blank is counted once, as if one after another were applied: accepted
     (it changed the ledger), unchanged (the ledger said so already) or rejected. Of several lines
     about one invoice the last wins; one that is overtaken by a later one counts as accepted.
-    ``rejected`` holds the first MAX_REJECTED of ``rejected_count``.
+    ``rejected`` holds the first of ``rejected_count``, with at most MAX_LISTED errors in all.
     """
 
     accepted: int
@@ -56,17 +63,22 @@ class FeedResult(msgspec.Struct, frozen=True):
 
 
 class Rejections:
-    """Collects rejected lines, the first MAX_REJECTED of them with their errors."""
+    """Collects rejected lines, the first of them with at most MAX_LISTED errors in all."""
 
     def __init__(self) -> None:
         self.kept: list[Rejection] = []
         self.count = 0
+        self._room = MAX_LISTED
 
-    def add(self, line: int, errors: tuple[FieldError, ...]) -> None:
+    def add(self, line: int, wrong: Invalid) -> None:
         """A line is rejected."""
         self.count += 1
-        if len(self.kept) < MAX_REJECTED:
-            self.kept.append(Rejection(line, errors))
+        if len(wrong.errors) <= self._room:
+            self._room -= len(wrong.errors)
+            self.kept.append(Rejection(line, wrong.errors, wrong.more_errors))
+        else:
+            # Those that are named are the first ones, without gaps.
+            self._room = 0
 
 
 class Chunk:
@@ -153,26 +165,31 @@ async def status_chunks(
 
 async def _turns(
     blocks: Blocks,
-    read_line: Callable[[bytes], T | tuple[FieldError, ...]],
+    read_line: Callable[[bytes], T | Invalid],
     rejections: Rejections,
     max_line: int,
 ) -> AsyncIterator[list[tuple[int, T]]]:
     """What ``read_line`` makes of the lines, with their numbers, a turn at a time."""
+    too_long = Invalid((FieldError("", "bad_length", f"≤ {max_line} bytes"),))
     number = 0
     async for block in blocks:
-        lines = [None] if block is None else block.split(b"\n")
-        for start in range(0, len(lines), _LINES_PER_TURN):
-            turn: list[tuple[int, T]] = []
-            for line in lines[start : start + _LINES_PER_TURN]:
-                number += 1
-                if line is None or len(line) > max_line:
-                    too_long = FieldError("", "bad_length", f"≤ {max_line} bytes")
-                    rejections.add(number, (too_long,))
-                elif line and not line.isspace():
-                    item = read_line(line)
-                    if isinstance(item, tuple):
-                        rejections.add(number, item)
-                    else:
-                        turn.append((number, item))
-            yield turn
-            await sleep(0)
+        turn: list[tuple[int, T]] = []
+        lines = size = 0
+        for line in [None] if block is None else block.split(b"\n"):
+            number += 1
+            lines += 1
+            if line is None or len(line) > max_line:
+                rejections.add(number, too_long)
+            elif line and not line.isspace():
+                size += len(line)
+                item = read_line(line)
+                if isinstance(item, Invalid):
+                    rejections.add(number, item)
+                else:
+                    turn.append((number, item))
+            if lines >= _LINES_PER_TURN or size >= _BYTES_PER_TURN:
+                yield turn
+                turn, lines, size = [], 0, 0
+                await sleep(0)
+        yield turn
+        await sleep(0)

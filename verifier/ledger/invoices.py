@@ -18,7 +18,7 @@ from verifier.invoice.record import Finding, Reading
 # What may need an escape in JSON goes through to_json; all else is text that the table's checks
 # keep plain. numeric(13,2) as text always has two decimals; a date is ISO text because the
 # connection says so (connections.py). A value of bytes is not decoded twice.
-LOOK_UP = """
+LOOK_UP = f"""
 SELECT convert_to(
     '["' || concat_ws(
         '","',
@@ -33,13 +33,20 @@ SELECT convert_to(
         buyer_tax_id,
         status,
         coalesce(red_letter_of, ''),
-        array_to_string(red_letters, ',')
+        CASE
+            WHEN red_letters = '{{}}' THEN ''
+            ELSE concat_ws(
+                ',',
+                cardinality(red_letters),
+                array_to_string(red_letters[:{record.MAX_SHOWN}], ',')
+            )
+        END
     ) || '",' || to_json(seller_name)::text || ',' || to_json(buyer_name)::text || ']',
     'UTF8'
 )
 FROM invoice
 WHERE key = ANY(string_to_array($1::text, ','))
-"""
+"""  # noqa: S608 - made of constants
 
 
 def asked(keys: Iterable[str]) -> str:

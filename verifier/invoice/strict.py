@@ -1,0 +1,124 @@
+"""JSON read strictly: numbers exactly, and no name given twice.
+
+Decoders take the last of equal names in silence, so that what one reader checked is not what the
+next one reads. A name that is given twice is an error of its field here.
+
+Most texts are known to be free of repeats by counting: each member has its colon, so a text with
+no more colons than members were decoded from it has none to spare for a repeat.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+import msgspec
+
+from verifier.invoice.fields import FieldError
+
+
+class _Repeated:
+    """The type of REPEATED."""
+
+    def __repr__(self) -> str:
+        return "REPEATED"
+
+
+# In place of the value of a name that is given more than once, or in whose value that happens.
+REPEATED: Final = _Repeated()
+
+# What decoding text raises that is no JSON. A ValidationError, which says that JSON does not fit a
+# structure, is a DecodeError too and must be caught first.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+# As a number, for which a search of bytes is fastest.
+_BACKSLASH = ord("\\")
+
+# Objects with more names than this have unknown ones, for which they are refused anyway.
+_MOST_NAMES = 64
+
+
+def exact(text: str) -> Decimal:
+    """A JSON number with all its digits; infinite when its exponent is beyond reason."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return Decimal("Infinity")
+
+
+# Decimals keep what the caller wrote: an amount never becomes a float.
+_decode = msgspec.json.Decoder(float_hook=exact).decode
+
+
+def members(text: bytes) -> Any:
+    """What JSON text stands for; in an object REPEATED stands for values of repeated names.
+
+    Raises ValidationError for an integer of thousands of digits, one of UNREADABLE for no JSON.
+    """
+    given = _decode(text)
+    if (
+        isinstance(given, dict)
+        and len(given) <= _MOST_NAMES
+        and not has_only(
+            text, len(given), [value for value in given.values() if type(value) is str]
+        )
+    ):
+        given.update(dict.fromkeys(repeated(text), REPEATED))
+    return given
+
+
+def flaw(field: str, value: Any) -> FieldError | None:
+    """What is wrong with a member whatever it is for: given more than once, or text with NUL."""
+    if value is REPEATED:
+        return FieldError(field, "duplicate_field")
+    if isinstance(value, str) and "\0" in value:
+        return FieldError(field, "bad_format", "≠ U+0000")
+    return None
+
+
+def has_only(text: bytes, count: int, texts: Iterable[str]) -> bool:
+    """Whether an object that was decoded to ``count`` members surely has no repeated ones.
+
+    ``texts`` are those of its values that may have colons. False means "look closer".
+    """
+    colons = text.count(b":")
+    if colons == count:
+        return True
+    # Without escapes the colons of the values are those of the text. What a repeat overwrote is
+    # not among them, and counts as too many.
+    return _BACKSLASH not in text and colons - sum([value.count(":") for value in texts]) == count
+
+
+def repeated(text: bytes) -> list[str]:
+    """The names that an object gives more than once, or in whose values some name is.
+
+    ``text`` is JSON that was decoded already; RecursionError when it is nested too deeply for us.
+    """
+    given = json.loads(text.decode(), object_pairs_hook=_object, parse_int=float)
+    if not isinstance(given, dict):
+        return []
+    return [name for name, value in given.items() if _holds_repeated(value)]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        names = Counter([name for name, _ in pairs])
+        given.update({name: REPEATED for name, count in names.items() if count > 1})
+    return given
+
+
+def _holds_repeated(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        inner = waiting.pop()
+        if inner is REPEATED:
+            return True
+        if isinstance(inner, dict):
+            waiting += inner.values()
+        elif isinstance(inner, list):
+            waiting += inner
+    return False
