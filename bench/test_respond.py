@@ -16,7 +16,9 @@ from yarl import URL
 
 from bench.engine import loop, repeated
 from bench.samples import NOON, Case
+from verifier.api.readers import Readers
 from verifier.api.respond import JSON, Responder
+from verifier.metrics import Metrics
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -86,7 +88,7 @@ def _written(respond: Callable[[web.BaseRequest], web.StreamResponse]) -> Callab
 
 def ready() -> Callable[[], object]:
     """All bytes in one write."""
-    responder = Responder(lambda: NOON)
+    responder = Responder(lambda: NOON, Readers(30.0, Metrics()), 1 << 20)
     return _written(lambda request: responder.json(request, BODY))
 
 

@@ -14,10 +14,13 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from verifier.api import routes
+from verifier.api.body import Bodies
 from verifier.api.codec import Encoder
 from verifier.api.feeds import Feeds
+from verifier.api.guard import Guard
 from verifier.api.handlers import Handlers
 from verifier.api.health import Health
+from verifier.api.readers import Readers
 from verifier.api.respond import Responder
 from verifier.api.shortcut import shorten
 from verifier.api.stream import Streams
@@ -68,15 +71,20 @@ def build(
     verifier = Verifier(loader, lookup.fetch_at, memory, freshness, clocks)
     encoder = Encoder(token_hex(6))
     tokens = Tokens(lookup.secret)
-    handlers = Handlers(verifier, encoder, Responder(clocks.wall), tokens, config, metrics)
+    readers = Readers(config.write_idle, metrics)
+    responder = Responder(clocks.wall, readers, config.write_buffer)
+    bodies = Bodies(config.max_receiving, config.body_timeout)
+    handlers = Handlers(verifier, encoder, responder, readers, bodies, tokens, config, metrics)
     streams = Streams(verifier, encoder, tokens, config, metrics)
-    feeds = Feeds(writer, tokens, config, metrics)
+    feeds = Feeds(writer, bodies, tokens, config, metrics)
     health = Health(exposition, lookup.serving, lookup.trusted, lookup.status)
     _observe(metrics, loader, lookup)
 
     app = web.Application(client_max_size=config.max_batch_body)
     app[HEALTH], app[STREAMS] = health, streams
-    routes.add_routes(app, routes.table(handlers, streams, feeds, health, metrics))
+    guard = Guard(config, metrics)
+    table = routes.table(handlers, streams, feeds, health, guard, readers, metrics)
+    routes.add_routes(app, readers, table)
 
     async def databases(_: web.Application) -> AsyncIterator[None]:
         await lookup.start()

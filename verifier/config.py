@@ -151,6 +151,33 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         float,
         _bound("Longest time to receive the body of a single question or batch.", gt=0, le=600),
     ] = 15.0
+    max_receiving: Annotated[
+        int,
+        _bound(
+            "Bytes of all bodies of single questions and batches that a worker may be receiving "
+            "at once; what comes beyond is refused with 503. Above the largest batch; choose by "
+            "the pod's memory.",
+            ge=65_536,
+        ),
+    ] = 268_435_456
+    write_buffer: Annotated[
+        int,
+        _bound(
+            "Most bytes of a batch's answer that are handed to a connection before its client "
+            "has taken in what came before.",
+            ge=65_536,
+        ),
+    ] = 1_048_576
+    write_idle: Annotated[
+        float,
+        _bound(
+            "Longest time that a client may take to read what waits in its connection, at most "
+            "`VERIFIER_WRITE_BUFFER` of a batch's answer at a time; it is cut off beyond. With "
+            "the buffer it makes the slowest rate that is served: 35 KB a second.",
+            gt=0,
+            le=600,
+        ),
+    ] = 30.0
     idle_timeout: Annotated[
         float,
         _bound(
@@ -169,9 +196,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_feeds: Annotated[
         int, _bound("Ledger feeds received at once by a worker; 503 beyond.", ge=1)
     ] = 16
-    max_batches: Annotated[int, _bound("Batches served at once by a worker; 503 beyond.", ge=1)] = (
-        32
-    )
+    max_batches: Annotated[
+        int,
+        _bound(
+            "Batches served at once by a worker, from when the body is there until the answer is "
+            "written; 503 beyond. Answers that are not read take up to 6 MB each.",
+            ge=1,
+        ),
+    ] = 32
     drain_seconds: Annotated[
         float,
         _bound("How long running requests may finish after SIGTERM.", gt=0, le=600),
@@ -202,6 +234,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         # To accept "on" and not keep anyone out would be worse than to refuse it.
         Literal["off"],
         _bound("Whether callers need an API key. Only `off` exists in this version."),
+    ] = "off"
+    expose_ledger: Annotated[
+        Literal["on", "off"],
+        _bound(
+            "Whether `/v1/ledger/*` answers on a host that others can reach. On a loopback "
+            "address it always does. Without keys, whoever reaches it can write to the ledger: "
+            "`on` is for a network that only feeders can reach."
+        ),
     ] = "off"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _bound("Least severe line that is logged.")

@@ -19,6 +19,8 @@ from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
 from verifier.ledger.migrate import migrate
 
+NDJSON = {"Content-Type": "application/x-ndjson"}
+
 CONFORMANCE = Path(__file__).parent.parent / "conformance"
 
 # The conformance set's moment (its README): 2026-11-24T12:00:00+08:00.
@@ -79,7 +81,7 @@ class Service:
     async def feed(self, lines: Iterable[bytes], what: str = "invoices") -> Json:
         """Feed the ledger, and wait until every replica shows it."""
         async with self.session.post(
-            f"{self.url}/v1/ledger/{what}", data=b"\n".join(lines)
+            f"{self.url}/v1/ledger/{what}", data=b"\n".join(lines), headers=NDJSON
         ) as response:
             assert response.status == 200, await response.text()
             fed: Json = await response.json()
@@ -95,7 +97,9 @@ async def running(
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
     config = Config(
-        primary_dsn=database.primary_dsn, replica_dsns=database.replica_dsns, **settings
+        primary_dsn=database.primary_dsn,
+        replica_dsns=database.replica_dsns,
+        **{"expose_ledger": "on"} | settings,
     )
     runner = web.AppRunner(app.build(config, clocks), access_log=None, auto_decompress=False)
     await runner.setup()

@@ -12,7 +12,7 @@ import pytest
 from aiohttp import web
 from openapi_spec_validator import validate
 
-from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
+from tests.e2e.support import CONFORMANCE, NDJSON, NOON, Json, Service, clock_at, running
 from tests.support import Database
 from verifier.api import openapi, schemas
 from verifier.synthetic import example
@@ -99,7 +99,8 @@ async def test_the_source_tells_where_the_answer_comes_from(service: Service) ->
         sources.append(answer["freshness"]["source"])
     assert sources == ["replica", "cache"]
     change = {"number": DIGITAL["number"], "status": "voided"}
-    async with service.session.post(f"{service.url}/v1/ledger/status", json=change) as response:
+    url = f"{service.url}/v1/ledger/status"
+    async with service.session.post(url, json=change, headers=NDJSON) as response:
         token = (await response.json())["token"]
     _, answer = await service.ask(QUESTION, **{"Consistency-Token": token})
     assert (answer["status"], answer["freshness"]["source"]) == ("voided", "primary")
@@ -111,7 +112,7 @@ async def test_a_token_shows_what_was_fed_at_once(service: Service) -> None:
     for status in ("voided", "normal") * 5:
         change = {"code": "", "number": DIGITAL["number"], "status": status}
         async with service.session.post(
-            f"{service.url}/v1/ledger/status", data=json.dumps(change)
+            f"{service.url}/v1/ledger/status", json=change, headers=NDJSON
         ) as response:
             fed = await response.json()
             assert fed["accepted"] == 1
@@ -162,7 +163,8 @@ async def test_a_bad_watermark_is_refused_with_what_was_expected(
 ) -> None:
     """A watermark without offset, of no region or of no JSON changes nothing."""
     url = f"{service.url}/v1/ledger/regions/{region}/watermark"
-    async with service.session.put(url, data=body) as response:
+    headers = {"Content-Type": "application/json"}
+    async with service.session.put(url, data=body, headers=headers) as response:
         assert (response.status, (await response.json())["code"]) == (status, code)
 
 
@@ -234,26 +236,6 @@ async def test_a_trickled_body_is_cut_off(service: Service) -> None:
     async with service.session.post(f"{service.url}/v1/verify", data=trickle()) as response:
         assert response.status == 408
     assert (await service.ask(QUESTION))[1]["verdict"] == "match"
-
-
-async def test_more_batches_than_admitted_are_refused_at_once(service: Service) -> None:
-    """Beyond max_batches a batch is a 503 with Retry-After before its body is read."""
-    release = asyncio.Event()
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield b'{"invoices":['
-        await release.wait()
-        yield json.dumps(QUESTION).encode() + b"]}"
-
-    url = f"{service.url}/v1/verify/batch"
-    first = asyncio.ensure_future(service.session.post(url, data=slow()))
-    await service.shows('verifier_requests_in_progress{endpoint="batch"} 1.0')
-    async with service.session.post(url, json={"invoices": [QUESTION]}) as response:
-        assert response.status == 503
-        assert int(response.headers["Retry-After"]) >= 1
-    release.set()
-    async with await first as response:
-        assert response.status == 200
 
 
 async def test_health_routes_answer(service: Service) -> None:

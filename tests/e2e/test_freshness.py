@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
+from tests.e2e.support import CONFORMANCE, NDJSON, NOON, Json, Service, clock_at, running
 from tests.support import Database
 
 LINES = (CONFORMANCE / "ledger.ndjson").read_bytes().splitlines()
@@ -75,7 +75,7 @@ async def test_no_answer_is_older_than_the_bound(service: Service) -> None:
         for question in KNOWN[:40]:
             change = {"number": question["number"], "status": "voided"}
             async with service.session.post(
-                f"{service.url}/v1/ledger/status", json=change
+                f"{service.url}/v1/ledger/status", json=change, headers=NDJSON
             ) as response:
                 assert (await response.json())["accepted"] == 1
             voided[question["number"]] = time.monotonic()

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
+from tests.e2e.support import CONFORMANCE, NDJSON, NOON, Json, Service, clock_at, running
 from tests.support import Database
 from verifier.embedded import Cluster
 
@@ -100,7 +100,8 @@ async def test_without_any_database_everything_is_unavailable(
         assert (await response.json())["reasons"] == ["no_database"]
     async with service.session.get(f"{service.url}/livez") as response:
         assert response.status == 200
-    async with service.session.post(f"{service.url}/v1/ledger/invoices", data=LINES[0]) as response:
+    url = f"{service.url}/v1/ledger/invoices"
+    async with service.session.post(url, data=LINES[0], headers=NDJSON) as response:
         assert (response.status, response.headers["Retry-After"]) == (503, "1")
     for server in servers:
         await server.start()
@@ -135,7 +136,7 @@ async def test_a_paused_replica_never_says_not_there(service: Service, cluster: 
         new = json.loads(LINES[0]) | {"code": "", "kind": "digital_special"}
         new |= {"number": "26112000000000000001", "date": "2026-11-20", "check_code": ""}
         async with service.session.post(
-            f"{service.url}/v1/ledger/invoices", data=json.dumps(new)
+            f"{service.url}/v1/ledger/invoices", data=json.dumps(new), headers=NDJSON
         ) as response:
             assert (await response.json())["accepted"] == 1
         question = {name: new[name] for name in ("number", "date", "total")}

@@ -64,7 +64,8 @@ async def test_memory_stays_bounded_however_long_the_stream_and_slow_the_reader(
         reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
         writer.write(
             b"POST /v1/ledger/invoices HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (len(example.LINE), example.LINE)
+            b"Content-Type: application/x-ndjson\r\nContent-Length: %d\r\n\r\n%b"
+            % (len(example.LINE), example.LINE)
         )
         assert b'"accepted":1' in await reader.read()
         writer.close()

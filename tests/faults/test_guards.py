@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.e2e.support import Service, running
+from tests.e2e.support import NDJSON, Service, running
 from tests.ledger.support import connected, line, number, replay_paused, status_line
 from tests.support import Database
 from verifier.engine.freshness import Freshness
@@ -59,7 +59,8 @@ async def until(service: Service, sequence: int, expected: str) -> None:
 
 async def send(service: Service, what: str, body: bytes) -> None:
     """Feed a line, and return when it is acknowledged."""
-    async with service.session.post(f"{service.url}/v1/ledger/{what}", data=body) as response:
+    url = f"{service.url}/v1/ledger/{what}"
+    async with service.session.post(url, data=body, headers=NDJSON) as response:
         assert (await response.json())["accepted"] == 1
 
 

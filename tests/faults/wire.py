@@ -31,9 +31,11 @@ Done = Callable[[Reply], None]
 
 def request(method: str, path: str, body: bytes, token: str = "") -> bytes:
     """A request as it goes over the wire."""
+    lines = method == "POST" and path.startswith("/v1/ledger/")
+    media = "application/x-ndjson" if lines else "application/json"
     extra = f"Consistency-Token: {token}\r\n" if token else ""
     return (
-        f"{method} {path} HTTP/1.1\r\nHost: faults\r\nContent-Type: application/json\r\n"
+        f"{method} {path} HTTP/1.1\r\nHost: faults\r\nContent-Type: {media}\r\n"
         f"{extra}Content-Length: {len(body)}\r\n\r\n"
     ).encode() + body
 

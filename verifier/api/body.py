@@ -5,41 +5,65 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader, hdrs, web
 
-from verifier.errors import BadRequest
+from verifier.errors import BadRequest, Unavailable
 
 
-async def read_body(request: web.BaseRequest, limit: int, seconds: float) -> bytes:
-    """The whole body of at most ``limit`` bytes, received within ``seconds``.
+def compressed(request: web.BaseRequest) -> bool:
+    """Whether the body has a content encoding; none is unpacked."""
+    return request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity"
 
-    A small body has arrived with its headers, which costs neither a timer nor a wait. A trickled
-    one is not bounded by aiohttp.
+
+def refuse_compressed(request: web.BaseRequest) -> None:
+    """Raise BadRequest when the body is compressed."""
+    if compressed(request):
+        raise BadRequest("content_encoding", "expected a body without Content-Encoding")
+
+
+class Bodies:
+    """Receives whole bodies, each within ``seconds``.
+
+    ``most`` bounds the bytes held of all those that are still being received.
     """
-    content = request.content
-    if content.is_eof():
-        body = content.read_nowait(-1)
-    else:
-        body = await _receive(content, limit, seconds)
-    if len(body) > limit:
-        raise BadRequest("body_too_large", f"expected at most {limit} bytes")
-    return body
 
+    def __init__(self, most: int, seconds: float) -> None:
+        self._room = most
+        self._seconds = seconds
 
-async def _receive(content: StreamReader, limit: int, seconds: float) -> bytes:
-    blocks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(seconds):
-            while size <= limit:
-                block = await content.readany()
-                if not block:
-                    break
-                blocks.append(block)
-                size += len(block)
-    except TimeoutError:
-        raise BadRequest("body_timeout", f"expected the body within {seconds:g} s") from None
-    return b"".join(blocks)
+    async def read(self, request: web.BaseRequest, limit: int) -> bytes:
+        """The whole body of at most ``limit`` bytes; raises BadRequest and Unavailable.
+
+        A small body has arrived with its headers, which costs neither a timer nor a wait. A
+        trickled one is not bounded by aiohttp.
+        """
+        content = request.content
+        body = content.read_nowait(-1) if content.is_eof() else await self._receive(content, limit)
+        if len(body) > limit:
+            raise BadRequest("body_too_large", f"expected at most {limit} bytes")
+        return body
+
+    async def _receive(self, content: StreamReader, limit: int) -> bytes:
+        blocks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                while size <= limit:
+                    block = await content.readany()
+                    if not block:
+                        break
+                    blocks.append(block)
+                    size += len(block)
+                    self._room -= len(block)
+                    if self._room < 0:
+                        raise Unavailable("overloaded")
+        except TimeoutError:
+            raise BadRequest(
+                "body_timeout", f"expected the body within {self._seconds:g} s"
+            ) from None
+        finally:
+            self._room += size
+        return b"".join(blocks)
 
 
 async def blocks_of_lines(

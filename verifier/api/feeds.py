@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import ClientPayloadError, web
 
 from verifier.api import members, problems
-from verifier.api.body import blocks_of_lines, read_body
+from verifier.api.body import Bodies, blocks_of_lines
 from verifier.api.respond import JSON
 from verifier.api.tokens import Tokens
 from verifier.config import Config
@@ -34,8 +34,11 @@ _watermark = msgspec.json.Decoder(_Watermark)
 class Feeds:
     """The routes under ``/v1/ledger``."""
 
-    def __init__(self, writer: Writer, tokens: Tokens, config: Config, metrics: Metrics) -> None:
+    def __init__(
+        self, writer: Writer, bodies: Bodies, tokens: Tokens, config: Config, metrics: Metrics
+    ) -> None:
         self._writer = writer
+        self._bodies = bodies
         self._tokens = tokens
         self._config = config
         self._metrics = metrics
@@ -56,7 +59,7 @@ class Feeds:
         try:
             if region not in REGIONS:
                 raise BadRequest("unknown_region", f"region: expected one of {' '.join(REGIONS)}")
-            body = await read_body(request, self._config.max_body, self._config.body_timeout)
+            body = await self._bodies.read(request, self._config.max_body)
             moment = _moment(body)
             position = await self._writer.set_watermark(region, moment)
             token = self._tokens.issue(position.timeline, position.lsn)
@@ -101,6 +104,10 @@ class Feeds:
             "rejected_count": fed.rejected_count,
             "token": token,
         }
+        if not fed.accepted and not fed.unchanged:
+            self._metrics.http_errors.add(name, "nothing_accepted")
+            detail = f"expected at least one good line, got {fed.rejected_count} bad ones"
+            return problems.problem(request, "nothing_accepted", detail, members=shown)
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
 
     def _refuse(

@@ -8,11 +8,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
-from multidict import istr
 
 from verifier.api import codec, problems, turns
-from verifier.api.body import read_body
+from verifier.api.body import Bodies, compressed, refuse_compressed
 from verifier.api.messages import Language
+from verifier.api.readers import Readers, SlowReader
 from verifier.api.respond import Responder
 from verifier.api.tokens import Tokens
 from verifier.config import Config
@@ -22,8 +22,6 @@ from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.record import Position, Record
 from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
 from verifier.metrics import Cell, Metrics
-
-_CONTENT_ENCODING = istr("Content-Encoding")
 
 
 class Counts:
@@ -121,6 +119,8 @@ class Handlers:
         verifier: Verifier,
         encoder: codec.Encoder,
         responder: Responder,
+        readers: Readers,
+        bodies: Bodies,
         tokens: Tokens,
         config: Config,
         metrics: Metrics,
@@ -128,6 +128,8 @@ class Handlers:
         self._verifier = verifier
         self._encoder = encoder
         self._responder = responder
+        self._readers = readers
+        self._bodies = bodies
         self._tokens = tokens
         self._config = config
         self._metrics = metrics
@@ -138,20 +140,19 @@ class Handlers:
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
         """One question."""
-        config = self._config
         try:
-            body = await read_body(request, config.max_body, config.body_timeout)
+            body = await self._bodies.read(request, self._config.max_body)
             item = codec.decode_question(body)
             at_least = self._tokens.asked(request)
         except (BadRequest, Unavailable) as error:
-            return self._refuse(request, "verify", error)
+            return await self._refuse(request, "verify", error)
         answer = await self._verifier.verify(item, at_least=at_least)
         self._single_counts.count(answer)
         if isinstance(answer, Match):
             return self._responder.json(request, self._encoder.encode(answer, "zh"))
         language = problems.language(request)
         if answer.verdict == "invalid" or answer.verdict == "unavailable":
-            return problems.problem(
+            problem = problems.problem(
                 request,
                 answer.verdict,
                 answer.reason
@@ -159,24 +160,44 @@ class Handlers:
                 retry_after=answer.retry_after,
                 members=self._encoder.members(answer, language),
             )
+            return await self._readers.written(request, "verify", problem)
         return self._responder.json(request, self._encoder.encode(answer, language))
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
-        """Many questions in one body; exactly one result each, in their order."""
+        """Many questions in one body; exactly one result each, in their order.
+
+        A batch has its slot from when its body is there until its answer is written.
+        """
         config = self._config
-        if self._batches >= config.max_batches:
-            return self._refuse(request, "batch", Unavailable("overloaded"))
+        try:
+            refuse_compressed(request)
+            # Before the body too: what is refused anyway need not be sent.
+            self._admit_batch()
+            body = await self._bodies.read(request, config.max_batch_body)
+            self._admit_batch()
+        except (BadRequest, Unavailable) as error:
+            return await self._refuse(request, "batch", error)
         self._batches += 1
         try:
-            body = await read_body(request, config.max_batch_body, config.body_timeout)
             items = await turns.read_batch(body, config.max_batch_items, config.max_line)
             at_least = self._tokens.asked(request)
             blocks = await self._results(items, at_least, problems.language(request))
-            return self._responder.json(request, b'{"results":[', blocks)
+            # Not needed while the client reads.
+            del items, body
+            return await self._responder.parts(request, "batch", blocks)
         except (BadRequest, Unavailable) as error:
-            return self._refuse(request, "batch", error)
+            return await self._refuse(request, "batch", error)
+        except SlowReader:
+            raise
+        except ConnectionError:
+            self._metrics.http_errors.add("batch", "client_gone")
+            raise
         finally:
             self._batches -= 1
+
+    def _admit_batch(self) -> None:
+        if self._batches >= self._config.max_batches:
+            raise Unavailable("overloaded")
 
     async def _results(
         self, items: Sequence[Item], at_least: Position | None, language: Language
@@ -189,15 +210,16 @@ class Handlers:
             at_least=at_least,
             before=b",",
         )
-        blocks = [block async for block in bulk.answer(items, duplicates=True)]
+        blocks = [b'{"results":[']
+        blocks += [block async for block in bulk.answer(items, duplicates=True)]
         blocks.append(b'],"summary":%b}' % bulk.summary())
         return blocks
 
-    def _refuse(
+    async def _refuse(
         self, request: web.Request, route: str, error: BadRequest | Unavailable
     ) -> web.Response:
         # A compressed body reads as garbage, since it is not unpacked; say so rather than that.
-        if error.code == "malformed_json" and _CONTENT_ENCODING in request.headers:
+        if error.code == "malformed_json" and compressed(request):
             error = BadRequest("content_encoding", "expected a body without Content-Encoding")
         self._metrics.http_errors.add(route, error.code)
-        return problems.of_error(request, error)
+        return await self._readers.written(request, route, problems.of_error(request, error))

@@ -28,6 +28,7 @@ _TYPES: dict[str, Any] = {
     "StreamEnd": schemas.StreamEnd,
     "Problem": schemas.Problem,
     "Fed": schemas.Fed,
+    "NothingAccepted": schemas.NothingAccepted,
     "Watermark": schemas.Watermark,
     "WatermarkSet": schemas.WatermarkSet,
     "FreshnessReport": schemas.FreshnessReport,
@@ -91,8 +92,14 @@ def _operations(schema: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
         "415": _problem("The body is compressed."),
     }
     refused = {"503": _unavailable("Refused before any work: overload, or shutting down.")}
+    kept_out = {
+        "403": _problem("Another site's page asks, or the ledger is not exposed on this host."),
+        "415": _problem("The body is compressed, or of another media type."),
+    }
     fed = {
         "200": _ok("What became of the lines.", schema["Fed"]),
+        "422": _ok("No line was accepted or unchanged.", schema["NothingAccepted"], PROBLEM_TYPE),
+        **kept_out,
         "503": _unavailable("The primary could not be written; nothing was committed."),
     }
     return {
@@ -128,6 +135,7 @@ def _operations(schema: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
                     _NDJSON,
                 ),
                 "400": _problem("The consistency token is not one of ours."),
+                "415": unreadable["415"],
                 **refused,
             },
         },
@@ -152,6 +160,7 @@ def _operations(schema: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
                 "404": _problem("There is no such region."),
                 "503": _unavailable("The primary could not be written."),
                 **unreadable,
+                **kept_out,
             },
         },
         ("get", "/v1/freshness"): {

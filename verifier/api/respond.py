@@ -8,58 +8,107 @@ sends any response, so keep-alive, back-pressure and shutdown are aiohttp's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from email.utils import formatdate
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
+from verifier.api.readers import Readers
+
 JSON = {"Content-Type": "application/json"}
 
 
-class _Ready(web.StreamResponse):
-    """A response whose bytes are complete."""
+class _Response(web.StreamResponse):
+    """As much of a response as the server asks of one: prepare, write_eof and keep_alive."""
 
     # Of every one; StreamResponse would look it up.
     status = 200
 
-    def __init__(self, first: bytes, rest: Sequence[bytes] = ()) -> None:
-        # Not StreamResponse's: it makes the objects that this class does without. What the
-        # server asks of a response is prepare, write_eof and keep_alive.
-        self._first = first
-        self._rest = rest
-        self._keep_alive = True
+    def __init__(self, *, keep_alive: bool) -> None:
+        # Not StreamResponse's: it makes the objects that this class does without.
+        self._keep_alive = keep_alive
+
+
+class _Ready(_Response):
+    """A single answer, whose bytes are complete."""
+
+    def __init__(self, data: bytes, readers: Readers) -> None:
+        super().__init__(keep_alive=True)
+        self._data = data
+        self._readers = readers
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         """Write all of it."""
-        self._writer = writer = request.writer
-        await writer.write(self._first)
-        if self._rest:
-            # One system call for all. That there is a transport, the first write has seen.
-            assert request.transport is not None
-            request.transport.writelines(self._rest)
+        self._request = request
+        writer = request.writer
+        await writer.write(self._data)
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Wait while the client is slow to take it."""
-        await self._writer.write_eof(data)
-        await self._writer.drain()
+        request = self._request
+        await request.writer.write_eof(data)
+        if request.protocol.writing_paused:
+            await self._readers.taken(request, "verify")
+
+
+class _Written(_Response):
+    """An answer that has been written."""
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Nothing is left to do."""
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to do."""
 
 
 class Responder:
-    """Makes responses; ``clock`` gives seconds since the epoch, for the Date header."""
+    """Makes responses; ``clock`` gives seconds since the epoch, for the Date header.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Of answers in parts, ``group`` bytes are handed to a connection at a time.
+    """
+
+    def __init__(self, clock: Callable[[], float], readers: Readers, group: int) -> None:
         self._clock = clock
+        self._readers = readers
+        self._group = group
         self._second = 0
         self._head = b""
 
-    def json(
-        self, request: web.BaseRequest, body: bytes, rest: Sequence[bytes] = ()
-    ) -> web.StreamResponse:
-        """A 200 with a JSON body, which may come in parts that need not be joined."""
+    def json(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """A 200 with the answer to a single question."""
         if request.version != HttpVersion11 or not request.keep_alive:
-            return web.Response(body=b"".join((body, *rest)), headers=JSON)
+            return web.Response(body=body, headers=JSON)
+        return _Ready(b"%b%d\r\n\r\n%b" % (self._head_now(), len(body), body), self._readers)
+
+    async def parts(
+        self, request: web.BaseRequest, route: str, parts: list[bytes]
+    ) -> web.StreamResponse:
+        """Write a 200 with a JSON body that comes in parts, which are used up.
+
+        The next group is written, in one system call, when the client has taken in the last.
+        Raises SlowReader when it does not in time, and ConnectionError when it is gone.
+        """
+        keep_alive = request.version == HttpVersion11 and request.keep_alive is True
+        ending = b"\r\n\r\n" if keep_alive else b"\r\nConnection: close\r\n\r\n"
+        await request.writer.write(b"%b%d%b" % (self._head_now(), sum(map(len, parts)), ending))
+        parts.reverse()
+        while parts:
+            group = [parts.pop()]
+            room = self._group - len(group[0])
+            while parts and (room := room - len(parts[-1])) >= 0:
+                group.append(parts.pop())
+            await self._readers.taken(request, route)
+            assert request.transport is not None
+            request.transport.writelines(group)
+        await request.writer.write_eof()
+        await self._readers.taken(request, route)
+        return _Written(keep_alive=keep_alive)
+
+    def _head_now(self) -> bytes:
+        """The head up to the length of the body."""
         now = int(self._clock())
         if now != self._second:
             self._second = now
@@ -67,5 +116,4 @@ class Responder:
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                 f"Date: {formatdate(now, usegmt=True)}\r\nContent-Length: "
             ).encode()
-        length = sum(map(len, rest), len(body)) if rest else len(body)
-        return _Ready(b"%b%d\r\n\r\n%b" % (self._head, length, body), rest)
+        return self._head

@@ -5,12 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from verifier.api import openapi, problems
 from verifier.api.feeds import Feeds
+from verifier.api.guard import JSON_TYPES, NDJSON_TYPES, Guard
 from verifier.api.handlers import Handlers
 from verifier.api.health import Health
+from verifier.api.readers import Readers
 from verifier.api.respond import JSON
 from verifier.api.stream import Streams
 from verifier.api.timing import Handler, timed
@@ -18,34 +20,60 @@ from verifier.metrics import Metrics
 
 
 def table(
-    handlers: Handlers, streams: Streams, feeds: Feeds, health: Health, metrics: Metrics
+    handlers: Handlers,
+    streams: Streams,
+    feeds: Feeds,
+    health: Health,
+    guard: Guard,
+    readers: Readers,
+    metrics: Metrics,
 ) -> list[tuple[str, str, Handler]]:
-    """Method, path and handler of each route. What does the service's work is timed."""
+    """Method, path and handler of each route. What does the service's work is timed.
+
+    Single questions and batches bound by themselves how long a client may take for the answer.
+    """
     time = partial(timed, metrics.requests)
+
+    def ledger(route: str, types: frozenset[str], handler: Handler) -> Handler:
+        return time(route, readers.bounded(route, guard.guarded(route, types, handler)))
+
+    def shown(route: str, handler: Handler) -> Handler:
+        return readers.bounded(route, handler)
+
     return [
         ("POST", "/v1/verify", time("verify", handlers.verify)),
         ("POST", "/v1/verify/batch", time("batch", handlers.batch)),
-        ("POST", "/v1/verify/stream", time("stream", streams.stream)),
-        ("POST", "/v1/ledger/invoices", time("invoices", feeds.invoices)),
-        ("POST", "/v1/ledger/status", time("status", feeds.status)),
-        ("PUT", "/v1/ledger/regions/{region}/watermark", time("watermark", feeds.watermark)),
-        ("GET", "/v1/freshness", health.freshness),
-        ("GET", "/livez", health.livez),
-        ("GET", "/readyz", health.readyz),
-        ("GET", "/startupz", health.startupz),
-        ("GET", "/metrics", health.metrics),
-        ("GET", "/openapi.json", _document()),
+        ("POST", "/v1/verify/stream", time("stream", readers.bounded("stream", streams.stream))),
+        ("POST", "/v1/ledger/invoices", ledger("invoices", NDJSON_TYPES, feeds.invoices)),
+        ("POST", "/v1/ledger/status", ledger("status", NDJSON_TYPES, feeds.status)),
+        (
+            "PUT",
+            "/v1/ledger/regions/{region}/watermark",
+            ledger("watermark", JSON_TYPES, feeds.watermark),
+        ),
+        ("GET", "/v1/freshness", shown("freshness", health.freshness)),
+        ("GET", "/livez", shown("livez", health.livez)),
+        ("GET", "/readyz", shown("readyz", health.readyz)),
+        ("GET", "/startupz", shown("startupz", health.startupz)),
+        ("GET", "/metrics", shown("metrics", health.metrics)),
+        ("GET", "/openapi.json", shown("openapi", _document())),
     ]
 
 
-def add_routes(app: web.Application, routes: list[tuple[str, str, Handler]]) -> None:
-    """Add the routes, and a last one that answers for all other addresses.
+def add_routes(
+    app: web.Application, readers: Readers, routes: list[tuple[str, str, Handler]]
+) -> None:
+    """Add the routes, HEAD beside GET, and a last one that answers for all other addresses.
 
     The last route takes the place of a middleware, which every request would pay for.
     """
     for method, path, handler in routes:
         app.router.add_route(method, path, handler)
-    app.router.add_route("*", "/{tail:.*}", _elsewhere(app))
+        if method == hdrs.METH_GET:
+            # The server leaves out the body.
+            app.router.add_route(hdrs.METH_HEAD, path, handler)
+    elsewhere = readers.bounded("elsewhere", _elsewhere(app))
+    app.router.add_route("*", "/{tail:.*}", elsewhere)
 
 
 def handler_of(app: web.Application, method: str, path: str) -> Handler:

@@ -235,6 +235,16 @@ class Fed(_Strict):
     token: Annotated[str, Meta(description="For the Consistency-Token header of a question")]
 
 
+class NothingAccepted(Problem, kw_only=True):
+    """A feed of which no line was accepted and none unchanged."""
+
+    accepted: Literal[0]
+    unchanged: Literal[0]
+    rejected: list[Rejected]
+    rejected_count: int
+    token: str
+
+
 class Watermark(_Strict):
     """The ledger holds everything that the region issued before this moment."""
 

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from aiohttp import ClientPayloadError, web
 
 from verifier.api import codec, problems, turns
-from verifier.api.body import blocks_of_lines
+from verifier.api.body import blocks_of_lines, refuse_compressed
 from verifier.api.handlers import Bulk, Counts
 from verifier.api.tokens import Tokens
 from verifier.config import Config
@@ -59,6 +59,7 @@ class Streams:
         """Answers in the order of the lines, while the request is still being sent."""
         try:
             self._admit()
+            refuse_compressed(request)
             at_least = self._tokens.asked(request)
         except (BadRequest, Unavailable) as error:
             self._metrics.http_errors.add("stream", error.code)

@@ -10,16 +10,19 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, nullcontext
 from typing import Annotated
 
+import structlog
 import typer
 
 from verifier.cli import logs, signals
 from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
-from verifier.cli.settings import with_primary
+from verifier.cli.settings import for_host, with_primary
 from verifier.cli.supervisor import Policy, Supervisor
-from verifier.config import Config
+from verifier.config import PREFIX, Config
 from verifier.errors import ConfigError
 from verifier.metrics.exposition import Exposition
+
+log = structlog.get_logger()
 
 # What closing the pools and ending the process take beyond Config.drain_seconds.
 _SPARE = 5.0
@@ -55,6 +58,9 @@ def serve(
     with several, or with a port for /metrics, this process restarts those that die.
     """
     config = with_primary()
+    logs.configure(config.log_level)
+    if for_host(config, host).expose_ledger == "off":
+        log.warning("ledger not exposed", host=host, expected=f"{PREFIX}EXPOSE_LEDGER=on")
     if workers == 1 and metrics_port is None:
         from verifier.cli import worker
 
@@ -64,7 +70,6 @@ def serve(
         except OSError as error:
             raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
         return
-    logs.configure(config.log_level)
 
     async def until_stopped() -> None:
         async with AsyncExitStack() as stack:

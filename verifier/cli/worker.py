@@ -17,6 +17,7 @@ import uvloop
 from verifier import app
 from verifier.cli import logs, signals
 from verifier.cli.reporting import Reporter
+from verifier.cli.settings import for_host
 from verifier.cli.supervisor import READY, die_with
 from verifier.config import Config
 from verifier.errors import VerifierError
@@ -42,6 +43,7 @@ def serve(
     VerifierError and OSError.
     """
     logs.configure(config.log_level)
+    config = for_host(config, host)
     _keep_freed_memory()
 
     async def until(stop: asyncio.Event) -> None:

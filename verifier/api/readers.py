@@ -1,0 +1,85 @@
+"""Clients that take in their answers slowly: waited for within a bound, then cut off."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from verifier.api.timing import Handler
+from verifier.metrics import Metrics
+
+# A transport asks to wait from 64 KiB on: below half of it nothing has to, heads included.
+_SMALL = 32_768
+
+
+class SlowReader(ConnectionResetError):
+    """The client did not take in its answer in time; its connection is cut."""
+
+
+class Readers:
+    """What waits until clients have taken in what is written to them.
+
+    ``seconds`` is how long each may take for what waits in its connection's buffer.
+    """
+
+    def __init__(self, seconds: float, metrics: Metrics) -> None:
+        self._seconds = seconds
+        self._errors = metrics.http_errors
+
+    async def taken(self, request: web.BaseRequest, route: str) -> None:
+        """Wait while the client's buffer is full.
+
+        Raises SlowReader, and ConnectionError when the client is gone.
+        """
+        if request.protocol.writing_paused:
+            await self._within(request, route, asyncio.ensure_future(request.writer.drain()))
+        if request.transport is None:
+            raise ConnectionResetError("the client is gone")
+
+    async def written(
+        self, request: web.BaseRequest, route: str, response: web.Response
+    ) -> web.Response:
+        """The response, written unless it is too small for its client to hold it up.
+
+        Raises SlowReader, and ConnectionError when the client is gone.
+        """
+        transport = request.transport
+        if transport is not None and (
+            transport.get_write_buffer_size() or (response.content_length or 0) > _SMALL
+        ):
+            writing = asyncio.ensure_future(_write(request, response))
+            await self._within(request, route, writing)
+        return response
+
+    def bounded(self, route: str, handler: Handler) -> Handler:
+        """The handler, whose plain responses are written within the bound."""
+
+        async def bounded_handler(request: web.Request) -> web.StreamResponse:
+            response = await handler(request)
+            if isinstance(response, web.Response):
+                return await self.written(request, route, response)
+            return response
+
+        return bounded_handler
+
+    async def _within(
+        self, request: web.BaseRequest, route: str, writing: asyncio.Task[None]
+    ) -> None:
+        # A wait for the buffer that was cancelled would spoil the next one, hence no timeout().
+        try:
+            await asyncio.wait({writing}, timeout=self._seconds)
+            if writing.done():
+                writing.result()
+                return
+            self._errors.add(route, "slow_reader")
+            if request.transport is not None:
+                request.transport.abort()
+            raise SlowReader(f"nothing taken in for {self._seconds:g} s")
+        finally:
+            writing.cancel()
+
+
+async def _write(request: web.BaseRequest, response: web.Response) -> None:
+    await response.prepare(request)
+    await response.write_eof()
