@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Any
 
@@ -21,7 +21,9 @@ from verifier.api.guard import Guard
 from verifier.api.handlers import Handlers
 from verifier.api.health import Health
 from verifier.api.readers import Readers
+from verifier.api.refusals import Lines, Refusals
 from verifier.api.respond import Responder
+from verifier.api.server import Runner, affordable_connections
 from verifier.api.shortcut import shorten
 from verifier.api.stream import Streams
 from verifier.api.tokens import Tokens
@@ -46,6 +48,7 @@ FEED_KEPT = 3_600.0
 PRUNE_INTERVAL = 600.0
 
 HEALTH = web.AppKey("health", Health)
+REFUSALS = web.AppKey("refusals", Refusals)
 STREAMS = web.AppKey("streams", Streams)
 
 
@@ -82,6 +85,7 @@ def build(
 
     app = web.Application(client_max_size=config.max_batch_body)
     app[HEALTH], app[STREAMS] = health, streams
+    app[REFUSALS] = Refusals(metrics.http_errors.add, Lines(config.refusal_lines, clocks.steady))
     guard = Guard(config, metrics)
     table = routes.table(handlers, streams, feeds, health, guard, readers, metrics)
     routes.add_routes(app, readers, table)
@@ -171,6 +175,37 @@ async def _watch_loop(metrics: Metrics) -> None:
         metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
 
+@asynccontextmanager
+async def listening(
+    app: web.Application, config: Config, host: str, port: int, *, reuse_port: bool = False
+) -> AsyncIterator[str]:
+    """The application behind its server, and its address; at the end it drains.
+
+    Raises OSError when the address cannot be had.
+    """
+    refusals = app[REFUSALS]
+    runner = Runner(
+        app,
+        refusals,
+        max_connections=affordable_connections(config.max_connections),
+        header_timeout=config.header_timeout,
+        **_server_settings(config),
+    )
+    await runner.setup()
+    assert runner.server is not None
+    shorten(runner.server, "/v1/verify", routes.handler_of(app, "POST", "/v1/verify"))
+    loop = asyncio.get_running_loop()
+    reported_before = loop.get_exception_handler()
+    loop.set_exception_handler(refusals.of_loop)
+    try:
+        site = web.TCPSite(runner, host, port, reuse_port=reuse_port, backlog=1024)
+        await site.start()
+        yield f"http://{host}:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+        loop.set_exception_handler(reported_before)
+
+
 async def serve(
     config: Config,
     host: str,
@@ -187,23 +222,15 @@ async def serve(
     cannot be had.
     """
     app = build(config, exposition=exposition)
-    runner = web.AppRunner(app, **_server_settings(config))
-    await runner.setup()
-    assert runner.server is not None
-    shorten(runner.server, "/v1/verify", routes.handler_of(app, "POST", "/v1/verify"))
-    try:
+    async with listening(app, config, host, port, reuse_port=reuse_port) as url:
         # What start-up made lives as long as the process: the collector need not look again.
         gc.collect()
         gc.freeze()
-        site = web.TCPSite(runner, host, port, reuse_port=reuse_port, backlog=1024)
-        await site.start()
-        ready(f"http://{host}:{runner.addresses[0][1]}")
+        ready(url)
         await stop.wait()
         log.info("draining", seconds=config.drain_seconds)
         app[HEALTH].draining = True
         app[STREAMS].drain()
-    finally:
-        await runner.cleanup()
 
 
 def _server_settings(config: Config) -> dict[str, Any]:

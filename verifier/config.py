@@ -186,6 +186,23 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             le=3600,
         ),
     ] = 60.0
+    header_timeout: Annotated[
+        float,
+        _bound(
+            "Longest time from connecting, or from its first byte on a connection that was idle, "
+            "to the end of a request's head; 408 beyond.",
+            gt=0,
+            le=600,
+        ),
+    ] = 10.0
+    max_connections: Annotated[
+        int,
+        _bound(
+            "Connections of clients at once per worker; 503 beyond. The limit of open files is "
+            "raised to fit; where it cannot be, there are fewer, and the log says how many.",
+            ge=1,
+        ),
+    ] = 10_000
     keepalive: Annotated[
         float,
         _bound("How long an idle connection is kept; above the load balancer's.", gt=0, le=3600),
@@ -243,6 +260,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "`on` is for a network that only feeders can reach."
         ),
     ] = "off"
+    refusal_lines: Annotated[
+        int,
+        _bound(
+            "Lines a second that a worker logs about requests that cannot be read and about "
+            "those that fail; the next line says how many were left out.",
+            ge=1,
+        ),
+    ] = 10
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _bound("Least severe line that is logged.")
     ] = "info"

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-from aiohttp import web
 
 from tests.support import Database, wait_replayed
 from verifier import app
@@ -101,13 +100,8 @@ async def running(
         replica_dsns=database.replica_dsns,
         **{"expose_ledger": "on"} | settings,
     )
-    runner = web.AppRunner(app.build(config, clocks), access_log=None, auto_decompress=False)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with aiohttp.ClientSession() as session:
-            yield Service(url, session, database)
-    finally:
-        await runner.cleanup()
+    async with (
+        app.listening(app.build(config, clocks), config, "127.0.0.1", 0) as url,
+        aiohttp.ClientSession() as session,
+    ):
+        yield Service(url, session, database)

@@ -31,6 +31,9 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "not_found": (404, "没有这个地址", "There is no such address"),
     "method_not_allowed": (405, "不支持的方法", "The method is not allowed here"),
     "bad_request": (400, "请求有误", "The request is malformed"),
+    "header_too_large": (431, "请求头过大", "The head of the request is too large"),
+    "header_timeout": (408, "接收请求头超时", "The head of the request did not arrive in time"),
+    "expectation_failed": (417, "不支持的 Expect", "The expectation cannot be met"),
     "internal": (500, "内部错误", "Internal error"),
 }
 
@@ -90,11 +93,22 @@ def of_error(request: web.BaseRequest, error: BadRequest | Unavailable) -> web.R
     return problem(request, error.code, error.detail)
 
 
-_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    417: "expectation_failed",
+}
 
 
-def of_http(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
-    """The response for what aiohttp itself refuses (no such route or method)."""
+def http_code(error: web.HTTPException) -> str:
+    """The code for what aiohttp itself refuses."""
+    return _HTTP_CODES.get(error.status, "bad_request")
+
+
+def of_http(
+    request: web.BaseRequest, error: web.HTTPException, members: Mapping[str, Any]
+) -> web.Response:
+    """The response for what aiohttp itself refuses (no such route or method, an expectation)."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-    code = _HTTP_CODES.get(error.status, "bad_request")
-    return problem(request, code, error.reason, headers=headers)
+    return problem(request, http_code(error), error.reason, members=members, headers=headers)

@@ -8,6 +8,8 @@ import sys
 import structlog
 from structlog.typing import Processor
 
+from verifier.api.refusals import frames
+
 
 def configure(level: str) -> None:
     """Send structlog's and the standard library's logs to stderr; ``level`` is Config.log_level."""
@@ -33,6 +35,7 @@ def configure(level: str) -> None:
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
+    handler.addFilter(_without_requests)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -42,3 +45,13 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
+
+
+def _without_requests(record: logging.LogRecord) -> bool:
+    """Keep of a line of aiohttp or asyncio its constant part: the rest may quote a request."""
+    if record.name.partition(".")[0] in ("aiohttp", "asyncio"):
+        said = record.msg if isinstance(record.msg, str) else type(record.msg).__qualname__
+        passed = frames(record.exc_info[1]) if record.exc_info and record.exc_info[1] else []
+        record.msg, record.args = " < ".join([said.partition("\n")[0], *reversed(passed)]), ()
+        record.exc_info = record.exc_text = None
+    return True

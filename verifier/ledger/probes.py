@@ -12,9 +12,10 @@ import msgspec
 # again is not taken up each time that it has caught up for a moment.
 SETTLING_PROBES = 8
 
-# The role is asked once: a standby may be promoted in the middle, and a position of its new timeline
-# must not pass for one of the old. The position is the flushed one: it covers what is acknowledged, since that waits for the flush,
-# and a replica can reach it, which is not so of the insert position while the primary is idle.
+# The role is asked once: a standby may be promoted in the middle, and a position of its new
+# timeline must not pass for one of the old. The position is the flushed one: it covers what is
+# acknowledged, since that waits for the flush, and a replica can reach it, which is not so of the
+# insert position while the primary is idle.
 _POSITION = """
 SELECT
     standby,

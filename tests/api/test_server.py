@@ -1,0 +1,31 @@
+"""How many connections the limit of open files allows."""
+
+from __future__ import annotations
+
+import resource
+
+import pytest
+
+from verifier.api.server import OTHER_FILES, affordable_connections
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "affordable", "now"),
+    [
+        (100_000, 100_000, 10_000, 100_000),
+        (1_024, 100_000, 10_000, 10_000 + OTHER_FILES),
+        (1_024, resource.RLIM_INFINITY, 10_000, 10_000 + OTHER_FILES),
+        (1_024, 4_096, 4_096 - OTHER_FILES, 4_096),
+        (256, 256, 128, 256),
+    ],
+    ids=["enough", "raised", "no hard limit", "hard limit", "tiny"],
+)
+def test_connections_fit_the_limit_of_open_files(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, affordable: int, now: int
+) -> None:
+    """The soft limit is raised as far as need be and may be; what then fits is allowed."""
+    limits = [(soft, hard)]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: limits.append(limit))
+    assert affordable_connections(10_000) == affordable
+    assert limits[-1] == (now, hard)

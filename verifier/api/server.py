@@ -1,0 +1,250 @@
+"""The server: aiohttp's, with bounds on its connections and answers of ours to what it refuses.
+
+Three things are done otherwise than by aiohttp. A client that half-closes its connection after
+its requests gets their answers. A connection is refused beyond so many, and when its head does not
+arrive in time. What cannot be read or fails is a problem document, and its log line holds nothing
+of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+
+from verifier.api.refusals import Refusals
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# Open files that are no clients' connections: those to databases, logs, the loop's own.
+OTHER_FILES = 512
+
+
+class _NoMoreRequests(ConnectionError):
+    """Stands behind the last request of a client that has half-closed its connection."""
+
+
+class Connection(RequestHandler):
+    """One client's connection."""
+
+    __slots__ = ("_half_closed", "_head_timer", "_server")
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+        super().__init__(server, loop=loop, **settings)
+        self._server = server
+        self._half_closed = False
+        # Runs while a head is expected or has arrived in part, but not between requests.
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Refuse it at once beyond the bound, else expect a first head."""
+        assert isinstance(transport, asyncio.Transport)
+        if self._server.full:
+            transport.write(self._server.refusals.unread("too_many_connections"))
+            transport.close()
+            self._force_close = True
+            return
+        super().connection_made(transport)
+        self._expect_head()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget it."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take in what arrives; the rest of a head that is not whole has to arrive in time."""
+        # Not super(): this runs for every request, and that takes twice as long.
+        _receive(self, data)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            if self._head_timer is not None:
+                self._forget_head()
+            if waiter is None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
+                # aiohttp leaves whoever reads this body waiting for more.
+                self._cut_body()
+        # Empty lines before a request line are no part of it.
+        elif self._head_timer is None and data.strip():
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._head_timer = self._loop.call_later(self._server.header_timeout, self._head_is_late)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self.transport is not None and not self._force_close:
+            self.transport.write(self._server.refusals.unread("header_timeout"))
+            self.force_close()
+
+    # asyncio asks whether to keep the connection; aiohttp's says nothing.
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether to keep the other direction open: while requests wait for their answers."""
+        if self._half_closed:
+            return True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            return False
+        self._half_closed = True
+        self._cut_body()
+        # The place of the next request, so that those before it are answered first.
+        end = _ErrInfo(status=400, exc=_NoMoreRequests(), message="")
+        self._messages.append((end, EMPTY_PAYLOAD))
+        return True
+
+    def _cut_body(self) -> None:
+        """Tell whoever reads the last request's body that no more of it will come."""
+        for _, body in self._messages:
+            _cut(body)
+        if self._current_request is None:
+            # It may have a task that has not run yet.
+            self._loop.call_soon(self._cut_current)
+        else:
+            self._cut_current()
+
+    def _cut_current(self) -> None:
+        if self._current_request is not None:
+            _cut(self._current_request.content)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to a request that cannot be read or failed; raises ConnectionError for none.
+
+        aiohttp gives no exception when a handler let a TimeoutError pass.
+        """
+        error = exc or sys.exc_info()[1]
+        assert error is not None
+        if isinstance(error, _NoMoreRequests):
+            raise error
+        if isinstance(error, ConnectionError) and self.transport is None:
+            # The client is gone: nobody is at fault, and there is nobody to tell.
+            raise error
+        response = self._server.refusals.of_error(request, error)
+        if request.writer.output_size > 0:
+            raise ConnectionError("part of another answer was sent")
+        response.force_close()
+        return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """What aiohttp says of an exception, without its words: they may quote the request."""
+        error = kw.get("exc_info") or sys.exc_info()[1]
+        # The rest of a body that is skipped after the answer may be as it likes.
+        if not isinstance(error, RequestPayloadError):
+            self._server.refusals.note(error)
+
+    def log_debug(self, *args: Any, **kw: Any) -> None:
+        """Nothing: aiohttp's words may quote the request."""
+
+
+_receive = RequestHandler.data_received
+
+
+def _cut(body: StreamReader) -> None:
+    if not body.is_eof():
+        body.set_exception(RequestPayloadError("no more of the body will come"))
+
+
+class Server(web.Server):
+    """Makes a Connection for each client."""
+
+    def __init__(
+        self,
+        plain: web.Server,
+        refusals: Refusals,
+        *,
+        max_connections: int,
+        header_timeout: float,
+    ) -> None:
+        super().__init__(
+            _answering(plain.request_handler, refusals),
+            request_factory=plain.request_factory,
+            loop=plain._loop,  # noqa: SLF001
+            **plain._kwargs,  # noqa: SLF001 # aiohttp gives no other way to have its settings
+        )
+        self.refusals = refusals
+        self.header_timeout = header_timeout
+        self._max_connections = max_connections
+
+    @property
+    def full(self) -> bool:
+        """Whether no more connections are taken."""
+        return len(self._connections) >= self._max_connections
+
+    def __call__(self) -> Connection:
+        """Called for every client."""
+        return Connection(self, self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Starts and stops an application behind a Server; ``settings`` are aiohttp's."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        refusals: Refusals,
+        *,
+        max_connections: int,
+        header_timeout: float,
+        **settings: Any,
+    ) -> None:
+        super().__init__(app, **settings)
+        self._refusals = refusals
+        self._max_connections = max_connections
+        self._header_timeout = header_timeout
+
+    async def _make_server(self) -> Server:
+        return Server(
+            await super()._make_server(),
+            self._refusals,
+            max_connections=self._max_connections,
+            header_timeout=self._header_timeout,
+        )
+
+
+def _answering(handler: Handler, refusals: Refusals) -> Handler:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return refusals.of_http(request, error)
+
+    return answer
+
+
+def affordable_connections(wanted: int) -> int:
+    """How many connections the limit of open files allows, at most ``wanted``.
+
+    Raises this process's soft limit as far as its hard limit lets it, and says so when that is
+    not enough.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit == needed:
+        log.info("limit of open files raised", before=soft, now=limit)
+        return wanted
+    # With a tiny limit, half of it.
+    affordable = max(limit - OTHER_FILES, limit // 2)
+    log.warning("fewer connections than set", wanted=wanted, now=affordable, open_files=limit)
+    return affordable
