@@ -66,7 +66,7 @@ def build(config: Config, clocks: Clocks | None = None) -> web.Application:
     tokens = Tokens(lookup.secret)
     handlers = Handlers(verifier, encoder, Responder(clocks.wall), tokens, config, metrics)
     streams = Streams(verifier, encoder, tokens, config, metrics)
-    feeds = Feeds(writer, tokens, config, metrics)
+    feeds = Feeds(writer, tokens, config, metrics, clocks.wall)
     health = Health(metrics, lookup.serving, lookup.trusted, lookup.status)
     _observe(metrics, loader, lookup)
 

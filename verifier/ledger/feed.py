@@ -55,6 +55,17 @@ class FeedResult(msgspec.Struct, frozen=True):
     lsn: str
 
 
+class WatermarkResult(msgspec.Struct, frozen=True):
+    """A watermark that was set; ``timeline`` and ``lsn`` cover its commit.
+
+    ``moved_back`` says that it was later before.
+    """
+
+    moved_back: bool
+    timeline: int
+    lsn: str
+
+
 class Rejections:
     """Collects rejected lines, the first MAX_REJECTED of them with their errors."""
 
