@@ -17,6 +17,7 @@ from verifier.cli.settings import with_primary
 from verifier.cli.supervisor import Policy, Supervisor
 from verifier.config import Config
 from verifier.errors import ConfigError
+from verifier.ledger import demand
 
 # What closing the pools and ending the process take beyond Config.drain_seconds.
 _SPARE = 5.0
@@ -43,6 +44,8 @@ def serve(
     with several, this process restarts those that die.
     """
     config = with_primary()
+    logs.configure(config.log_level)
+    asyncio.run(demand.warn(config, workers))
     if workers == 1:
         from verifier.cli import worker
 
@@ -51,7 +54,6 @@ def serve(
         except OSError as error:
             raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
         return
-    logs.configure(config.log_level)
 
     async def until_stopped() -> None:
         with signals.catching() as stop, Reservation(host, port) as address:
