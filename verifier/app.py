@@ -79,7 +79,7 @@ def build(
     bodies = Bodies(config.max_receiving, config.body_timeout)
     handlers = Handlers(verifier, encoder, responder, readers, bodies, tokens, config, metrics)
     streams = Streams(verifier, encoder, tokens, config, metrics)
-    feeds = Feeds(writer, bodies, tokens, config, metrics)
+    feeds = Feeds(writer, bodies, tokens, config, metrics, clocks.wall)
     health = Health(exposition, lookup.serving, lookup.trusted, lookup.status)
     _observe(metrics, loader, lookup)
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 from aiohttp import web
@@ -21,6 +22,7 @@ LINES = (CONFORMANCE / "ledger.ndjson").read_bytes().splitlines()
 DIGITAL = next(line for line in map(json.loads, LINES) if line["kind"] == "digital_special")
 QUESTION = {name: DIGITAL[name] for name in ("number", "date", "total")}
 ABSENT = {"number": "26112243396243851343", "date": "2026-10-01", "total": "1.00"}
+YESTERDAY = ABSENT | {"date": "2026-11-23"}
 TODAY = ABSENT | {"date": "2026-11-24"}
 
 
@@ -130,23 +132,65 @@ async def test_a_token_shows_what_was_fed_at_once(service: Service) -> None:
 
 async def test_a_watermark_turns_pending_into_not_found(service: Service) -> None:
     """A region that says it is complete past the day has no pending questions for it."""
-    assert (await service.ask(TODAY))[1]["verdict"] == "pending"
+    assert (await service.ask(YESTERDAY))[1]["verdict"] == "pending"
     url = f"{service.url}/v1/ledger/regions/1100/watermark"
-    body = {"complete_until": "2026-11-24T16:00:00Z"}
+    body = {"complete_until": "2026-11-24T00:00:00+08:00"}
     async with service.session.put(url, json=body) as response:
         assert response.status == 200
         strict(shown := await response.json(), schemas.WatermarkSet)
         token = shown["token"]
+        assert shown["moved_back"] is False
     async with asyncio.timeout(5):
-        while (await service.ask(TODAY))[1]["verdict"] == "pending":
+        while (await service.ask(YESTERDAY))[1]["verdict"] == "pending":
             await asyncio.sleep(0.05)
-    assert (await service.ask(TODAY, **{"Consistency-Token": token}))[1]["verdict"] == "not_found"
+    _, answer = await service.ask(YESTERDAY, **{"Consistency-Token": token})
+    assert answer["verdict"] == "not_found"
     async with service.session.get(f"{service.url}/v1/freshness") as response:
         strict(report := await response.json(), schemas.FreshnessReport)
     regions = {region["region"]: region for region in report["regions"]}
-    assert regions["1100"]["complete_until"] == "2026-11-24T16:00:00.000Z"
+    assert regions["1100"]["complete_until"] == "2026-11-23T16:00:00.000Z"
     assert (regions["1100"]["set"], regions["1200"]["set"]) == (True, False)
     assert [database["serving"] for database in report["databases"]] == [True] * 3
+    body = {"complete_until": "2026-11-23T15:59:59Z"}
+    async with service.session.put(url, json=body) as response:
+        assert (await response.json())["moved_back"] is True
+
+
+async def test_a_watermark_of_the_future_makes_nothing_not_found(service: Service) -> None:
+    """One that plain SQL has stored counts until now: today's invoices may yet come (A7)."""
+    connection = await asyncpg.connect(service.database.primary_dsn)
+    try:
+        await connection.execute("INSERT INTO region_watermark VALUES ('1100', '9999-12-31Z')")
+    finally:
+        await connection.close()
+    async with asyncio.timeout(5):
+        while (await service.ask(YESTERDAY))[1]["verdict"] == "pending":
+            await asyncio.sleep(0.05)
+    assert (await service.ask(TODAY))[1]["verdict"] == "pending"
+    async with service.session.get(f"{service.url}/v1/freshness") as response:
+        assert response.status == 200
+        regions = {each["region"]: each for each in (await response.json())["regions"]}
+    assert regions["1100"]["complete_until"].startswith("2026-11-24T04:0")
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["2026-11-24T04:10:00Z", "9999-12-31T23:59:59-14:00", "1999-12-31T23:59:59Z"],
+)
+async def test_a_watermark_out_of_range_is_refused(service: Service, moment: str) -> None:
+    """A moment in the future or before 2000 is a problem with field, given and expected (A7)."""
+    url = f"{service.url}/v1/ledger/regions/1100/watermark"
+    async with service.session.put(url, json={"complete_until": moment}) as response:
+        problem = await response.json()
+    assert (response.status, problem["code"]) == (422, "invalid_watermark")
+    assert moment.removesuffix("Z") in problem["detail"]
+    (error,) = problem["errors"]
+    assert (error["field"], error["code"]) == ("complete_until", "out_of_range")
+    assert error["expected"].startswith("2000-01-01T00:00:00Z … 2026-11-24T04:0")
+    strict(problem, schemas.Problem)
+    async with service.session.get(f"{service.url}/v1/freshness") as response:
+        regions = {each["region"]: each for each in (await response.json())["regions"]}
+    assert regions["1100"]["set"] is False
 
 
 @pytest.mark.parametrize(
@@ -155,6 +199,7 @@ async def test_a_watermark_turns_pending_into_not_found(service: Service) -> Non
         ("1100", b"{", 400, "malformed_watermark"),
         ("1100", b'{"complete_until": "2026-11-24T16:00:00"}', 400, "malformed_watermark"),
         ("1100", b'{"complete_until": "soon"}', 400, "malformed_watermark"),
+        ("1100", b'{"complete_until": "12026-11-24T16:00:00Z"}', 400, "malformed_watermark"),
         ("9999", b'{"complete_until": "2026-11-24T16:00:00Z"}', 404, "unknown_region"),
     ],
 )
@@ -165,7 +210,9 @@ async def test_a_bad_watermark_is_refused_with_what_was_expected(
     url = f"{service.url}/v1/ledger/regions/{region}/watermark"
     headers = {"Content-Type": "application/json"}
     async with service.session.put(url, data=body, headers=headers) as response:
-        assert (response.status, (await response.json())["code"]) == (status, code)
+        problem = await response.json()
+    assert (response.status, problem["code"]) == (status, code)
+    assert "expected" in problem["detail"]
 
 
 async def test_a_batch_answers_every_item_whatever_the_others_are(service: Service) -> None:

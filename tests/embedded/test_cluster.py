@@ -154,3 +154,21 @@ def test_number_of_replicas_is_bounded(tmp_path: Path) -> None:
     """A number that the primary has no senders for is refused."""
     with pytest.raises(ClusterError, match="expected 0 to 8"):
         Cluster(tmp_path, replicas=9)
+
+
+async def test_servers_never_admit_fewer_connections_than_before(tmp_path: Path) -> None:
+    """More connections are taken up by the next start; fewer leave all of it, without a clone."""
+    data = tmp_path / "data"
+    for asked, admitted in ((0, "200"), (334, "334"), (0, "334")):
+        created, steps = not data.exists(), list[str]()
+        cluster = Cluster(
+            data,
+            replicas=1,
+            connections=asked,
+            settings={"shared_buffers": "32MB"},
+            notify=steps.append,
+        )
+        async with cluster:
+            assert created or steps == ["starting the primary"]
+            for server in (cluster.primary, *cluster.replicas):
+                assert await ask(server, "SHOW max_connections") == admitted

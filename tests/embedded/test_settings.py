@@ -31,7 +31,13 @@ def test_memory_is_that_of_the_container(tmp_path: Path) -> None:
 
 def test_overrides_win() -> None:
     """Tests and benches may set what they need; the rest stays."""
-    settings = server_settings(1024 * MIB, {"shared_buffers": "32MB", "work_mem": "8MB"})
+    settings = server_settings(1024 * MIB, 0, {"shared_buffers": "32MB", "work_mem": "8MB"})
     assert settings["shared_buffers"] == "32MB"
     assert settings["work_mem"] == "8MB"
     assert settings["fsync"] == "on"
+
+
+@pytest.mark.parametrize(("asked", "admitted"), [(0, "200"), (200, "200"), (334, "334")])
+def test_servers_admit_what_the_workers_take(asked: int, admitted: str) -> None:
+    """As many connections as asked for, and never fewer than 200 (B13)."""
+    assert server_settings(1024 * MIB, asked, {})["max_connections"] == admitted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import inf
 from random import Random
 
 import pytest
@@ -26,6 +27,7 @@ from tests.invoice.samples import (
 from verifier.invoice.claim import Question, raw_keys
 from verifier.invoice.kinds import KINDS, STATUSES, USABLE_STATUSES
 from verifier.invoice.verdict import DAY, LONGEST_RETRY, agrees, complete_until, window_at
+from verifier.invoice.watermarks import OLDEST
 
 SPECIAL = Sample(kind="vat_special", code="1100221130", number="12345678")
 BLOCKCHAIN = Sample(kind="blockchain", code="144032309110", number="12345678", check_code="ab12c")
@@ -197,7 +199,18 @@ def test_absent_means_not_found_only_once_the_day_is_complete(
 def test_a_region_without_a_watermark_is_complete_until_a_day_ago() -> None:
     """An unset watermark counts as 24 hours before the reading; a set one counts as it is."""
     assert complete_until(None, NOON) == NOON - DAY
-    assert complete_until(5.0, NOON) == 5.0
+    assert complete_until(NOON - 5.0, NOON) == NOON - 5.0
+
+
+def test_a_watermark_of_the_future_is_complete_until_the_reading() -> None:
+    """Whatever plain SQL has stored, a day is not complete before it is over (A7)."""
+    year_9999 = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+    for stored in (NOON + 0.001, NOON + DAY, year_9999, inf):
+        assert complete_until(stored, NOON) == NOON
+    for stored in (-1e12, -inf):
+        assert complete_until(stored, NOON) == OLDEST
+        answer = ask(DIGITAL.minimal(), None, complete_until(stored, NOON))
+        assert (answer.verdict, answer.retry_after) == ("pending", LONGEST_RETRY)
 
 
 @pytest.mark.parametrize(

@@ -15,9 +15,8 @@ from tests.support import Database, wait_replayed
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.invoice.record import Finding, Position, Record
-from verifier.ledger import transaction
 from verifier.ledger.channels import Channel
-from verifier.ledger.feed import FeedResult, Rejection
+from verifier.ledger.feed import FeedResult, Rejection, WatermarkResult
 from verifier.ledger.lookup import Lookup
 from verifier.ledger.writer import Writer
 from verifier.metrics import Metrics
@@ -93,7 +92,7 @@ def config(database: Database, **changes: Any) -> Config:
     return Config(**{**given, **changes})
 
 
-def position_of(fed: FeedResult | transaction.Position) -> Position:
+def position_of(fed: FeedResult | WatermarkResult) -> Position:
     """The position that a token of a feed or a watermark names."""
     high, _, low = fed.lsn.partition("/")
     return Position(fed.timeline, (int(high, 16) << 32) + int(low, 16))

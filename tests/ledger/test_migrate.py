@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 
 from tests.ledger.support import connected
@@ -98,6 +100,28 @@ async def test_check_schema_tells_what_to_do(blank: str) -> None:
         await migrate(blank, {first: files[first]})
         with pytest.raises(MigrationError, match="lacks 0002_region_watermark"):
             await check_schema(connection)
+
+
+async def test_watermarks_that_no_clock_tells_are_mended(blank: str) -> None:
+    """Where plain SQL has stored such watermarks, a ledger migrates and takes no more (A7)."""
+    files = bundled()
+    await migrate(blank, {name: files[name] for name in files if name < "0005"})
+    async with connected(blank) as connection:
+        await connection.execute(
+            "INSERT INTO region_watermark VALUES ('1100', 'infinity'), ('1200', '-infinity'), "
+            "('1300', '4713-01-01 BC'), ('1400', '20000-01-01Z'), ('1500', '2026-01-01Z')"
+        )
+        await migrate(blank)
+        rows = await connection.fetch("SELECT * FROM region_watermark ORDER BY region")
+        kept = {row["region"]: row["complete_until"] for row in rows}
+        for region in ("1100", "1400"):
+            assert abs(kept[region] - datetime.now(UTC)) < timedelta(minutes=1)
+        for region in ("1200", "1300"):
+            assert kept[region] == datetime(2000, 1, 1, tzinfo=UTC)
+        assert kept["1500"] == datetime(2026, 1, 1, tzinfo=UTC)
+        for moment in ("infinity", "1999-12-31Z", "10000-01-01Z"):
+            with pytest.raises(asyncpg.CheckViolationError, match="region_watermark_range"):
+                await connection.execute(f"UPDATE region_watermark SET complete_until = '{moment}'")
 
 
 async def test_other_encoding_is_refused(cluster: Cluster) -> None:

@@ -90,9 +90,9 @@ async def test_watermarks_are_at_least_as_new_as_the_position(ledger: Database) 
 
         async def then_change() -> Any:
             rows = await position()
-            await writer.execute("INSERT INTO region_watermark VALUES ('1100', to_timestamp(9))")
+            await writer.execute("INSERT INTO region_watermark VALUES ('1100', to_timestamp(1e9))")
             return rows
 
         prober._position = then_change
         probe = await prober.probe(1.0)
-        assert probe.watermarks == {"1100": 9.0}
+        assert probe.watermarks == {"1100": 1e9}

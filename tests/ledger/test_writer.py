@@ -139,12 +139,33 @@ async def test_status_of_known_and_unknown_invoices(
 
 
 async def test_watermark_is_set_and_moved(writer: Writer, primary: asyncpg.Connection) -> None:
-    """A watermark is stored as given, the later word replaces the earlier one."""
-    for day in (5, 4):
+    """A watermark is stored as given, the later word replaces the earlier one and says if back."""
+    for day, moved_back in ((5, False), (5, False), (4, True), (6, False)):
         moment = datetime(2026, 11, day, tzinfo=UTC)
-        position = await writer.set_watermark("1100", moment)
+        moved = await writer.set_watermark("1100", moment)
         assert await primary.fetchval("SELECT complete_until FROM region_watermark") == moment
-        assert position.timeline == 1
+        assert (moved.moved_back, moved.timeline) == (moved_back, 1)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_watermark_is_compared_with_the_one_that_it_replaces(
+    writer: Writer, primary: asyncpg.Connection, *, known: bool
+) -> None:
+    """Of two at the same time, the second compares with what the first has committed (A7)."""
+    if known:
+        await writer.set_watermark("1100", datetime(2026, 11, 1, tzinfo=UTC))
+    async with primary.transaction():
+        await primary.execute(
+            "INSERT INTO region_watermark VALUES ('1100', '2026-11-09Z') "
+            "ON CONFLICT (region) DO UPDATE SET complete_until = excluded.complete_until"
+        )
+        second = asyncio.create_task(
+            writer.set_watermark("1100", datetime(2026, 11, 5, tzinfo=UTC))
+        )
+        async with asyncio.timeout(10):
+            while not await primary.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+                await asyncio.sleep(0.005)
+    assert (await second).moved_back
 
 
 async def test_position_covers_the_commit(ledger: Database, writer: Writer) -> None:

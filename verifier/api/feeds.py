@@ -16,7 +16,9 @@ from verifier.api.tokens import Tokens
 from verifier.config import Config
 from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.codes import REGIONS
+from verifier.invoice.fields import FieldError
 from verifier.invoice.strict import UNREADABLE, repeated
+from verifier.invoice.watermarks import FIELD, out_of_range
 from verifier.ledger.feed import Blocks, FeedResult
 from verifier.ledger.writer import Writer
 from verifier.metrics import Metrics
@@ -28,17 +30,26 @@ class _Watermark(msgspec.Struct, forbid_unknown_fields=True):
     complete_until: datetime
 
 
+_EXAMPLE = '{"complete_until": "2026-11-23T16:00:00Z"}'
+
 _watermark = msgspec.json.Decoder(_Watermark)
 
 
 class Feeds:
-    """The routes under ``/v1/ledger``."""
+    """The routes under ``/v1/ledger``; ``wall`` tells the time in seconds since the epoch."""
 
     def __init__(
-        self, writer: Writer, bodies: Bodies, tokens: Tokens, config: Config, metrics: Metrics
+        self,
+        writer: Writer,
+        bodies: Bodies,
+        tokens: Tokens,
+        config: Config,
+        metrics: Metrics,
+        wall: Callable[[], float],
     ) -> None:
         self._writer = writer
         self._bodies = bodies
+        self._wall = wall
         self._tokens = tokens
         self._config = config
         self._metrics = metrics
@@ -61,13 +72,16 @@ class Feeds:
                 raise BadRequest("unknown_region", f"region: expected one of {' '.join(REGIONS)}")
             body = await self._bodies.read(request, self._config.max_body)
             moment = _moment(body)
-            position = await self._writer.set_watermark(region, moment)
-            token = self._tokens.issue(position.timeline, position.lsn)
+            if error := out_of_range(moment, self._wall()):
+                return self._refuse_moment(request, moment, error)
+            moved = await self._writer.set_watermark(region, moment)
+            token = self._tokens.issue(moved.timeline, moved.lsn)
         except (BadRequest, Unavailable) as error:
             return self._refuse(request, "watermark", error)
         shown = {
             "region": region,
             "complete_until": members.iso(moment.timestamp()),
+            "moved_back": moved.moved_back,
             "token": token,
         }
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
@@ -116,6 +130,15 @@ class Feeds:
         self._metrics.http_errors.add(route, error.code)
         return problems.of_error(request, error)
 
+    def _refuse_moment(
+        self, request: web.Request, moment: datetime, error: FieldError
+    ) -> web.Response:
+        code = "invalid_watermark"
+        self._metrics.http_errors.add("watermark", code)
+        shown = members.errors_json([error], problems.language(request))
+        detail = f"{FIELD}: {moment.isoformat()}; expected {error.expected}"
+        return problems.problem(request, code, detail, members={"errors": shown})
+
 
 def _moment(body: bytes) -> datetime:
     """The moment in the body of a watermark; BadRequest when it is none."""
@@ -123,11 +146,12 @@ def _moment(body: bytes) -> datetime:
         moment = _watermark.decode(body).complete_until
         names = repeated(body)
     except UNREADABLE as error:
-        raise BadRequest("malformed_watermark", str(error)) from error
+        raise BadRequest("malformed_watermark", f"{error}; expected {_EXAMPLE}") from error
     if names:
-        raise BadRequest("malformed_watermark", f"{names[0]}: duplicate_field")
+        raise BadRequest("malformed_watermark", f"{names[0]}: given twice; expected {_EXAMPLE}")
     if moment.tzinfo is None:
         raise BadRequest(
-            "malformed_watermark", "complete_until: expected an offset or Z at the end"
+            "malformed_watermark",
+            f"{FIELD}: {moment.isoformat()}; expected Z or an offset such as +08:00 at the end",
         )
     return moment

@@ -32,6 +32,7 @@ _FIELDS_ZH = {
     "red_letter": "红字发票",
     "red_letter_of": "对应蓝字发票",
     "red_letters": "红字发票列表",
+    "complete_until": "水位时间",
 }
 
 # code -> (Chinese, English); {name} is the field, {expected} what was expected.

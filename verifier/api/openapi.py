@@ -158,6 +158,7 @@ def _operations(schema: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]
             "responses": {
                 "200": _ok("The watermark as stored.", schema["WatermarkSet"]),
                 "404": _problem("There is no such region."),
+                "422": _problem("The moment is in the future, or before 2000."),
                 "503": _unavailable("The primary could not be written."),
                 **unreadable,
                 **kept_out,

@@ -18,6 +18,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "malformed_json": (400, "不是有效的 JSON", "The body is not JSON"),
     "malformed_batch": (400, "批量请求格式不正确", "The body is not a batch"),
     "malformed_watermark": (400, "水位格式不正确", "The body is not a watermark"),
+    "invalid_watermark": (422, "水位时间超出范围", "The watermark is out of range"),
     "malformed_token": (400, "一致性令牌无效", "The consistency token is not one of ours"),
     "content_encoding": (415, "不接受压缩的请求", "Compressed requests are refused"),
     "unsupported_media_type": (415, "不接受这种内容类型", "The media type is not taken here"),

@@ -256,6 +256,7 @@ class WatermarkSet(_Strict):
 
     region: str
     complete_until: Moment
+    moved_back: Annotated[bool, Meta(description="Whether the region was complete until later")]
     token: str
 
 

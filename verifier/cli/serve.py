@@ -20,6 +20,7 @@ from verifier.cli.settings import for_host, with_primary
 from verifier.cli.supervisor import Policy, Supervisor
 from verifier.config import PREFIX, Config
 from verifier.errors import ConfigError
+from verifier.ledger import demand
 from verifier.metrics.exposition import Exposition
 
 log = structlog.get_logger()
@@ -61,6 +62,7 @@ def serve(
     logs.configure(config.log_level)
     if for_host(config, host).expose_ledger == "off":
         log.warning("ledger not exposed", host=host, expected=f"{PREFIX}EXPOSE_LEDGER=on")
+    asyncio.run(demand.warn(config, workers))
     if workers == 1 and metrics_port is None:
         from verifier.cli import worker
 

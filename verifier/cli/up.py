@@ -20,12 +20,17 @@ from verifier.cli.serve import Port, say_ready, supervise
 from verifier.config import PREFIX, Config
 from verifier.embedded import Cluster
 from verifier.errors import ConfigError
+from verifier.ledger import demand
 from verifier.ledger.migrate import migrate
 from verifier.synthetic import example
 from verifier.synthetic.ledger import MAX_ROWS
 
 # The databases and their data are meant for this machine alone.
 _HOST = "127.0.0.1"
+
+# Most connections that each server admits: 256 workers with the settings' defaults. Each that is
+# open is a process of PostgreSQL with a few megabytes of its own.
+_CONNECTIONS_MAX = 2000
 
 
 def up(
@@ -75,10 +80,11 @@ def up(
 async def _up(
     config: Config, port: int, replicas: int, workers: int, rows: int, data: Path
 ) -> None:
+    connections = _connections(config, workers, replicas)
     async with AsyncExitStack() as stack:
         stop = stack.enter_context(signals.catching())
         address = stack.enter_context(Reservation(_HOST, port))
-        cluster = Cluster(data, replicas=replicas, notify=_say)
+        cluster = Cluster(data, replicas=replicas, connections=connections, notify=_say)
         stack.push_async_callback(cluster.stop)
         await stop.unless(cluster.start())
         await stop.unless(migrate(cluster.primary.dsn))
@@ -93,6 +99,21 @@ async def _up(
         gatherer = Gatherer(config.scrape_wait)
         await supervise(config, address, workers, gatherer, environ).run(stop, ready)
         _say("stopping PostgreSQL")
+
+
+def _connections(config: Config, workers: int, replicas: int) -> int:
+    """How many each server has to admit; ConfigError when that is more than one should."""
+    taken = [demand.of_primary(config, workers, alone=not replicas)]
+    if replicas:
+        taken.append(demand.of_replica(config, workers))
+    most = max(taken, key=lambda each: each.connections)
+    if most.connections > _CONNECTIONS_MAX:
+        raise ConfigError(
+            f"--workers {workers}: takes {most.sum} connections of a server; expected at most "
+            f"{_CONNECTIONS_MAX} by fewer workers, or fewer {PREFIX}READ_CONNECTIONS, "
+            f"{PREFIX}PRIMARY_CONNECTIONS or {PREFIX}WRITE_CONNECTIONS"
+        )
+    return most.connections
 
 
 def _environ(cluster: Cluster, data: Path) -> Mapping[str, str]:

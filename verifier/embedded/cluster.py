@@ -15,7 +15,7 @@ from verifier.embedded.binaries import MAJOR, Binaries, locate
 from verifier.embedded.directory import DataDirectory
 from verifier.embedded.processes import Launcher, clear
 from verifier.embedded.server import Server, initialise
-from verifier.embedded.settings import memory_bytes, server_settings
+from verifier.embedded.settings import CONNECTIONS_MIN, memory_bytes, server_settings
 from verifier.errors import ClusterError
 
 FIRST_PORT = 5432
@@ -26,9 +26,10 @@ REPLICAS_MAX = 8
 class Cluster:
     """All servers of one data directory; ``async with Cluster(path) as cluster`` runs them.
 
-    ``settings`` override PostgreSQL settings of all servers, for tests and benches; ``notify``
-    gets a short sentence at each longer step. May be started in one event loop, or thread, and
-    stopped in another. When this process dies, so do its servers.
+    Each server admits at least so many ``connections``. ``settings`` override PostgreSQL settings
+    of all servers, for tests and benches; ``notify`` gets a short sentence at each longer step. May
+    be started in one event loop, or thread, and stopped in another. When this process dies, so do
+    its servers.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Cluster:
         data: Path,
         *,
         replicas: int = 2,
+        connections: int = CONNECTIONS_MIN,
         settings: Mapping[str, str] | None = None,
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -43,7 +45,7 @@ class Cluster:
             raise ClusterError(f"{replicas} replicas; expected 0 to {REPLICAS_MAX}")
         self._data = DataDirectory(data)
         self._count = replicas
-        self._settings = server_settings(memory_bytes(), settings or {})
+        self._settings = server_settings(memory_bytes(), connections, settings or {})
         self._notify = notify
         self._launcher: Launcher | None = None
         self._primary: Server | None = None
@@ -101,14 +103,24 @@ class Cluster:
         await asyncio.to_thread(self._data.open)
         self._launcher = launcher = Launcher(self._data.account)
         binaries = await asyncio.to_thread(locate, self._data.account)
+        settings = await asyncio.to_thread(self._never_fewer, binaries)
         names = ["primary", *(f"replica-{number}" for number in range(1, self._count + 1))]
         self._primary, *self.replicas = (
-            Server(name, FIRST_PORT + index, self._data, launcher, binaries, self._settings)
+            Server(name, FIRST_PORT + index, self._data, launcher, binaries, settings)
             for index, name in enumerate(names)
         )
         await self._sweep()
         await self._start_primary(launcher, binaries)
         await _all(self._start_replica(launcher, binaries, each) for each in self.replicas)
+
+    def _never_fewer(self, binaries: Binaries) -> dict[str, str]:
+        """The settings, with as many connections as any start of this primary has had.
+
+        A replica cannot replay what a primary wrote that admitted more than it does.
+        """
+        known = replication.connections(binaries, self._data.path / "primary")
+        admitted = max(known, int(self._settings["max_connections"]))
+        return self._settings | {"max_connections": str(admitted)}
 
     async def _sweep(self) -> None:
         """End servers of an owner that has died, and remove what it left half done."""

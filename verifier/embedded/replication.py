@@ -63,11 +63,11 @@ async def drop_slots(primary: Server, keep: Collection[str]) -> None:
         )
 
 
-def origin(binaries: Binaries, replica: Server) -> tuple[int, int] | None:
-    """Read a server's system identifier and timeline; None when its control file is broken."""
+def _control(binaries: Binaries, directory: Path) -> str:
+    """Read the control file of a data directory; empty when it is broken."""
     try:
-        text = subprocess.run(
-            [binaries.program("pg_controldata"), replica.directory],
+        return subprocess.run(
+            [binaries.program("pg_controldata"), directory],
             capture_output=True,
             text=True,
             env={"LC_ALL": "C"},
@@ -75,7 +75,20 @@ def origin(binaries: Binaries, replica: Server) -> tuple[int, int] | None:
             check=True,
         ).stdout
     except (OSError, subprocess.SubprocessError):
-        return None
+        return ""
+
+
+def connections(binaries: Binaries, directory: Path) -> int:
+    """How many a server admitted when it last ran; 0 when it never did."""
+    known = re.search(
+        r"^max_connections setting: +(\d+)", _control(binaries, directory), re.MULTILINE
+    )
+    return int(known[1]) if known else 0
+
+
+def origin(binaries: Binaries, replica: Server) -> tuple[int, int] | None:
+    """Read a server's system identifier and timeline; None when its control file is broken."""
+    text = _control(binaries, replica.directory)
     system = re.search(r"^Database system identifier: +(\d+)", text, re.MULTILINE)
     timeline = re.search(r"^Latest checkpoint's TimeLineID: +(\d+)", text, re.MULTILINE)
     return (int(system[1]), int(timeline[1])) if system and timeline else None

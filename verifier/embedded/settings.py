@@ -13,6 +13,9 @@ BUFFERS_PART = 8
 BUFFERS_MIN = 128 * MIB
 BUFFERS_MAX = 2048 * MIB
 
+# What a server admits at least. A place that is not taken costs it a few kilobytes.
+CONNECTIONS_MIN = 200
+
 # Where cgroups v2 and v1 say what a container may use; v1 says "a lot" for no limit.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -35,7 +38,7 @@ def buffers_bytes(memory: int) -> int:
     return max(BUFFERS_MIN, min(BUFFERS_MAX, memory // BUFFERS_PART))
 
 
-def server_settings(memory: int, overrides: Mapping[str, str]) -> dict[str, str]:
+def server_settings(memory: int, connections: int, overrides: Mapping[str, str]) -> dict[str, str]:
     """List the settings that the primary and all replicas share; ``overrides`` win.
 
     A replica must not have smaller limits (connections, senders) than its primary, hence one list.
@@ -47,7 +50,7 @@ def server_settings(memory: int, overrides: Mapping[str, str]) -> dict[str, str]
         "shared_buffers": f"{buffers_bytes(memory) // MIB}MB",
         "effective_cache_size": f"{memory // 2 // MIB}MB",
         "maintenance_work_mem": "128MB",
-        "max_connections": "200",
+        "max_connections": str(max(connections, CONNECTIONS_MIN)),
         # Durable: what is acknowledged is on this machine's disk.
         "fsync": "on",
         "full_page_writes": "on",

@@ -28,6 +28,7 @@ from verifier.invoice.record import (
     Record,
 )
 from verifier.invoice.taxids import fails_check
+from verifier.invoice.watermarks import OLDEST
 
 VerdictName = Literal["match", "mismatch", "not_found", "pending", "invalid", "unavailable"]
 VERDICTS: tuple[VerdictName, ...] = (
@@ -182,8 +183,18 @@ def _as_spelt(given: str, held: str) -> bool:
 
 
 def complete_until(watermark: float | None, now: float) -> float:
-    """Until when the ledger is complete for a region whose watermark is given (contract.md §4)."""
-    return now - UNSET_WATERMARK_AGE if watermark is None else watermark
+    """Until when the ledger is complete for a region whose watermark is given (contract.md §4).
+
+    Never beyond ``now``, the moment of the state that was read: plain SQL may have stored a
+    watermark of the future, by which invoices would be "not found" that are yet to be issued. Both
+    are in seconds since the epoch.
+    """
+    if watermark is None:
+        return now - UNSET_WATERMARK_AGE
+    # Spelt out: min and max would cost each answer that is judged twice as much.
+    if watermark > now:
+        return now
+    return max(OLDEST, watermark)
 
 
 def _end_of_day(day: str) -> float:
@@ -231,7 +242,7 @@ def judge(claim: Claim, record: Record | None, watermark: float) -> Answer:
             claim.key,
             claim.reference,
             hints=claim.hints,
-            retry_after=min(ceil(missing), LONGEST_RETRY),
+            retry_after=ceil(min(missing, LONGEST_RETRY)),
         )
     differing = tuple(_mismatched(claim, record))
     if not differing:

@@ -62,6 +62,17 @@ class FeedResult(msgspec.Struct, frozen=True):
     lsn: str
 
 
+class WatermarkResult(msgspec.Struct, frozen=True):
+    """A watermark that was set; ``timeline`` and ``lsn`` cover its commit.
+
+    ``moved_back`` says that it was later before.
+    """
+
+    moved_back: bool
+    timeline: int
+    lsn: str
+
+
 class Rejections:
     """Collects rejected lines, the first of them with at most MAX_LISTED errors in all."""
 

@@ -20,6 +20,7 @@ from verifier.ledger.feed import (
     FeedResult,
     Rejections,
     StatusChunk,
+    WatermarkResult,
     row_chunks,
     status_chunks,
 )
@@ -38,9 +39,11 @@ _TRIES = 3
 # Rows of the change log that one transaction removes: a fraction of a second.
 _PRUNED_AT_ONCE = 10_000
 
+# The row as it was under its lock: whoever is in the way has committed by then.
 _SET_WATERMARK = """
 INSERT INTO region_watermark (region, complete_until) VALUES ($1, $2)
 ON CONFLICT (region) DO UPDATE SET complete_until = excluded.complete_until
+RETURNING coalesce(old.complete_until > new.complete_until, FALSE)
 """
 
 
@@ -86,12 +89,16 @@ class Writer:
         chunks = status_chunks(blocks, rejections, self._config.max_line)
         return await self._feed(chunks, Merge.statuses, rejections)
 
-    async def set_watermark(self, region: str, complete_until: datetime) -> Position:
-        """The ledger holds all that a region, four digits, issued before a moment."""
+    async def set_watermark(self, region: str, complete_until: datetime) -> WatermarkResult:
+        """The ledger holds all that a region, four digits, issued before a moment.
+
+        The moment is one that ``invoice.watermarks.out_of_range`` does not object to.
+        """
         async with self._bounded(), self._transaction() as feed:
             with translated():
-                await feed.connection.execute(_SET_WATERMARK, region, complete_until)
-            return await self._commit(feed)
+                moved_back = await feed.connection.fetchval(_SET_WATERMARK, region, complete_until)
+            position = await self._commit(feed)
+            return WatermarkResult(moved_back, position.timeline, position.lsn)
 
     async def prune(self, kept: float) -> int:
         """Forget changes that ended more than so many seconds ago; how many."""
