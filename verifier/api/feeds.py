@@ -135,9 +135,9 @@ class Feeds:
     ) -> web.Response:
         code = "invalid_watermark"
         self._metrics.http_errors.add("watermark", code)
-        shown = members.errors_json([error], problems.language(request))
+        shown = members.errors_json([error], 0, problems.language(request))
         detail = f"{FIELD}: {moment.isoformat()}; expected {error.expected}"
-        return problems.problem(request, code, detail, members={"errors": shown})
+        return problems.problem(request, code, detail, members=shown)
 
 
 def _moment(body: bytes) -> datetime:
