@@ -81,6 +81,8 @@ class _Reader:
                 if plain is not None:
                     self._take(plain)
                     at = try_from
+                    if at == len(self._body):
+                        return self._items
                     await self._turns.give_way()
                     continue
             end, following = await self._extents.item(at)
@@ -88,9 +90,10 @@ class _Reader:
             await self._turns.give_way()
             if self._extents.mark(end) == b"]":
                 await self._last(end)
-                break
+                return self._items
             at = following
-        return self._items
+        # It ends behind a comma.
+        raise NotJsonError
 
     async def _first(self) -> int:
         """Where the first item begins."""

@@ -176,7 +176,7 @@ def _linked(red_letter_of: str, red_letters: str) -> bytes:
     origin = _reference(red_letter_of) if red_letter_of else "null"
     count, *keys = red_letters.split(",")
     shown = ",".join(map(_reference, keys[:MAX_SHOWN]))
-    more = f',"red_letters_count":{count}' if len(keys) < int(count or 0) else ""
+    more = f',"red_letters_count":{count}' if int(count or 0) > MAX_SHOWN else ""
     return f',"red_letter_of":{origin},"red_letters":[{shown}]{more}}}'.encode()
 
 
