@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from tests.e2e import process
 from tests.e2e.support import Json, Service, running
 from tests.support import Database
 from verifier import app
@@ -59,7 +60,7 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(service: Service, sent: bytes = b"") -> AsyncIterator[Client]:
+async def connected(service: Service | process.Process, sent: bytes = b"") -> AsyncIterator[Client]:
     """A raw connection to a service, on which something was sent."""
     host, port = service.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -144,6 +145,21 @@ async def test_half_closed_idle_connection_ends(service: Service) -> None:
         assert (await client.answer())[0] == 200
         client.writer.write_eof()
         await client.ended()
+
+
+async def test_worker_process_does_the_same(database: Database) -> None:
+    """On uvloop, as a worker runs: half-closed clients are answered, connections are bounded."""
+    async with process.serving(database, max_connections=1) as worker:
+        for request, expected in WHOLE.values():
+            async with connected(worker, request) as client:
+                client.writer.write_eof()
+                status, _, body = await client.answer()
+                assert (status, expected in body) == (200, True)
+                await client.ended()
+        async with connected(worker, LIVEZ) as first, connected(worker) as second:
+            assert (await second.answer())[0] == 503
+            await second.ended()
+            assert (await first.answer())[0] == 200
 
 
 # C18: bounds on connections
