@@ -15,6 +15,7 @@ from verifier.api import codec, problems
 from verifier.api.body import blocks_of_lines, refuse_compressed
 from verifier.api.handlers import Bulk, Counts
 from verifier.api.tokens import Tokens
+from verifier.api.turns import Turns
 from verifier.config import Config
 from verifier.engine.steps import Item
 from verifier.engine.verifier import Verifier
@@ -34,12 +35,14 @@ class Streams:
         self,
         verifier: Verifier,
         encoder: codec.Encoder,
+        turns: Turns,
         tokens: Tokens,
         config: Config,
         metrics: Metrics,
     ) -> None:
         self._verifier = verifier
         self._encoder = encoder
+        self._turns = turns
         self._tokens = tokens
         self._config = config
         self._metrics = metrics
@@ -69,6 +72,7 @@ class Streams:
             self._verifier,
             self._encoder,
             self._counts,
+            self._turns,
             problems.language(request),
             at_least=at_least,
             after=b"\n",

@@ -1,0 +1,44 @@
+"""Turns of bulk work: what others wait for does not grow with the number of batches."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+
+from verifier.api.turns import Turns
+
+
+async def test_c15_between_two_pieces_of_bulk_the_loop_goes_round() -> None:
+    """However many take turns, other work runs between any two pieces."""
+    turns = Turns()
+    done: list[str] = []
+
+    async def bulk(pieces: int) -> None:
+        for _ in range(pieces):
+            await turns.next()
+            done.append("bulk")
+
+    async def other() -> None:
+        while True:
+            done.append("other")
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(other())
+    await asyncio.gather(*(bulk(5) for _ in range(20)))
+    others.cancel()
+    assert done.count("bulk") == 100
+    assert ("bulk", "bulk") not in list(pairwise(done))
+
+
+async def test_whoever_waits_longest_is_next() -> None:
+    """Turns go round: nobody has a second one before all who wait had theirs."""
+    turns = Turns()
+    order: list[int] = []
+
+    async def bulk(number: int) -> None:
+        for _ in range(3):
+            await turns.next()
+            order.append(number)
+
+    await asyncio.gather(*(bulk(number) for number in range(4)))
+    assert order == [0, 1, 2, 3] * 3
