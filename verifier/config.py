@@ -217,7 +217,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _bound(
             "Batches served at once by a worker, from when the body is there until the answer is "
-            "written; 503 beyond. Answers that are not read take up to 6 MB each.",
+            "written; 503 beyond. One takes up to 12 MB.",
             ge=1,
         ),
     ] = 32

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.invoice.samples import DIGITAL, PAPER, WINDOW, Given, questions
 from verifier.api.codec import decode_question, too_long
-from verifier.api.turns import read_batch, read_lines
+from verifier.api.reading import read_batch, read_lines
 from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Claim, Invalid, Question

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.invoice.samples import DIGITAL, WINDOW
 from verifier.api import counting
 from verifier.api.codec import decode_batch, decode_lines, decode_question
-from verifier.api.turns import read_batch, read_in_turns, read_lines
+from verifier.api.reading import read_batch, read_in_turns, read_lines
 from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Claim, Invalid, Question
