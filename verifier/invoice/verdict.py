@@ -189,7 +189,9 @@ def complete_until(watermark: float | None, now: float) -> float:
     """
     if watermark is None:
         return now - UNSET_WATERMARK_AGE
-    return min(max(watermark, OLDEST.timestamp()), now)
+    if watermark > now:
+        return now
+    return max(OLDEST, watermark)
 
 
 def _end_of_day(day: str) -> float:

@@ -8,8 +8,8 @@ from verifier.invoice.fields import FieldError
 
 FIELD = "complete_until"
 
-# No invoice in scope is anywhere near as old, and later moments can be told by every clock's type.
-OLDEST = datetime(2000, 1, 1, tzinfo=UTC)
+# In seconds since the epoch. No invoice in scope is anywhere near as old.
+OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 
 # Seconds by which the clocks of those who feed the ledger and of the workers may differ.
 CLOCK_TOLERANCE = 5.0
@@ -21,11 +21,10 @@ def out_of_range(moment: datetime, now: float) -> FieldError | None:
     Nobody knows yet what will have been issued by a moment in the future. ``moment`` has an offset.
     """
     latest = now + CLOCK_TOLERANCE
-    if OLDEST.timestamp() <= moment.timestamp() <= latest:
+    if OLDEST <= moment.timestamp() <= latest:
         return None
-    until = datetime.fromtimestamp(latest, UTC)
-    return FieldError(FIELD, "out_of_range", f"{_text(OLDEST)} … {_text(until)}")
+    return FieldError(FIELD, "out_of_range", f"{_text(OLDEST)} … {_text(latest)}")
 
 
-def _text(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+def _text(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
