@@ -24,8 +24,7 @@ def chunk() -> Callable[[], object]:
     block = b"\n".join(bodies())
 
     async def work() -> None:
-        bulk = Bulk(verifier, encoder, counts, Turns(), "zh", at_least=None, after=b"
-")
+        bulk = Bulk(verifier, encoder, counts, Turns(), "zh", at_least=None, after=b"\n")
         # None would be a block that is not plain.
         async for _ in bulk.answer(codec.decode_lines(block) or ()):
             pass
