@@ -7,11 +7,7 @@ large the ledger is.
 Red letters: a red letter names its blue invoice (``red_letter_of``), and the blue one lists its
 red letters, whichever came first. The lists are completed at the end of the transaction. A lock
 sees to it that of two transactions that bring the two halves, the later one sees the other's half:
-those that bring or turn red letters hold it alone, the others together.
-
-The order of locks, the same for all: first that one, then known rows by key, then new rows by key.
-Feeds of one chunk keep to it. Longer ones hold rows while they are received, when others must not
-wait for their turn, so they take the lock last; whoever has it waits for rows only briefly.
+those that bring red letters hold it alone, the others together.
 """
 
 from __future__ import annotations
@@ -20,13 +16,11 @@ from collections.abc import AsyncIterator, Sequence
 
 import asyncpg
 
-from verifier.errors import Unavailable
 from verifier.invoice.line import COLUMNS, Row
 from verifier.ledger.feed import Chunk, StatusChunk
 
 # Chosen once for all versions of this program ("red link" in ASCII).
 _LINK_LOCK = 0x726564206C696E6B
-_ALONE, _TOGETHER = "pg_advisory_xact_lock", "pg_advisory_xact_lock_shared"
 
 # How much of a COPY is handed over at a time; what the server has not taken is not buffered.
 _PIECE = 1 << 18
@@ -40,7 +34,7 @@ CREATE TEMPORARY TABLE feed_link (
 ) ON COMMIT DELETE ROWS;
 """
 
-_KNOWN = "SELECT key FROM invoice WHERE key = ANY($1::text[])"
+_KNOWN = "SELECT key, red_letter_of FROM invoice WHERE key = ANY($1::text[])"
 
 _ADD_DERIVED = """
 UPDATE feed_line AS s
@@ -56,26 +50,14 @@ WHERE s.red_letters IS NOT NULL
 _VALUES = ", ".join(column for column in COLUMNS if column != "key")
 _NEW = ", ".join(f"s.{column}" for column in COLUMNS if column != "key")
 _OLD = ", ".join(f"i.{column}" for column in COLUMNS if column != "key")
-_DIFFERS = f"""
-    i.key = s.key
-    AND ({_OLD}, i.red_letters)
-    IS DISTINCT FROM ({_NEW}, coalesce(s.red_letters, i.red_letters))
-"""
-
-# In the order of keys, like the rows of a status feed; rows that are the same are left alone. What
-# it gives is what the feed before has left, which a plain SELECT would not have waited for.
-_LOCK_CHANGED = f"""
-SELECT i.key, i.red_letter_of FROM invoice AS i, feed_line AS s
-WHERE {_DIFFERS}
-ORDER BY i.key FOR NO KEY UPDATE OF i
-"""  # noqa: S608 - made of constants
-
-# Only what is locked: others may have come to differ since, and would be taken out of order.
 _UPDATE = f"""
 UPDATE invoice AS i
 SET ({_VALUES}, red_letters) = ROW({_NEW}, coalesce(s.red_letters, i.red_letters))
 FROM feed_line AS s
-WHERE i.key = ANY($1::text[]) AND {_DIFFERS}
+WHERE
+    i.key = s.key
+    AND ({_OLD}, i.red_letters)
+    IS DISTINCT FROM ({_NEW}, coalesce(s.red_letters, i.red_letters))
 """  # noqa: S608 - made of constants
 
 _REMEMBER_LINKS = """
@@ -123,10 +105,6 @@ _LOCK_ROWS = """
 SELECT key FROM invoice WHERE key = ANY($1::text[]) ORDER BY key FOR NO KEY UPDATE
 """
 
-# Below PostgreSQL's deadlock_timeout of 1 s: of a short feed that has the lock of links and a long
-# one that has the rows, the short one gives way, since only it can be tried again.
-_BRIEFLY = "SET LOCAL lock_timeout = '500ms'"
-
 _UPDATE_STATUS = """
 UPDATE invoice AS i
 SET
@@ -149,7 +127,6 @@ class Merge:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self._turn: str | None = None
         self._staged = False
         self._touched = False
         self._links = False
@@ -158,34 +135,20 @@ class Merge:
         self.unchanged = 0
         self.unknown: list[int] = []
 
-    async def take_turn(self, chunk: Chunk | StatusChunk, *, alone: bool) -> None:
-        """Lock the links before any row, for a feed that has no other chunk.
-
-        With ``alone`` no other such feed runs beside it, whether or not it brings red letters.
-        """
-        if isinstance(chunk, Chunk):
-            alone = alone or any(row.red_letter_of for row in chunk.rows.values())
-        await self._lock_links(_ALONE if alone else _TOGETHER)
-        await self._connection.execute(_BRIEFLY)
-
     async def rows(self, chunk: Chunk) -> None:
-        """Bring a chunk of invoices into the ledger.
-
-        Raises Unavailable (``conflict``) when it turns red letters, which needs a turn alone.
-        """
+        """Bring a chunk of invoices into the ledger."""
         rows = chunk.rows
         if not rows:
             return
         keys = sorted(rows)
-        known = {row[0] for row in await self._connection.fetch(_KNOWN, keys)}
+        known = {row[0]: row[1] for row in await self._connection.fetch(_KNOWN, keys)}
         new = [rows[key] for key in keys if key not in known]
         changed = 0
-        if known:
-            changed = await self._update([rows[key] for key in keys if key in known])
         if new:
             await self._copy("invoice", new, "{}")
-        begun = [(row.key, row.red_letter_of, False) for row in rows.values() if row.red_letter_of]
-        await self._remember_links(begun)
+        if known:
+            changed = await self._update([rows[key] for key in keys if key in known])
+        await self._remember_links(rows, known)
         self._touched = self._touched or bool(new or changed)
         self.accepted += chunk.accepted + len(new) + changed
         self.unchanged += chunk.unchanged + len(known) - changed
@@ -194,8 +157,8 @@ class Merge:
         """Complete the lists of red letters: the last step before COMMIT."""
         if not self._touched and not self._links:
             return
-        if self._turn is None:
-            await self._lock_links(_ALONE if self._links else _TOGETHER)
+        lock = "pg_advisory_xact_lock" if self._links else "pg_advisory_xact_lock_shared"
+        await self._connection.execute(f"SELECT {lock}({_LINK_LOCK})")
         await self._connection.execute(_ADD_LINKS)
         if self._ended:
             await self._connection.execute(_REMOVE_LINKS)
@@ -219,10 +182,6 @@ class Merge:
         self.unchanged += len(known) - changed
         self.unknown += [line for key in chunk.changes.keys() - known for line in chunk.lines[key]]
 
-    async def _lock_links(self, turn: str) -> None:
-        await self._connection.execute(f"SELECT {turn}({_LINK_LOCK})")
-        self._turn = turn
-
     async def _update(self, rows: Sequence[Row]) -> int:
         """Update rows that are there; how many were not the same already."""
         if self._staged:
@@ -231,19 +190,7 @@ class Merge:
         await self._copy("feed_line", rows, "\\N")
         if any(row.red_letters for row in rows):
             await self._connection.execute(_ADD_DERIVED)
-        locked = await self._connection.fetch(_LOCK_CHANGED)
-        before: dict[str, str | None] = {row[0]: row[1] for row in locked}
-        if not before:
-            return 0
-        turned = {row.key: row.red_letter_of for row in rows if row.key in before}
-        ended = [
-            (key, blue, True)
-            for key, blue in before.items()
-            if blue is not None and blue != turned[key]
-        ]
-        self._ended = self._ended or bool(ended)
-        await self._remember_links(ended)
-        return _count(await self._connection.execute(_UPDATE, list(before)))
+        return _count(await self._connection.execute(_UPDATE))
 
     async def _copy(self, table: str, rows: Sequence[Row], unmentioned: str) -> None:
         text = "".join([f"{row.text}\t{row.red_letters or unmentioned}\n" for row in rows])
@@ -251,12 +198,17 @@ class Merge:
             table, source=_pieces(text.encode()), columns=(*COLUMNS, "red_letters")
         )
 
-    async def _remember_links(self, links: Sequence[tuple[str, str, bool]]) -> None:
-        if links and self._turn == _TOGETHER:
-            # To wait for the others while they may wait for this one would be a circle.
-            raise Unavailable("conflict")
+    async def _remember_links(self, rows: dict[str, Row], known: dict[str, str | None]) -> None:
+        begun = [(row.key, row.red_letter_of, False) for row in rows.values() if row.red_letter_of]
+        ended = [
+            (key, blue, True)
+            for key, blue in known.items()
+            if blue is not None and blue != rows[key].red_letter_of
+        ]
+        links = begun + ended
         if links:
             self._links = True
+            self._ended = self._ended or bool(ended)
             await self._connection.execute(_REMEMBER_LINKS, *map(list, zip(*links, strict=True)))
 
 

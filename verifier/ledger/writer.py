@@ -34,8 +34,7 @@ from verifier.ledger.transaction import Position, Transaction, translated
 C = TypeVar("C", Chunk, StatusChunk)
 
 # A feed that fits into one chunk can be tried again, since it is still in memory.
-# From the second on it has a turn alone, so that only long feeds and plain SQL can be in its way.
-_TRIES = 5
+_TRIES = 3
 
 # Rows of the change log that one transaction removes: a fraction of a second.
 _PRUNED_AT_ONCE = 10_000
@@ -141,7 +140,6 @@ class Writer:
             tries += 1
             try:
                 async with self._transaction() as feed:
-                    await feed.put(feed.merge.take_turn(chunk, alone=tries > 1))
                     await feed.put(apply(feed.merge, chunk))
                     return _result(feed.merge, rejections, await self._commit(feed))
             except Unavailable as error:
