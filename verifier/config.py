@@ -71,6 +71,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     write_timeout: Annotated[
         float, _bound("Longest time for one transaction of the ledger feed.", gt=0, le=3600)
     ] = 300.0
+    write_lock_timeout: Annotated[
+        float,
+        _bound(
+            "Longest time that a feed of up to 10,000 lines waits for what another one holds, "
+            "before it lets go of its own and begins again. Below PostgreSQL's `deadlock_timeout` "
+            "(1 s), so that a longer feed, which cannot begin again, need not give in.",
+            gt=0,
+            le=60,
+        ),
+    ] = 0.5
     probe_interval: Annotated[
         float,
         _bound(
