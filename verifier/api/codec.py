@@ -289,6 +289,6 @@ class Encoder:
         return shown
 
 
-def counts_json(counts: Mapping[VerdictName, int]) -> bytes:
+def counts_json(verdicts: Mapping[VerdictName, int], uses: Mapping[str, int]) -> bytes:
     """The ``summary`` of a batch or stream."""
-    return _quote(counts)
+    return _quote({**verdicts, "matches": uses})

@@ -75,12 +75,14 @@ class _Reader:
         at = await self._first()
         # A small body was tried as a whole.
         try_from = at if len(self._body) > _AT_ONCE else len(self._body)
-        while at < len(self._body):
+        while True:
             if at >= try_from:
                 plain, try_from = self._piece(at)
                 if plain is not None:
                     self._take(plain)
                     at = try_from
+                    if at == len(self._body):
+                        return self._items
                     await self._turns.give_way()
                     continue
             end, following = await self._extents.item(at)
@@ -88,9 +90,8 @@ class _Reader:
             await self._turns.give_way()
             if self._extents.mark(end) == b"]":
                 await self._last(end)
-                break
+                return self._items
             at = following
-        return self._items
 
     async def _first(self) -> int:
         """Where the first item begins."""

@@ -143,7 +143,7 @@ class _Parser:
         self.digital = isinstance(number, str) and len(fields.tidy_digits(number)) == 20
         if not self.digital:
             self.read_text("code", fields.parse_code, fields.EXPECTED_CODE)
-        elif "code" in self.given:
+        elif self.sound("code") is not None:
             self.fail("code", "not_applicable")
 
     def read_particulars(self, oldest: str, today: str) -> None:

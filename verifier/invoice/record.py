@@ -116,6 +116,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     amount: str
     total: str
     check_code: str
+    # "usable", or the status for which it is not.
+    use: str
     # What a question without a kind must supply for the fast path; ASKS_MORE when that is not for
     # it: the code does not say the kind or says another one than the ledger, or the record itself
     # calls for a hint (the number's year is not the date's).
@@ -149,6 +151,11 @@ class Absence(msgspec.Struct, frozen=True, gc=False):
 Finding = Record | Absence
 
 
+# What matches are counted by: whether the invoice may be used, or why not.
+USABLE = "usable"
+_USES = {status: USABLE if status in USABLE_STATUSES else intern(status) for status in STATUSES}
+USES = tuple(dict.fromkeys(_USES.values()))
+
 _HEADS = {
     status: (
         f'"verdict":"match","status":"{status}",'
@@ -176,7 +183,7 @@ def _linked(red_letter_of: str, red_letters: str) -> bytes:
     origin = _reference(red_letter_of) if red_letter_of else "null"
     count, *keys = red_letters.split(",")
     shown = ",".join(map(_reference, keys[:MAX_SHOWN]))
-    more = f',"red_letters_count":{count}' if len(keys) < int(count or 0) else ""
+    more = f',"red_letters_count":{count}' if int(count or 0) > MAX_SHOWN else ""
     return f',"red_letter_of":{origin},"red_letters":[{shown}]{more}}}'.encode()
 
 
@@ -230,4 +237,7 @@ def build(
     if len(members) > _LONG:
         seller, buyer = _cut(seller_name), _cut(buyer_name)
         members = b"".join((head.encode(), seller, middle.encode(), buyer, tail))
-    return Record(intern(kind), intern(date), amount, total, check_code, asks, members, reading)
+    use = _USES[status]
+    return Record(
+        intern(kind), intern(date), amount, total, check_code, use, asks, members, reading
+    )
