@@ -153,13 +153,16 @@ Finding = Record | Absence
 
 # What matches are counted by: whether the invoice may be used, or why not.
 USABLE = "usable"
-_USES = {status: USABLE if status in USABLE_STATUSES else intern(status) for status in STATUSES}
-USES = tuple(dict.fromkeys(_USES.values()))
+USES = (USABLE, *(status for status in STATUSES if status not in USABLE_STATUSES))
 
+# How a match begins, and its use, by status.
 _HEADS = {
     status: (
-        f'"verdict":"match","status":"{status}",'
-        f'"usable":{"true" if status in USABLE_STATUSES else "false"},"invoice":'
+        (
+            f'"verdict":"match","status":"{status}",'
+            f'"usable":{"true" if status in USABLE_STATUSES else "false"},"invoice":'
+        ),
+        USABLE if status in USABLE_STATUSES else status,
     )
     for status in STATUSES
 }
@@ -223,8 +226,9 @@ def build(
     else:
         code, number = identity_of(key)
         region, asks = region_of_code(code), asks_of(kind, code)
+    beginning, use = _HEADS[status]
     head = (
-        f'{_HEADS[status]}{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
+        f'{beginning}{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
         f'"region":"{region}","amount":"{amount}","tax":"{tax}",'
         f'"total":"{total}","seller_tax_id":"{seller_tax_id}","seller_name":'
     )
@@ -237,7 +241,6 @@ def build(
     if len(members) > _LONG:
         seller, buyer = _cut(seller_name), _cut(buyer_name)
         members = b"".join((head.encode(), seller, middle.encode(), buyer, tail))
-    use = _USES[status]
     return Record(
         intern(kind), intern(date), amount, total, check_code, use, asks, members, reading
     )
