@@ -37,7 +37,7 @@ from verifier.invoice.claim import Question
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
-from verifier.invoice.record import Reading, Record
+from verifier.invoice.record import USES, Reading, Record
 from verifier.invoice.verdict import VERDICTS, Answer, Match
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
@@ -280,9 +280,10 @@ def test_errors_and_counts() -> None:
     ]
     assert errors_json((error,), 0, "en") == {"errors": listed}
     assert errors_json((error,), 7, "en") == {"errors": listed, "more_errors": 7}
-    counts = dict.fromkeys(VERDICTS, 3)
-    summary = msgspec.json.decode(counts_json(counts), type=schemas.Summary)
-    assert msgspec.to_builtins(summary) == counts
+    counts: dict[Any, int] = dict.fromkeys(VERDICTS, 3)
+    uses = dict.fromkeys(USES, 2)
+    summary = msgspec.json.decode(counts_json(counts, uses), type=schemas.Summary)
+    assert msgspec.to_builtins(summary) == {**counts, "matches": uses}
 
 
 @pytest.mark.parametrize(("before", "after"), [(b",", b""), (b"", b"\n")])

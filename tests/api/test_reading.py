@@ -119,6 +119,7 @@ def test_d23_an_integer_of_thousands_of_digits_is_out_of_range() -> None:
         b'{"number":NaN}',
         b"{} {}",
         b"",
+        b" ",
         b"]",
         b'"',
         b"[" * 100_000,
@@ -133,6 +134,16 @@ def test_d23_a_body_that_is_no_json_fails_as_a_whole(garbage: bytes, copies: int
     assert raised.value.code in ("malformed_json", "malformed_batch")
     if copies == 1:
         assert raised.value.code == "malformed_json"
+
+
+@pytest.mark.parametrize("copies", [1, 3_000])
+@pytest.mark.parametrize("odd", [b"{}", b'{"total":1}'])
+def test_d23_a_body_that_is_cut_off_fails_as_a_whole(odd: bytes, copies: int) -> None:
+    """Wherever it is cut, no part of a batch is answered."""
+    body = batch(*[PLAIN] * copies, odd)
+    for end in {*range(1, 30), len(body) // 2, *range(len(body) - 30, len(body))}:
+        with pytest.raises(BadRequest):
+            read(body[:end])
 
 
 _items = st.sampled_from(

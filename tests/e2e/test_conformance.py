@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
+from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running, total
 from tests.support import Database
 
 CASES: list[Json] = [
@@ -73,5 +73,5 @@ async def test_every_case_holds_in_a_stream(service: Service) -> None:
     """Each case gets its expected answer in one stream, which ends complete."""
     *answers, end = await service.stream(json.dumps(case["request"]).encode() for case in CASES)
     assert end["complete"] is True
-    assert sum(end["summary"].values()) == len(CASES)
+    assert total(end["summary"]) == len(CASES)
     assert failures(answers) == []

@@ -119,7 +119,9 @@ async def ask_all(url: str, data: Path, rows: int = ROWS) -> dict[str, int]:
     ):
         *_, last = [json.loads(line) async for line in response.content]
     assert last["complete"] is True
-    return {verdict: count for verdict, count in last["summary"].items() if count}
+    summary = last["summary"]
+    del summary["matches"]
+    return {verdict: count for verdict, count in summary.items() if count}
 
 
 async def verdict(url: str) -> str:

@@ -31,6 +31,7 @@ from verifier.invoice import qr
 from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, raw_keys, reference_of
 from verifier.invoice.kinds import KINDS
 from verifier.invoice.parsing import parse
+from verifier.invoice.strict import REPEATED
 
 _FIELDS = Question.__struct_fields__
 
@@ -220,6 +221,93 @@ def test_a_scan_s_type_helps_where_the_code_does_not_say() -> None:
     scan = qr.encode("vat_special", "1100221030", "12345678", "100", "2026-03-01", "")
     claim = claim_of({"qr": scan})
     assert (claim.kind, claim.amount) == (None, "100.00")
+
+
+def test_d26_six_fields_of_a_scan_are_a_whole_question() -> None:
+    """What was cut off before the check code is a match of a 20-digit number, without a hint."""
+    record = Sample(number="24417000000034170288", date="2024-07-20", total="199.00").record()
+    answer = ask({"qr": "01,32,,24417000000034170288,199.00,20240720"}, record)
+    assert (answer.verdict, answer.hints) == ("match", ())
+    assert errors_of({"qr": "01,10,011002300111,12345678,100.00,20260301"}) == [
+        ("qr", "bad_format")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((kind.chinese, name) for name, kind in KINDS.items()),
+        ("增值税专用发票", "vat_special"),
+        (" 增值税 电子普通发票", "vat_e_ordinary"),
+        ("数电票（专用）", "digital_special"),
+        ("电子发票（普通发票）", "digital_ordinary"),
+    ],
+)
+def test_chinese_names_of_kinds_are_forgiven(name: str, kind: str) -> None:
+    """The name that stands on an invoice is its kind, told as a repair."""
+    claim = claim_of(DIGITAL.minimal() | {"kind": name})
+    assert (claim.kind, repaired(claim)) == (kind, ["kind"])
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("InvoiceNo", "number"),
+        ("invoice_num", "number"),
+        ("发票号码", "number"),
+        ("fphm", "number"),
+        ("fpdm", "code"),
+        ("kprq", "date"),
+        ("jym", "check_code"),
+        ("checkCode", "check_code"),
+        ("jshj", "total"),
+        ("销售方纳税人识别号", "seller_tax_id"),
+        ("gfsh", "buyer_tax_id"),
+        ("chek_code", ""),
+        # A field of ours that a question does not have is not what was meant.
+        ("seller_name", ""),
+    ],
+)
+def test_names_of_other_systems_get_the_field_to_use(name: str, field: str) -> None:
+    """An unknown field that is known elsewhere says in ``expected`` which one is meant."""
+    parsed = parse(DIGITAL.minimal() | {name: "1"}, WINDOW.oldest, WINDOW.today)
+    assert isinstance(parsed, Invalid)
+    assert [(error.field, error.code, error.expected) for error in parsed.errors] == [
+        (name, "unknown_field", field)
+    ]
+
+
+def test_c16_at_most_twenty_errors_are_listed() -> None:
+    """Those of known fields first, then the first unknown ones; of the others there is a number."""
+    given = {f"x{each:04}": 1 for each in range(1_000)} | {"number": "1", "total": "x"}
+    parsed = parse(given, WINDOW.oldest, WINDOW.today)
+    assert isinstance(parsed, Invalid)
+    assert [error.field for error in parsed.errors] == [
+        "date", "number", "total", *(f"x{each:04}" for each in range(17)),
+    ]  # fmt: skip
+    assert parsed.more_errors == 983
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\u202eabc", "a\nb", "\x1b[31m"])
+def test_c16_a_name_that_is_told_shows_what_it_is(name: str) -> None:
+    """Control characters in an unknown name are replaced, and no more than 64 characters told."""
+    parsed = parse({name + "x" * 100: 1}, WINDOW.oldest, WINDOW.today)
+    assert isinstance(parsed, Invalid)
+    (told,) = [error.field for error in parsed.errors if error.code == "unknown_field"]
+    assert told.isprintable()
+    assert len(told) == 64
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_d22_nul_in_any_text_is_a_bad_format(field: str) -> None:
+    """A text with NUL is one error of its field, whatever the field is for."""
+    assert errors_of(DIGITAL.full() | {field: "1\0"}) == [(field, "bad_format")]
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_d22_a_field_that_is_given_twice_is_one_error(field: str) -> None:
+    """It brings no other error, of itself or of what depends on it."""
+    assert errors_of(DIGITAL.minimal() | {field: REPEATED}) == [(field, "duplicate_field")]
 
 
 def test_a_blockchain_url_needs_the_rest_of_the_question() -> None:

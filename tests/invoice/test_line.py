@@ -8,13 +8,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.invoice.lines import CODES, DIGITAL, encoded, example, values
 from verifier.invoice import line as line_module
+from verifier.invoice.claim import Invalid
 from verifier.invoice.kinds import KINDS, Kind
-from verifier.invoice.line import COLUMNS, Row, read
+from verifier.invoice.line import COLUMNS, Row, read, read_many
 
 CONFORMANCE = Path(__file__).parents[1] / "conformance" / "ledger.ndjson"
 
@@ -110,6 +111,50 @@ def test_references_become_keys() -> None:
     unmentioned = read(encoded())
     assert isinstance(unmentioned, Row)
     assert read(encoded(red_letters=[])) == msgspec.structs.replace(unmentioned, red_letters="{}")
+
+
+REFERENCE = '{"code":"","number":"26112000000000000009"}'
+# Values that a line may have, as JSON has them; the second is another way to write it.
+MEMBERS = {
+    "code": ('""', "null"),
+    "check_code": ('""', "null"),
+    "seller_name": ('"a:b"', '"a\\u003ab"'),
+    "buyer_name": ('"发票"', '"\\u53d1:"'),
+    "region": ('"1100"', "null"),
+    "issued_at": ('"2026-03-01T12:00:00Z"', '"2026-03-01T12\\u003a00:00+08:00"'),
+    "red_letter_of": (REFERENCE, "null"),
+    "red_letters": (f"[{REFERENCE},{REFERENCE}]", "[]"),
+    "status": ('"normal"', '"voided"'),
+}
+
+
+@st.composite
+def repeating(draw: st.DrawFn) -> tuple[bytes, set[str]]:
+    """A line, and the names that it gives twice, however they are spelt."""
+    names = [*draw(st.lists(st.sampled_from(sorted(MEMBERS)), max_size=6)), "status"]
+    written = [
+        f'"{name}":{draw(st.sampled_from(MEMBERS[name]))}'.replace(
+            '"red', draw(st.sampled_from(['"red', '"r\\u0065d']))
+        )
+        for name in names
+    ]
+    rest = {name: value for name, value in example(DIGITAL).items() if name not in MEMBERS}
+    text = json.dumps(rest)[:-1] + "".join([f",{member}" for member in written]) + "}"
+    return text.encode(), {name for name in names if names.count(name) > 1}
+
+
+@given(st.lists(repeating(), min_size=1, max_size=4))
+@settings(max_examples=300)
+def test_d22_repeats_are_found_among_many_lines(lines: list[tuple[bytes, set[str]]]) -> None:
+    """Exactly the fields that a line gives twice are complained of, alone and among others."""
+    texts = [text for text, _ in lines]
+    outcomes = read_many(texts)
+    assert outcomes == [read(text) for text in texts]
+    for outcome, (text, twice) in zip(outcomes, lines, strict=True):
+        complained: set[str] = set()
+        if isinstance(outcome, Invalid):
+            complained = {e.field for e in outcome.errors if e.code == "duplicate_field"}
+        assert complained == twice, text
 
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

@@ -91,6 +91,13 @@ def test_without_a_checksum(ending: str) -> None:
     )
 
 
+def test_d26_a_scan_cut_before_the_check_code() -> None:
+    """Six fields are the whole of a 20-digit number's scan, and say nothing of its checksum."""
+    assert qr.parse("01,32,,24417000000034170288,199.00,20240720") == Scan(
+        number="24417000000034170288", total="199.00", date="20240720"
+    )
+
+
 @pytest.mark.parametrize("written", ["0000", "XYZ1", "12", "FFFFF", "é"])
 def test_wrong_checksums_are_reported_only(written: str) -> None:
     """A wrong or garbled CRC leaves the fields readable."""

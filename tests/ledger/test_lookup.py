@@ -42,13 +42,29 @@ async def test_record_is_what_the_feed_said(ledger: Database) -> None:
         seller, buyer = map(msgspec.json.encode, ('"名\\称"', "测试个人"))
         assert findings[number(1)] == build(
             number(1), "digital_ordinary", "2026-03-01", *common, "", "91110108MA01ABCD12", "",
-            "normal", "", number(2), seller, buyer, findings[number(1)].reading,
+            "normal", "", f"1,{number(2)}", seller, buyer, findings[number(1)].reading,
         )  # fmt: skip
         red = findings[number(2)]
         assert isinstance(red, Record)
         assert (red.amount, told_by(red)["status"]) == ("-100.00", "red_letter")
         assert number(1).encode() in red.members
         assert {finding.reading.source for finding in findings.values()} == {"replica"}
+
+
+async def test_c17_more_red_letters_than_a_line_may_have(ledger: Database) -> None:
+    """However many red letters plain SQL gave an invoice, a look-up takes the first and a count."""
+    async with started(ledger) as it:
+        await it.write(line(1))
+        primary = await asyncpg.connect(ledger.primary_dsn)
+        keys = [number(each) for each in range(100, 2_100)]
+        await primary.execute("UPDATE invoice SET red_letters = $1", keys)
+        await primary.close()
+        await wait_replayed(ledger.primary_dsn, ledger.replica_dsns)
+        record = (await it.lookup.fetch_many([number(1)]))[number(1)]
+        assert isinstance(record, Record)
+        shown = told_by(record)["invoice"]
+        assert [each["number"] for each in shown["red_letters"]] == keys[:20]
+        assert shown["red_letters_count"] == 2_000
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from verifier.errors import BadRequest
 from verifier.invoice.claim import Invalid, Question
 from verifier.invoice.fields import FieldError
 from verifier.invoice.record import Reading, Record
-from verifier.invoice.strict import UNREADABLE, flaw, members
+from verifier.invoice.strict import UNREADABLE, flaws, members
 from verifier.invoice.verdict import Answer, Match, VerdictName
 
 NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
@@ -65,9 +65,7 @@ def _decode(text: bytes) -> Item:
         return _UNREADABLE_NUMBER
     if not isinstance(given, dict):
         return NOT_AN_OBJECT
-    if question is None or any(flaw(name, value) for name, value in given.items()):
-        return given
-    return question
+    return given if question is None or flaws(given) else question
 
 
 def decode_question(body: bytes) -> Item:
@@ -289,6 +287,6 @@ class Encoder:
         return shown
 
 
-def counts_json(counts: Mapping[VerdictName, int]) -> bytes:
+def counts_json(verdicts: Mapping[VerdictName, int], uses: Mapping[str, int]) -> bytes:
     """The ``summary`` of a batch or stream."""
-    return _quote(counts)
+    return _quote({**verdicts, "matches": uses})

@@ -18,6 +18,7 @@ import msgspec
 from msgspec.structs import astuple
 
 from verifier.invoice.claim import Question
+from verifier.invoice.strict import colons_stand
 
 A = TypeVar("A")
 T = TypeVar("T")
@@ -75,13 +76,11 @@ def all_are_plain(
         lacking = sum([astuple(each).count(None) for each in questions])
     members = _MEMBERS * len(questions) - lacking
     colons = text.count(b":") - around
-    escapes = _BACKSLASH in text
-    if escapes and b"\\u0000" in text:
+    if _BACKSLASH in text and b"\\u0000" in text:
         return False
     if colons == members:
         return True
-    # Without escapes, the colons in free text are those of its value.
-    if not escapes:
+    if colons_stand(text):
         free = [value for each in questions for value in (each.reference, each.qr) if value]
         colons -= sum([value.count(":") for value in free])
         if colons == members:

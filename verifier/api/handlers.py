@@ -19,7 +19,7 @@ from verifier.config import Config
 from verifier.engine.steps import Block, Item
 from verifier.engine.verifier import Verifier
 from verifier.errors import BadRequest, Unavailable
-from verifier.invoice.record import Position, Record
+from verifier.invoice.record import USABLE, USES, Position, Record
 from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
 from verifier.metrics import Cell, Metrics
 
@@ -45,8 +45,8 @@ class Counts:
         elif isinstance(answer, Answer) and answer.reason:
             self._unavailable.add(answer.reason)
 
-    def count_block(self, block: Block) -> Mapping[VerdictName, int]:
-        """Count many; how many there are of each verdict."""
+    def count_block(self, block: Block) -> tuple[Mapping[VerdictName, int], Mapping[str, int]]:
+        """Count many; how many there are of each verdict, and of matches by ``Record.use``."""
         others: list[Answer | Match] = []
         if not block.recalled:
             others = [answer for answer in block.answers if type(answer) is not Record]
@@ -57,7 +57,20 @@ class Counts:
             self.count(answer)
         verdicts = Counter([answer.verdict for answer in others])
         verdicts["match"] += recalled
-        return verdicts
+        records = block.answers if block.recalled else _records(block)
+        # Most are usable, and are not looked up in a dict.
+        uses = Counter([record.use for record in records if record.use is not USABLE])
+        uses[USABLE] = verdicts["match"] - uses.total()
+        return verdicts, uses
+
+
+def _records(block: Block) -> list[Record]:
+    """The records of the matches in a block."""
+    return [
+        record
+        for answer in block.answers
+        if (record := answer if type(answer) is Record else answer.record) is not None
+    ]
 
 
 class Bulk:
@@ -88,6 +101,7 @@ class Bulk:
         self._at_least = at_least
         self._answered = 0
         self._verdicts = dict.fromkeys(VERDICTS, 0)
+        self._uses = dict.fromkeys(USES, 0)
 
     async def answer(
         self, items: Sequence[Item], *, duplicates: bool = False
@@ -99,8 +113,11 @@ class Bulk:
         blocks = self._verifier.verify_many(items, at_least=self._at_least, duplicates=duplicates)
         async with aclosing(blocks):
             async for block in blocks:
-                for verdict, number in self._counts.count_block(block).items():
+                verdicts, uses = self._counts.count_block(block)
+                for verdict, number in verdicts.items():
                     self._verdicts[verdict] += number
+                for use, number in uses.items():
+                    self._uses[use] += number
                 yield self._encoder.encode_many(
                     block, self._language, self._answered, self._before, self._after
                 )
@@ -108,8 +125,8 @@ class Bulk:
                 await self._turns.next()
 
     def summary(self) -> bytes:
-        """How many answers of each verdict, as JSON."""
-        return codec.counts_json(self._verdicts)
+        """How many answers of each verdict, and of matches by their use, as JSON."""
+        return codec.counts_json(self._verdicts, self._uses)
 
 
 class Handlers:

@@ -75,7 +75,7 @@ class _Reader:
         at = await self._first()
         # A small body was tried as a whole.
         try_from = at if len(self._body) > _AT_ONCE else len(self._body)
-        while at < len(self._body):
+        while True:
             if at >= try_from:
                 plain, try_from = self._piece(at)
                 if plain is not None:
@@ -92,8 +92,6 @@ class _Reader:
                 await self._last(end)
                 return self._items
             at = following
-        # It ends behind a comma.
-        raise NotJsonError
 
     async def _first(self) -> int:
         """Where the first item begins."""

@@ -176,6 +176,15 @@ Answer = Match | Mismatch | NotFound | Pending
 Result = Match | Mismatch | NotFound | Pending | Invalid | Unavailable
 
 
+class Matches(_Strict):
+    """How many of the matches may be used, and how many may not for their status."""
+
+    usable: Annotated[int, Meta(description="normal or partially_red_flushed")]
+    voided: int
+    red_flushed: int
+    red_letter: int
+
+
 class Summary(_Strict):
     """How many results of each verdict."""
 
@@ -185,6 +194,7 @@ class Summary(_Strict):
     pending: int
     invalid: int
     unavailable: int
+    matches: Matches
 
 
 class BatchAnswer(_Strict):

@@ -79,6 +79,7 @@ class Memory:
         live: Live | None = None
         believed = False
         unknown: list[int] = []
+        unasked = 0
         for index, record in enumerate(known):
             if record is not None:
                 reading = record.reading
@@ -95,6 +96,8 @@ class Memory:
                 known[index] = None
             if keys[index]:
                 unknown.append(index)
+            else:
+                unasked += 1
         misses = len(unknown)
         if unknown and self._absent:
             absent = self._absent.get_many([keys[index] for index in unknown])
@@ -103,7 +106,7 @@ class Memory:
                     known[index] = absence
                     misses -= 1
         self._misses.count += misses
-        self._hits.count += len(known) - keys.count("") - misses
+        self._hits.count += len(known) - unasked - misses
         return known, held
 
     def _still_absent(self, absence: Absence, terms: Terms) -> bool:

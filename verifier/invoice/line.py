@@ -9,18 +9,17 @@ only what fails that is looked at field by field (line_checks.py), to say what i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from enum import StrEnum
-from sys import getrefcount
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from verifier.invoice.claim import Invalid
 from verifier.invoice.codes import NUMBER_REGIONS, region_of_code, region_of_number
 from verifier.invoice.fields import FieldError
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
+from verifier.invoice.lacking import NO_TEXT, NOTHING, lacking
 from verifier.invoice.line_checks import (
     CHECK_CODES,
     MAX_RED_LETTERS,
@@ -32,26 +31,14 @@ from verifier.invoice.line_checks import (
     reference_key,
 )
 from verifier.invoice.record import MAX_NAME, key_of
-from verifier.invoice.strict import UNREADABLE, has_only, members
-
-
-class _Absent(StrEnum):
-    """The empty text of members that a line does not have.
-
-    Nothing else refers to this very object, so its references tell how many of them there are.
-    """
-
-    TEXT = ""
-
-
-_ABSENT = _Absent.TEXT
+from verifier.invoice.strict import UNREADABLE, colons_stand, members
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """The identity of another invoice."""
 
     number: str
-    code: str = _ABSENT
+    code: str = NO_TEXT
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -68,18 +55,16 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     tax: str | int | float
     total: str | int | float
     status: str
-    code: str = _ABSENT
-    check_code: str = _ABSENT
-    seller_tax_id: str = _ABSENT
-    seller_name: Annotated[str, Meta(max_length=MAX_NAME)] = _ABSENT
-    buyer_tax_id: str = _ABSENT
-    buyer_name: Annotated[str, Meta(max_length=MAX_NAME)] = _ABSENT
-    region: str | UnsetType | None = UNSET
-    red_letter_of: Reference | UnsetType | None = UNSET
-    red_letters: Annotated[list[Reference], Meta(max_length=MAX_RED_LETTERS)] | UnsetType | None = (
-        UNSET
-    )
-    issued_at: str | UnsetType | None = UNSET
+    code: str = NO_TEXT
+    check_code: str = NO_TEXT
+    seller_tax_id: str = NO_TEXT
+    seller_name: Annotated[str, Meta(max_length=MAX_NAME)] = NO_TEXT
+    buyer_tax_id: str = NO_TEXT
+    buyer_name: Annotated[str, Meta(max_length=MAX_NAME)] = NO_TEXT
+    region: str | None = NOTHING
+    red_letter_of: Reference | None = NOTHING
+    red_letters: Annotated[list[Reference], Meta(max_length=MAX_RED_LETTERS)] | None = NOTHING
+    issued_at: str | None = NOTHING
 
 
 class StatusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -87,8 +72,8 @@ class StatusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fal
 
     number: str
     status: str
-    code: str = _ABSENT
-    red_letter: Reference | UnsetType | None = UNSET
+    code: str = NO_TEXT
+    red_letter: Reference | None = NOTHING
 
 
 class StatusChange(msgspec.Struct, frozen=True, gc=False):
@@ -150,71 +135,82 @@ def _shape(kind: Kind) -> re.Pattern[str]:
 _SHAPES = {kind.name: _shape(kind) for kind in KINDS.values()}
 
 
+def read_many(texts: Sequence[bytes]) -> list[Row | Invalid]:
+    """What ``read`` makes of each of some lines of NDJSON, in less time."""
+    before = lacking()
+    try:
+        lines = list(map(_decode, texts))
+    except UNREADABLE:
+        return [read(text) for text in texts]
+    rows = [row for line in lines if (row := _canonical(line)) is not None]
+    if len(rows) == len(lines) and _given_once(rows, texts, lacking() - before):
+        return [*rows]
+    return [read(text) for text in texts]
+
+
 def read(data: bytes) -> Row | Invalid:
     """The row of one line of NDJSON, or what is wrong with it."""
-    before = getrefcount(_ABSENT)
+    before = lacking()
     try:
         line = _decode(data)
     except UNREADABLE:
         return _read_carefully(data)
-    absent = getrefcount(_ABSENT) - before
-    if not _given_once(line, absent, data):
+    row = _canonical(line)
+    if row is None or not _given_once((row,), (data,), lacking() - before):
         return _read_carefully(data)
+    return row
+
+
+def _given_once(rows: Sequence[Row], texts: Sequence[bytes], lacked: int) -> bool:
+    """Whether the texts of some rows, which lack so many members, surely have no name twice.
+
+    Each member has its colon, as have those that are within the values, unless as an escape.
+    """
+    members = _MEMBERS * len(rows) - lacked
+    for row in rows:
+        if row.red_letter_of or row.red_letters:
+            named = 1 if row.red_letter_of else 0
+            if len(row.red_letters) > len("{}"):
+                named += row.red_letters.count(",") + 1
+            members += _REFERENCE_MEMBERS * named
+    given = b"\n".join(texts)
+    within = "\n".join([row.text for row in rows]).count(":")
+    return given.count(b":") == members + within and (not within or colons_stand(given))
+
+
+def _canonical(line: Line) -> Row | None:
+    """The row of a line in canonical form; None when it has to be looked at field by field."""
     code = line.code
     key = f"{code}-{line.number}" if code else line.number
     head = _head(line, key)
     shape = _SHAPES.get(line.kind)
     if shape is None or shape.fullmatch(head) is None or not is_date(line.date):
-        return _read_carefully(data)
+        return None
     said = line.region
-    silent = said is None or said is UNSET
+    silent = said is None or said is NOTHING
     if code or not silent:
         region = region_of_code(code) if code else region_of_number(key)
         if region is None or not (silent or said == region):
-            return _read_carefully(data)
-    return _row(line, key, head) or _read_carefully(data)
-
-
-def _given_once(line: Line, absent: int, data: bytes) -> bool:
-    """Whether the text of a line surely has no name twice; ``absent`` counts texts it lacks."""
-    count = _MEMBERS - absent
-    origin, red_letters, issued_at = line.red_letter_of, line.red_letters, line.issued_at
-    if line.region is UNSET:
-        count -= 1
-    if origin is UNSET:
-        count -= 1
-    elif origin is not None:
-        count += _REFERENCE_MEMBERS
-    if red_letters is UNSET:
-        count -= 1
-    elif red_letters:
-        count += _REFERENCE_MEMBERS * len(red_letters)
-    texts = [line.seller_name, line.buyer_name]
-    if issued_at is UNSET:
-        count -= 1
-    elif issued_at:
-        texts.append(issued_at)
-    return has_only(data, count, texts)
+            return None
+    return _row(line, key, head)
 
 
 def read_status(data: bytes) -> StatusChange | Invalid:
     """The change that one line of NDJSON tells, or what is wrong with it."""
-    before = getrefcount(_ABSENT)
+    before = lacking()
     try:
         line = _decode_status(data)
     except UNREADABLE:
         return _read_status_carefully(data)
-    count = _STATUS_MEMBERS - (getrefcount(_ABSENT) - before)
+    members = _STATUS_MEMBERS - (lacking() - before)
+    key, red_letter = reference_key(line.code, line.number), ""
     red = line.red_letter
-    if red is UNSET:
-        count -= 1
-    elif red is not None:
-        count += _REFERENCE_MEMBERS
-    key = reference_key(line.code, line.number)
-    if not key or line.status not in STATUSES or not has_only(data, count, ()):
-        return _read_status_carefully(data)
-    red_letter = reference_key(red.code, red.number) if red else ""
-    if red and red_letter in ("", key):
+    if red is not None and red is not NOTHING:
+        members += _REFERENCE_MEMBERS
+        red_letter = reference_key(red.code, red.number)
+        if red_letter in ("", key):
+            return _read_status_carefully(data)
+    if not key or line.status not in STATUSES or data.count(b":") != members:
         return _read_status_carefully(data)
     return StatusChange(key, line.status, red_letter)
 
@@ -223,10 +219,11 @@ def _read_status_carefully(data: bytes) -> StatusChange | Invalid:
     values = _checked(data, canonical_status)
     if isinstance(values, Invalid):
         return values
-    line = msgspec.convert(values, StatusLine)
-    red = line.red_letter
+    red = values.get("red_letter")
     return StatusChange(
-        key_of(line.code, line.number), line.status, key_of(red.code, red.number) if red else ""
+        key_of(values.get("code", ""), values["number"]),
+        values["status"],
+        key_of(red["code"], red["number"]) if red else "",
     )
 
 
@@ -266,18 +263,18 @@ def _head(line: Line, key: str) -> str:
 
 def _row(line: Line, key: str, head: str) -> Row | None:
     """The row, or None when one of the seldom members is wrong."""
-    origin, origin_text = "", "\\N"
-    if line.red_letter_of:
-        origin = origin_text = reference_key(line.red_letter_of.code, line.red_letter_of.number)
+    origin, origin_text, blue = "", "\\N", line.red_letter_of
+    if blue is not None and blue is not NOTHING:
+        origin = origin_text = reference_key(blue.code, blue.number)
         if not origin or origin == key:
             return None
     issued_at = line.issued_at
-    if issued_at is None or issued_at is UNSET:
+    if issued_at is None or issued_at is NOTHING:
         issued_at = "\\N"
     elif not is_moment(issued_at):
         return None
     red_letters = ""
-    if line.red_letters is not None and line.red_letters is not UNSET:
+    if line.red_letters is not None and line.red_letters is not NOTHING:
         keys = {reference_key(letter.code, letter.number) for letter in line.red_letters}
         if "" in keys or key in keys:
             return None

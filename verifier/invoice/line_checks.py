@@ -7,7 +7,7 @@ Only lines that are not in canonical form come here, see line.py. The rules are 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Set
 from datetime import date as Date
 from datetime import datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
 from verifier.invoice.names import listed
 from verifier.invoice.record import MAX_NAME, key_of
-from verifier.invoice.strict import flaw
+from verifier.invoice.strict import flaws
 
 MAX_TAX_ID = 20
 # An invoice may be taken back bit by bit, by any number of red letters that together do not exceed
@@ -44,12 +44,12 @@ _EXPECTED_REFERENCE = '{"code", "number"}'
 _EXPECTED_TAX_ID = f"0 … {MAX_TAX_ID} × 0-9 A-Z"
 _EXPECTED_NAME = f"≤ {MAX_NAME} characters"
 
-_LINE = (
+_LINE = frozenset((
     "kind", "code", "number", "date", "region", "amount", "tax", "total", "check_code", "status",
     "seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name", "red_letter_of", "red_letters",
     "issued_at",
-)  # fmt: skip
-_STATUS_LINE = ("code", "number", "status", "red_letter")
+))  # fmt: skip
+_STATUS_LINE = frozenset(("code", "number", "status", "red_letter"))
 
 
 class CheckCode:
@@ -111,18 +111,18 @@ def canonical_status(given: Mapping[str, Any]) -> dict[str, Any] | Invalid:
 
 
 class _Checks:
-    def __init__(self, given: Mapping[str, Any], known: Collection[str]) -> None:
+    def __init__(self, given: Mapping[str, Any], known: Set[str]) -> None:
         self.whole, self.known = given, known
         # In the feed, null means what absence means.
         self.given = {name: value for name in known if (value := given.get(name)) is not None}
-        self.errors = {
-            name: error for name, value in self.given.items() if (error := flaw(name, value))
-        }
+        self.errors = flaws(self.given)
         self.values: dict[str, Any] = {}
 
     def outcome(self) -> dict[str, Any] | Invalid:
+        if not self.errors and self.whole.keys() <= self.known:
+            return self.values
         errors, more = listed(self.errors.values(), self.whole, self.known)
-        return Invalid(errors, more_errors=more) if errors else self.values
+        return Invalid(errors, more_errors=more)
 
     def status_line(self) -> None:
         self.identity(None)

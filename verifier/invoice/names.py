@@ -8,7 +8,7 @@ the files of electronic invoices (domain.md §7).
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from itertools import islice
 from typing import Any
 
@@ -72,13 +72,13 @@ def _shown(name: str) -> str:
     return "".join([each if each.isprintable() else "\ufffd" for each in name])
 
 
-def _unknown(name: str, known: Collection[str]) -> FieldError:
+def _unknown(name: str, known: Set[str]) -> FieldError:
     meant = _FIELD_OF.get(_plain(name), "") if len(name) <= _LONGEST_NAME else ""
     return FieldError(_shown(name), "unknown_field", meant if meant in known else "")
 
 
 def listed(
-    errors: Iterable[FieldError], given: Mapping[str, Any], known: Collection[str]
+    errors: Iterable[FieldError], given: Mapping[str, Any], known: Set[str]
 ) -> tuple[tuple[FieldError, ...], int]:
     """The errors to list, sorted by field, and how many more there are.
 
@@ -88,8 +88,6 @@ def listed(
     """
     found = set(errors)
     unknown = len(given) - sum([name in given for name in known])
-    if not unknown:
-        return tuple(sorted(found)), 0
     names = islice((name for name in given if name not in known), MAX_ERRORS - len(found))
     # Long names may be cut to the same one, which is listed once.
     told = {_unknown(name, known) for name in names}

@@ -20,7 +20,7 @@ from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 from verifier.invoice.names import listed
 from verifier.invoice.record import key_of
-from verifier.invoice.strict import flaw
+from verifier.invoice.strict import flaws
 
 _FIELDS = frozenset(Question.__struct_fields__)
 _ALL_KINDS = " ".join(KINDS)
@@ -46,6 +46,13 @@ def parse(given: Mapping[str, Any], oldest: str, today: str) -> Claim | Invalid:
     return parser.outcome()
 
 
+def _known(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of many members that are known, without a look at the others."""
+    if len(given) <= len(_FIELDS):
+        return given
+    return {name: given[name] for name in _FIELDS if name in given}
+
+
 class _Parser:
     """Values, errors and hints of one question; lives for one call of ``parse``."""
 
@@ -53,11 +60,11 @@ class _Parser:
         self.whole = given
         # null and "" both mean "not supplied": ledgers and forms write either.
         self.given = {
-            name: value for name in _FIELDS if (value := given.get(name)) not in (None, "")
+            name: value for name, value in _known(given).items() if value not in (None, "")
         }
         self.values: dict[str, str] = {}
-        self.errors = [error for name, value in self.given.items() if (error := flaw(name, value))]
-        self.flawed = {error.field for error in self.errors}
+        self.flawed = {name: error for name, error in flaws(self.given).items() if name in _FIELDS}
+        self.errors = list(self.flawed.values())
         self.hints: list[Hint] = []
         # A 20-digit number that is wrong otherwise still is of the digital family.
         self.digital = False
@@ -143,7 +150,7 @@ class _Parser:
         self.digital = isinstance(number, str) and len(fields.tidy_digits(number)) == 20
         if not self.digital:
             self.read_text("code", fields.parse_code, fields.EXPECTED_CODE)
-        elif "code" in self.given:
+        elif self.sound("code") is not None:
             self.fail("code", "not_applicable")
 
     def read_particulars(self, oldest: str, today: str) -> None:
@@ -201,8 +208,8 @@ class _Parser:
     def outcome(self) -> Claim | Invalid:
         said = tuple(self.hints)
         # A misspelt field must not silently weaken the check.
-        errors, more = listed(self.errors, self.whole, _FIELDS)
-        if errors:
+        if self.errors or not self.whole.keys() <= _FIELDS:
+            errors, more = listed(self.errors, self.whole, _FIELDS)
             return Invalid(errors, said, more)
         # Without an error number and date are there, and their region is known.
         values = self.values

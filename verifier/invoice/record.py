@@ -116,6 +116,8 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     amount: str
     total: str
     check_code: str
+    # "usable", or the status for which it is not.
+    use: str
     # What a question without a kind must supply for the fast path; ASKS_MORE when that is not for
     # it: the code does not say the kind or says another one than the ledger, or the record itself
     # calls for a hint (the number's year is not the date's).
@@ -149,10 +151,18 @@ class Absence(msgspec.Struct, frozen=True, gc=False):
 Finding = Record | Absence
 
 
+# What matches are counted by: whether the invoice may be used, or why not.
+USABLE = "usable"
+USES = (USABLE, *(status for status in STATUSES if status not in USABLE_STATUSES))
+
+# How a match begins, and its use, by status.
 _HEADS = {
     status: (
-        f'"verdict":"match","status":"{status}",'
-        f'"usable":{"true" if status in USABLE_STATUSES else "false"},"invoice":'
+        (
+            f'"verdict":"match","status":"{status}",'
+            f'"usable":{"true" if status in USABLE_STATUSES else "false"},"invoice":'
+        ),
+        USABLE if status in USABLE_STATUSES else status,
     )
     for status in STATUSES
 }
@@ -216,8 +226,9 @@ def build(
     else:
         code, number = identity_of(key)
         region, asks = region_of_code(code), asks_of(kind, code)
+    beginning, use = _HEADS[status]
     head = (
-        f'{_HEADS[status]}{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
+        f'{beginning}{{"kind":"{kind}","code":"{code}","number":"{number}","date":"{date}",'
         f'"region":"{region}","amount":"{amount}","tax":"{tax}",'
         f'"total":"{total}","seller_tax_id":"{seller_tax_id}","seller_name":'
     )
@@ -230,4 +241,6 @@ def build(
     if len(members) > _LONG:
         seller, buyer = _cut(seller_name), _cut(buyer_name)
         members = b"".join((head.encode(), seller, middle.encode(), buyer, tail))
-    return Record(intern(kind), intern(date), amount, total, check_code, asks, members, reading)
+    return Record(
+        intern(kind), intern(date), amount, total, check_code, use, asks, members, reading
+    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -70,13 +70,15 @@ def members(text: bytes) -> Any:
     return given
 
 
-def flaw(field: str, value: Any) -> FieldError | None:
-    """What is wrong with a member whatever it is for: given more than once, or text with NUL."""
-    if value is REPEATED:
-        return FieldError(field, "duplicate_field")
-    if isinstance(value, str) and "\0" in value:
-        return FieldError(field, "bad_format", "≠ U+0000")
-    return None
+def flaws(given: Mapping[str, Any]) -> dict[str, FieldError]:
+    """What is wrong with members whatever they are for: given more than once, or text with NUL."""
+    return {
+        name: FieldError(name, "duplicate_field")
+        if value is REPEATED
+        else FieldError(name, "bad_format", "≠ U+0000")
+        for name, value in given.items()
+        if value is REPEATED or (type(value) is str and "\0" in value)
+    }
 
 
 def has_only(text: bytes, count: int, texts: Iterable[str]) -> bool:
@@ -87,9 +89,13 @@ def has_only(text: bytes, count: int, texts: Iterable[str]) -> bool:
     colons = text.count(b":")
     if colons == count:
         return True
-    # Without escapes the colons of the values are those of the text. What a repeat overwrote is
-    # not among them, and counts as too many.
-    return _BACKSLASH not in text and colons - sum([value.count(":") for value in texts]) == count
+    # What a repeat overwrote is not among the texts, and its colons count as too many.
+    return colons_stand(text) and colons - sum([value.count(":") for value in texts]) == count
+
+
+def colons_stand(text: bytes) -> bool:
+    """Whether each colon of the texts in JSON stands there as such, and none as an escape."""
+    return _BACKSLASH not in text or (b"\\u003a" not in text and b"\\u003A" not in text)
 
 
 def repeated(text: bytes) -> list[str]:

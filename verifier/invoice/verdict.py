@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from datetime import timezone as Timezone
 from math import ceil
+from sys import intern
 from typing import ClassVar, Literal
 
 import msgspec
@@ -71,7 +72,8 @@ def window_at(now: float) -> Window:
     return Window(
         oldest.isoformat(),
         today.isoformat(),
-        frozenset(day.isoformat() for day in days),
+        # As in records, so that a day is found by being the same object.
+        frozenset(intern(day.isoformat()) for day in days),
         midnight.timestamp(),
         midnight.timestamp() + DAY,
     )

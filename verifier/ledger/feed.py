@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from asyncio import sleep
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Mapping,
+    Sequence,
+)
 from typing import TypeVar
 
 import msgspec
 
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
-from verifier.invoice.line import Row, StatusChange, read, read_status
+from verifier.invoice.line import Row, StatusChange, read_many, read_status
 
 T = TypeVar("T")
 
@@ -151,7 +158,7 @@ async def row_chunks(
 ) -> AsyncGenerator[Chunk, None]:
     """The invoices of a feed. All chunks are full but the last, which may be empty."""
     chunk = Chunk()
-    async for turn in _turns(blocks, read, rejections, max_line):
+    async for turn in _turns(blocks, read_many, rejections, max_line):
         for line, row in turn:
             chunk.add(line, row)
         if chunk.full:
@@ -164,8 +171,12 @@ async def status_chunks(
     blocks: Blocks, rejections: Rejections, max_line: int
 ) -> AsyncGenerator[StatusChunk, None]:
     """The status changes of a feed. All chunks are full but the last, which may be empty."""
+
+    def read_statuses(texts: Sequence[bytes]) -> list[StatusChange | Invalid]:
+        return [read_status(text) for text in texts]
+
     chunk = StatusChunk()
-    async for turn in _turns(blocks, read_status, rejections, max_line):
+    async for turn in _turns(blocks, read_statuses, rejections, max_line):
         for line, change in turn:
             chunk.add(line, change)
         if chunk.full:
@@ -176,31 +187,49 @@ async def status_chunks(
 
 async def _turns(
     blocks: Blocks,
-    read_line: Callable[[bytes], T | Invalid],
+    read_lines: Callable[[Sequence[bytes]], Sequence[T | Invalid]],
     rejections: Rejections,
     max_line: int,
 ) -> AsyncIterator[list[tuple[int, T]]]:
-    """What ``read_line`` makes of the lines, with their numbers, a turn at a time."""
-    too_long = Invalid((FieldError("", "bad_length", f"≤ {max_line} bytes"),))
+    """What ``read_lines`` makes of the lines, with their numbers, a turn at a time."""
     number = 0
     async for block in blocks:
-        turn: list[tuple[int, T]] = []
+        # By number; None stands for a line that is too long.
+        given: dict[int, bytes | None] = {}
         lines = size = 0
         for line in [None] if block is None else block.split(b"\n"):
             number += 1
             lines += 1
             if line is None or len(line) > max_line:
-                rejections.add(number, too_long)
+                given[number] = None
             elif line and not line.isspace():
+                given[number] = line
                 size += len(line)
-                item = read_line(line)
-                if isinstance(item, Invalid):
-                    rejections.add(number, item)
-                else:
-                    turn.append((number, item))
             if lines >= _LINES_PER_TURN or size >= _BYTES_PER_TURN:
-                yield turn
-                turn, lines, size = [], 0, 0
+                yield _turn(given, read_lines, rejections, max_line)
+                given, lines, size = {}, 0, 0
                 await sleep(0)
-        yield turn
+        yield _turn(given, read_lines, rejections, max_line)
         await sleep(0)
+
+
+def _turn(
+    given: Mapping[int, bytes | None],
+    read_lines: Callable[[Sequence[bytes]], Sequence[T | Invalid]],
+    rejections: Rejections,
+    max_line: int,
+) -> list[tuple[int, T]]:
+    """What becomes of the lines of one turn; the bad ones are rejected."""
+    items = iter(read_lines([line for line in given.values() if line is not None]))
+    taken: list[tuple[int, T]] = []
+    for number, line in given.items():
+        item: T | Invalid
+        if line is None:
+            item = Invalid((FieldError("", "bad_length", f"≤ {max_line} bytes"),))
+        else:
+            item = next(items)
+        if isinstance(item, Invalid):
+            rejections.add(number, item)
+        else:
+            taken.append((number, item))
+    return taken
