@@ -1,4 +1,4 @@
-"""Config: every setting, from the environment, frozen.
+"""Config: every setting, from the environment, frozen. Long because it is one list of all settings.
 
 Each field has a working default and says what it bounds and how to choose it. The table in
 docs/configuration.md is generated from these descriptions (``python -m verifier.config``).
