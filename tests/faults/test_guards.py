@@ -7,12 +7,11 @@ taken away by a patch; the program itself has no switch for it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Any
 
-import asyncpg
 import pytest
 
 from tests.e2e.support import NDJSON, Service, running
@@ -99,23 +98,16 @@ class BySequence(Follower):
 
     _last: int
 
-    @classmethod
-    async def begin(cls, connection: asyncpg.Connection, seconds: float, now: float) -> BySequence:
+    async def _begin(self, after: int = 0) -> None:
         """Begin after the last one."""
-        follower = cls(seconds, now)
-        await follower.resume(connection)
-        last = await connection.fetchval("SELECT coalesce(max(seq), 0) FROM ledger_change")
-        follower._last = last
-        return follower
-
-    async def resume(self, connection: asyncpg.Connection) -> None:
-        """Go on over another connection."""
-        sql = "SELECT seq, everything, keys FROM ledger_change WHERE seq > $1 ORDER BY seq"
-        self._later: Callable[..., Any] = (await connection.prepare(sql)).fetch
+        self._last = await self._connection.fetchval(
+            "SELECT coalesce(max(seq), 0) FROM ledger_change"
+        )
 
     async def catch_up(self, changes: Changes, now: float) -> bool:
         """Apply what came after the last one."""
-        for seq, everything, keys in await self._later(self._last):
+        sql = "SELECT seq, everything, keys FROM ledger_change WHERE seq > $1 ORDER BY seq"
+        for seq, everything, keys in await self._connection.fetch(sql, self._last):
             await changes.apply(keys, everything=everything)
             self._last = seq
         return True

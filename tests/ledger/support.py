@@ -177,6 +177,11 @@ async def started(database: Database, **changes: Any) -> AsyncIterator[Ledger]:
         await until(lambda: all(ledger.serving()))
         await until(
             lambda: all(
+                len(target.free) == target._channels._size for target in ledger.lookup._targets
+            )
+        )
+        await until(
+            lambda: all(
                 each["lag_bytes"] is not None for each in ledger.lookup.status()["databases"]
             )
         )

@@ -16,6 +16,7 @@ from verifier.config import Config
 from verifier.embedded import Cluster
 from verifier.ledger import writer as writer_module
 from verifier.ledger.changes import Follower
+from verifier.ledger.gaps import MAX_GAPS
 from verifier.ledger.migrate import migrate
 from verifier.ledger.writer import Writer
 
@@ -134,16 +135,6 @@ async def test_truncation_says_that_everything_may_have_changed(following: Follo
     assert following.everything == 1
 
 
-async def test_following_goes_on_over_another_connection(following: Following) -> None:
-    """What was committed while there was no connection is heard after it is resumed."""
-    await following.writers[0].execute(INSERT, 1, 1)
-    await following.heard()
-    await following.writers[0].execute(INSERT, 2, 2)
-    # Another connection to the same server.
-    await following.follower.resume(following.reader)
-    assert await following.heard() == {key(2)}
-
-
 async def test_commits_racing_with_looks_are_all_heard(following: Following) -> None:
     """With writers that commit in any order all the time, every key is heard in the end."""
     heard = HeardChanges()
@@ -244,10 +235,10 @@ async def test_who_has_missed_what_was_pruned_says_so(database: Database, at: st
             await wait_replayed(database.primary_dsn, database.replica_dsns)
             heard = HeardChanges()
             assert not await follower.catch_up(heard, 1.0)
-            again = await Follower.begin(reader, 5.0, 2.0)
+            # It has begun anew by itself.
             await connection.execute(INSERT, 2, 2)
             await wait_replayed(database.primary_dsn, database.replica_dsns)
-            assert await again.catch_up(heard, 2.0)
+            assert await follower.catch_up(heard, 2.0)
             assert heard.keys == [key(2)]
 
 
@@ -335,3 +326,32 @@ async def test_what_was_rolled_back_leaves_no_gap(following: Following) -> None:
     await quick.execute(INSERT, 3, 3)
     await following.heard()
     assert not following.follower._gaps.below
+
+
+GAPS = """
+INSERT INTO ledger_change (seq, keys) OVERRIDING SYSTEM VALUE
+SELECT 2 * i, array['26110000000000000001'] FROM generate_series(1, $1::int) AS i
+"""
+
+
+async def test_thousands_of_gaps_cost_nobody_anything(following: Following) -> None:
+    """Behind an open transaction they are not looked at, and nothing is believed until it ends."""
+    slow, quick = following.writers
+    heard = HeardChanges()
+    transaction = slow.transaction()
+    await transaction.start()
+    await slow.execute(INSERT, 1, 1)
+    await quick.execute(GAPS, MAX_GAPS + 10)
+    await quick.execute("SELECT setval('ledger_change_seq_seq', $1)", 3 * MAX_GAPS)
+    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+    for _ in range(3):
+        assert not await following.follower.catch_up(heard, 0.0)
+    read = await rows_read(following.reader)
+    assert not await following.follower.catch_up(heard, 0.0)
+    assert await rows_read(following.reader) - read < 100
+    await transaction.rollback()
+    await quick.execute(INSERT, 2, 2)
+    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+    assert not await following.follower.catch_up(heard, 0.0)
+    await quick.execute(INSERT, 3, 3)
+    assert await following.heard() == {key(3)}

@@ -152,3 +152,15 @@ async def test_a_cancelled_probe_is_asked_again(
         monkeypatch.setattr(Follower, "catch_up", cancelled)
         await until(lambda: not left and seen[-2:] == [True, True])
         assert (False in seen) == (times == 2)
+
+
+async def test_a_replica_without_channels_keeps_nobody_from_the_primary(ledger: Database) -> None:
+    """One that is watched but cannot be read is passed over, and does not serve."""
+    async with started(ledger) as it:
+        for replica in it.lookup._replicas:
+            replica._channels._size = 0
+            for channel in list(replica.free):
+                channel.connection.terminate()
+        await until(lambda: not any(replica.free for replica in it.lookup._replicas))
+        assert chosen(it) is it.lookup._primary
+        await until(lambda: it.serving() == [True, False, False])

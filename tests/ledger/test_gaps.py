@@ -49,19 +49,13 @@ def test_a_part_of_a_gap_keeps_its_bound() -> None:
     assert gaps.below == [Gap(1, 3, 5), Gap(7, 9, 5)]
 
 
-def test_the_number_of_gaps_is_bounded() -> None:
-    """Beyond the bound neighbours are joined; nothing unseen is given up for that."""
+def test_too_many_gaps_are_said_to_be() -> None:
+    """Beyond the bound a look would cost too much; nothing unseen is given up for that."""
     gaps = Gaps()
-    for number in range(2, 4 * MAX_GAPS, 2):
+    for number in range(2, 2 * MAX_GAPS + 4, 2):
+        assert not gaps.too_many or number > 2 * MAX_GAPS
         gaps.see(number, number, bound=number)
-    odd = set(range(1, 4 * MAX_GAPS - 2, 2))
-    gaps.end(0)
-    assert len(gaps.below) <= MAX_GAPS
-    assert odd <= unseen(gaps, gaps.top)
-    # What was seen among joined ones is heard again, and changes nothing.
-    joined = next(gap for gap in gaps.below if gap.joined)
-    before = list(gaps.below)
-    gaps.see(joined.first + 1, joined.first + 1, bound=1)
-    assert gaps.below == before
+    assert gaps.too_many
+    assert unseen(gaps, gaps.top) == set(range(1, 2 * MAX_GAPS + 2, 2))
     gaps.end(4 * MAX_GAPS)
-    assert gaps.below == []
+    assert not gaps.too_many

@@ -142,3 +142,27 @@ async def test_busy_caller_does_not_starve_who_waits() -> None:
     await settled()
     await asyncio.gather(busy, ask("patient", 1))
     assert served.index("patient") <= 2
+
+
+async def test_a_full_gate_still_serves_who_need_not_wait() -> None:
+    """Those who wait for what is not there refuse nobody whose wish can be granted."""
+    target = FakeTarget()
+    tasks = [asyncio.create_task(target.enter()) for _ in range(3)]
+    await settled()
+    target.free += "abcd"
+    assert await target.enter() == "a"
+    assert sorted([await task for task in tasks]) == ["b", "c", "d"]
+
+
+async def test_who_has_given_up_does_not_count() -> None:
+    """A waiter that was cancelled takes no place."""
+    target = FakeTarget()
+    tasks = [asyncio.create_task(target.enter()) for _ in range(3)]
+    await settled()
+    for task in tasks:
+        task.cancel()
+    await settled()
+    waiting = asyncio.create_task(target.enter())
+    await settled()
+    target.give_back("a")
+    assert await waiting == "a"

@@ -11,12 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 
-from tests.ledger.support import config, line, started, until
+from tests.ledger.support import blocks, config, line, started, until
 from tests.support import Database
-from verifier.errors import ConfigError
+from verifier.errors import ConfigError, Unavailable
 from verifier.ledger.connections import Role, open_reader
 from verifier.ledger.history import History
 from verifier.ledger.hosts import Contact, find, single_hosts
+from verifier.ledger.scouts import Scouts, scouted, survey
+from verifier.ledger.writer import Writer
 
 
 @pytest.mark.parametrize(
@@ -137,3 +139,43 @@ async def test_a_silent_first_host_does_not_keep_a_database_out(
         async with started(ledger, **dsns) as it:
             await it.write(line(1))
             await until(lambda: all(it.serving()))
+
+
+async def test_a_host_that_nobody_watches_is_heard(ledger: Database) -> None:
+    """What a host shows to which the watch does not lead counts as well (A3)."""
+    dsn = several(ledger.primary_dsn, ledger.replica_dsns[0])
+    hosts = scouted((dsn, ledger.replica_dsns[1]))
+    assert len(hosts) == 2
+    history = History(hosts)
+    scouts = Scouts(hosts, history, config(ledger))
+    scouts.start()
+    async with asyncio.timeout(5):
+        await history.heard()
+    contact = await found(ledger, "primary", [ledger.primary_dsn])
+    assert history.highest(contact.cluster) == contact.timeline
+    await scouts.close()
+
+
+async def test_hosts_that_are_away_are_heard_out_too(ledger: Database) -> None:
+    """A witness that does not answer keeps nobody waiting for ever."""
+    history = History(["postgresql://nowhere.invalid/db"])
+    scouts = Scouts(["postgresql://nowhere.invalid/db"], history, config(ledger))
+    scouts.start()
+    async with asyncio.timeout(5):
+        await history.heard()
+    await scouts.close()
+
+
+async def test_a_writer_by_itself_asks_the_replicas_first(ledger: Database) -> None:
+    """An import must not write to a primary that a replica knows to be left behind."""
+    contact = await found(ledger, "primary", [ledger.primary_dsn])
+    history = History()
+    await survey(ledger.replica_dsns, history, config(ledger))
+    assert history.highest(contact.cluster) == contact.timeline
+    writer = Writer(config(ledger))
+    await writer.ingest(blocks([line(1)]))
+    assert writer._history.highest(contact.cluster) == contact.timeline
+    writer._history.noticed(contact.cluster, contact.timeline + 1)
+    with pytest.raises(Unavailable, match="old_timeline"):
+        await writer.ingest(blocks([line(2)]))
+    await writer.close()

@@ -12,7 +12,8 @@ been given out when the gap was found. The next id to be given out says which th
 snapshots list no open transactions.
 
 What is pruned is noted with its horizon (pruning.py): a follower whose own is not as far may have
-missed something, and says so.
+missed something, and says so. So it does while there are more gaps than can be looked at each time,
+thousands of rollbacks behind one open transaction: then memory is of no use until that ends.
 """
 
 from __future__ import annotations
@@ -89,17 +90,20 @@ class Changes(Protocol):
 
 
 class Follower:
-    """Reads the change log of one server, from the moment it begins.
+    """Reads the change log of one server over one connection, from the moment it begins.
 
     ``seconds`` bounds each query; ``now`` is by the steady clock.
     """
 
-    def __init__(self, seconds: float, now: float) -> None:
+    def __init__(self, connection: asyncpg.Connection, seconds: float, now: float) -> None:
+        self._connection = connection
         self._seconds = seconds
         self._look: Callable[..., Awaitable[list[asyncpg.Record]]]
         self._gaps = Gaps()
         # Below this id all transactions had ended at the last look.
         self._ended = 0
+        # Until all below this id have ended, there are more gaps than can be looked at.
+        self._blind_until = 0
         # All that began before the first moment have ended; those that began before the second,
         # when the next id was that, may not have.
         self._ended_by = now
@@ -108,47 +112,42 @@ class Follower:
     @classmethod
     async def begin(cls, connection: asyncpg.Connection, seconds: float, now: float) -> Follower:
         """Begin now: what was committed before is in every read that begins later."""
-        follower = cls(seconds, now)
-        await follower.resume(connection)
-        ended = (await follower._ids(connection))[0]
-        runs: list[tuple[int, int]] = []
-        count = _BEGIN_ROWS
-        while count == _BEGIN_ROWS:
-            async with asyncio.timeout(seconds):
-                page = await connection.fetch(_RUNS, runs[-1][1] if runs else 0, _BEGIN_ROWS)
-            runs += [(first, last) for first, last, _ in page]
-            count = page[0][2] if page else 0
-        bound = (await follower._ids(connection))[1]
-        for first, last in runs:
-            follower._gaps.see(first, last, bound)
-        follower._ended, follower._open_since = ended, (now, bound)
+        follower = cls(connection, seconds, now)
+        async with asyncio.timeout(seconds):
+            follower._look = (await connection.prepare(_LOOK)).fetch
+        await follower._begin()
+        follower._open_since = now, (await follower._ids())[1]
         return follower
-
-    async def resume(self, connection: asyncpg.Connection) -> None:
-        """Go on over another connection to the same server."""
-        async with asyncio.timeout(self._seconds):
-            self._look = (await connection.prepare(_LOOK)).fetch
 
     async def catch_up(self, changes: Changes, now: float) -> bool:
         """Apply all that is visible when this is called. Raises what the database raises.
 
-        False when some of it may be gone: then only a new beginning helps.
+        False when some of it was not heard, because it was pruned or there is too much to keep
+        track of: then what was found until now must not be believed any more.
         """
+        if self._blind_until:
+            ended, next_id, _ = await self._ids()
+            self._note(ended, next_id, now)
+            if ended >= self._blind_until:
+                # All have ended that may have had the numbers up to the last one.
+                await self._begin(self._gaps.top)
+            return False
         gaps = self._gaps
-        ended: int | None = None
+        ended_first: int | None = None
         place = 0
         while True:
             firsts = [*(gap.first for gap in gaps.below), gaps.top + 1]
             lasts = [*(gap.last for gap in gaps.below), _LAST]
             async with asyncio.timeout(self._seconds):
                 rows = await self._look(firsts, lasts, place, _PAGE_ROWS)
-            ended_now, next_id, pruned = rows[0][:3]
+            ended, next_id, pruned = rows[0][:3]
             if pruned is not None and pruned > self._ended:
+                await self._begin()
                 return False
-            if ended is None:
+            if ended_first is None:
                 # That of the first page: later ones may see what it did not.
-                ended = ended_now
-                self._note(ended_now, next_id, now)
+                ended_first = ended
+                self._note(ended, next_id, now)
             if rows[0][3] is None:
                 break
             keys = [key for row in rows for key in row[5]]
@@ -158,13 +157,34 @@ class Follower:
             place = rows[-1][3]
             if len(rows) < _PAGE_ROWS:
                 break
-        gaps.end(ended)
-        self._ended = ended
-        return True
+        gaps.end(ended_first)
+        self._ended = ended_first
+        if gaps.too_many:
+            self._blind_until = next_id
+        return not gaps.too_many
 
     def open_for(self, now: float) -> float:
         """Seconds for which some transaction has been open at least, about; it delays pruning."""
         return now - self._ended_by
+
+    async def _begin(self, after: int = 0) -> None:
+        """Find out which numbers have been written after one, and which are missing among them."""
+        ended = (await self._ids())[0]
+        runs: list[tuple[int, int]] = []
+        count = _BEGIN_ROWS
+        while count == _BEGIN_ROWS:
+            async with asyncio.timeout(self._seconds):
+                page = await self._connection.fetch(
+                    _RUNS, runs[-1][1] if runs else after, _BEGIN_ROWS
+                )
+            runs += [(first, last) for first, last, _ in page]
+            count = page[0][2] if page else 0
+        bound = (await self._ids())[1]
+        self._gaps = Gaps(after)
+        for first, last in runs:
+            self._gaps.see(first, last, bound)
+        self._ended = ended
+        self._blind_until = bound if self._gaps.too_many else 0
 
     def _note(self, ended: int, next_id: int, now: float) -> None:
         since, bound = self._open_since
@@ -172,7 +192,7 @@ class Follower:
             self._ended_by = since
             self._open_since = now, next_id
 
-    async def _ids(self, connection: asyncpg.Connection) -> tuple[int, int, int | None]:
+    async def _ids(self) -> tuple[int, int, int | None]:
         async with asyncio.timeout(self._seconds):
-            ((ended, next_id, pruned),) = await connection.fetch(_IDS)
+            ((ended, next_id, pruned),) = await self._connection.fetch(_IDS)
         return ended, next_id, pruned

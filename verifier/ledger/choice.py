@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from verifier.errors import Unavailable
-from verifier.invoice.record import Position
+from verifier.invoice.record import Position, Reading
+from verifier.ledger.channels import Rows
 from verifier.ledger.gate import Grant
 from verifier.ledger.targets import UNDATED, Target
+
+
+class Read(NamedTuple):
+    """What a database said, in which state, and until when it may be asked again."""
+
+    target: Target
+    reading: Reading
+    rows: Rows
+    deadline: float
 
 
 def choose(
@@ -28,7 +39,7 @@ def choose(
             if target.serving and target.settling is settling and target is not avoid:
                 reading = target.reading
                 if reading is not None and reading.as_of >= oldest:
-                    waits = True
+                    waits = waits or bool(target.free or target.busy)
                     if target.free and (best is None or len(target.busy) < len(best.busy)):
                         best = target
         if best is not None:

@@ -53,18 +53,16 @@ class Gate:
 
     async def enter(self, deadline: float, wish: Wish = _ANY) -> Grant:
         """A channel, taken from its target. Raises Unavailable, at the latest at the deadline."""
-        if not self._waiters:
-            grant = self._take(wish)
-            if grant is not None:
-                return grant
-        elif len(self._waiters) >= self._limit:
+        if self._waiters:
+            # Those before may wait for what this one does not ask for, and some have given up.
+            self._serve(None)
+        grant = self._take(wish)
+        if grant is not None:
+            return grant
+        if len(self._waiters) >= self._limit:
             raise Unavailable("overloaded")
         future: asyncio.Future[Grant] = asyncio.get_running_loop().create_future()
-        waits = bool(self._waiters)
         self._waiters.append(_Waiter(future, deadline, wish))
-        if waits:
-            # Those before may wait for what this one does not ask for.
-            self._serve(None)
         try:
             return await future
         except asyncio.CancelledError:

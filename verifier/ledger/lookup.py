@@ -9,31 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
 from verifier.invoice.record import Absence, Finding, Position, Reading
 from verifier.ledger.changes import Changes
-from verifier.ledger.channels import Rows
-from verifier.ledger.choice import choose, choose_at_least
+from verifier.ledger.choice import Read, choose, choose_at_least
 from verifier.ledger.gate import Gate, Grant, Wish
 from verifier.ledger.history import History
 from verifier.ledger.invoices import findings
 from verifier.ledger.roles import Primary, Replica
+from verifier.ledger.scouts import Scouts, scouted
 from verifier.ledger.status import report
 from verifier.ledger.targets import UNDATED, Target
 from verifier.metrics import Metrics
-
-
-class _Read(NamedTuple):
-    """What a database said, in which state, and until when it may be asked again."""
-
-    target: Target
-    reading: Reading
-    rows: Rows
-    deadline: float
 
 
 class Lookup:
@@ -68,7 +59,9 @@ class Lookup:
         count = len(config.replica_dsns)
         self.slots = max(1, count) * config.read_connections
         names = [f"replica-{number}" for number in range(1, count + 1)]
-        self.history = History(names)
+        hosts = scouted((config.primary_dsn, *config.replica_dsns))
+        self.history = History((*names, *hosts))
+        self._scouts = Scouts(hosts, self.history, config)
         self._reads = Gate(self._take, self.slots)
         self._reads_at_least = Gate(self._take, self.slots, late="behind")
 
@@ -101,6 +94,7 @@ class Lookup:
 
     async def start(self) -> None:
         """Watch the databases; return when one can answer, or after a bound: readiness tells."""
+        self._scouts.start()
         for target in self._targets:
             target.start()
         self._sweeping = asyncio.create_task(self._sweep())
@@ -114,6 +108,7 @@ class Lookup:
             self._sweeping.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sweeping
+        await self._scouts.close()
         for target in self._targets:
             await target.close()
         self._sweep_gates()
@@ -169,7 +164,7 @@ class Lookup:
             raise
         return await self._completed(keys, read, at_least)
 
-    async def _read(self, keys: Sequence[str], gate: Gate, at_least: Position | None) -> _Read:
+    async def _read(self, keys: Sequence[str], gate: Gate, at_least: Position | None) -> Read:
         """What a database says, and which; a second one when the first one fails."""
         deadline = self._clock() + self._query_timeout
         target, channel = await gate.enter(deadline, Wish(None, at_least))
@@ -186,10 +181,10 @@ class Lookup:
             reading = target.reading
             rows = await target.fetch(channel, keys, deadline)
         assert reading is not None
-        return _Read(target, reading, rows, deadline)
+        return Read(target, reading, rows, deadline)
 
     async def _completed(
-        self, keys: Sequence[str], read: _Read, at_least: Position | None
+        self, keys: Sequence[str], read: Read, at_least: Position | None
     ) -> dict[str, Finding]:
         """What was found, and of the other keys that they are absent, as far as that is sure."""
         found = findings(read.rows, read.reading)
@@ -205,7 +200,7 @@ class Lookup:
         self,
         missing: list[str],
         found: dict[str, Finding],
-        read: _Read,
+        read: Read,
         at_least: Position | None,
     ) -> None:
         """Ask the primary once for what a replica lacks, if it has a channel free.

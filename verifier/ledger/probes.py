@@ -32,7 +32,6 @@ SELECT
     END - '0/0'::pg_lsn)::bigint,
     NOT standby
     OR EXISTS (SELECT FROM pg_stat_wal_receiver WHERE received_tli IS NOT NULL)
-    OR coalesce(pg_last_wal_replay_lsn() <= pg_last_wal_receive_lsn(), FALSE)
 FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS role
 """
 
@@ -56,8 +55,8 @@ _Fetch = Callable[[], Awaitable[list[asyncpg.Record]]]
 class Probe(msgspec.Struct, frozen=True):
     """One answer. ``began`` is when it was asked; ``lsn`` is replayed or flushed, in bytes.
 
-    ``certain`` says that the position is not of a higher timeline than it says: a standby that
-    replays what it did not receive from a primary only tells which one it noted down last.
+    ``certain`` says that the position is not of a higher timeline than it says: a standby that does
+    not tell which one it receives only tells which one it noted down last.
     """
 
     began: float

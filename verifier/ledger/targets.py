@@ -194,7 +194,7 @@ class Target(ABC):
             lost_ground = previous is None or previous.lsn > probe.lsn
             as_of = self._judge(probe, lost_ground)
             # The position first: what has passed it is visible to the look that comes after.
-            await self._follow(connection, lost_ground=lost_ground, anew=anew)
+            await self._follow(connection, anew=anew or lost_ground)
             undo.pop_all()
         self.probe = observer.previous = probe
         self._publish(as_of, probe)
@@ -203,30 +203,28 @@ class Target(ABC):
             self._filling = asyncio.create_task(self._fill())
         if self._channels.proven:
             self._in()
+        elif self.serving:
+            self._out("no_channels")
         self._changed(self)
 
-    async def _follow(
-        self, connection: asyncpg.Connection, *, lost_ground: bool, anew: bool
-    ) -> None:
+    async def _follow(self, connection: asyncpg.Connection, *, anew: bool) -> None:
         """Have memory drop what has changed here since the last look.
 
-        A server that was replaced, that has fallen back, or whose log was pruned beyond what was
-        seen of it is followed from now on: what was found on it before is believed no more.
+        After a new connection the change log is followed from now on: a server whose processes had
+        to be started again, or a database that was put in the place of another, may give out
+        numbers again that were seen before. What was found before is then believed no more.
         """
-        if self._follower is None or lost_ground:
-            self._follower = await self._begin(connection)
-        elif anew:
-            await self._follower.resume(connection)
         now = self._clock()
+        if anew or self._follower is None:
+            self._forget()
+            self._follower = await Follower.begin(connection, self._config.query_timeout, now)
         if not await self._follower.catch_up(self._memory, now):
-            log.warning("change log pruned unseen", database=self.name)
-            self._follower = await self._begin(connection)
-            await self._follower.catch_up(self._memory, now)
+            log.warning("change log not followed whole", database=self.name)
+            self._forget()
 
-    async def _begin(self, connection: asyncpg.Connection) -> Follower:
+    def _forget(self) -> None:
         self._live.reading = None
         self._live = Live()
-        return await Follower.begin(connection, self._config.query_timeout, self._clock())
 
     def _publish(self, as_of: float, probe: Probe) -> None:
         watermarks = probe.watermarks
@@ -237,7 +235,7 @@ class Target(ABC):
             as_of,
             watermarks,
             self._memory.applied,
-            Position(probe.timeline, probe.lsn),
+            Position(probe.timeline, probe.lsn) if probe.certain else None,
             self._live,
             self._clocks.epoch(),
         )

@@ -13,7 +13,7 @@ import asyncpg
 
 from verifier.config import Config
 from verifier.errors import ConfigError, Unavailable
-from verifier.ledger.connections import open_writer, or_terminated
+from verifier.ledger.connections import FAILURES, open_writer, or_terminated
 from verifier.ledger.feed import (
     UNKNOWN_INVOICE,
     Blocks,
@@ -30,6 +30,7 @@ from verifier.ledger.hosts import find, single_hosts
 from verifier.ledger.merge import TEMPORARY_TABLES, Merge
 from verifier.ledger.probes import state_of
 from verifier.ledger.pruning import prune
+from verifier.ledger.scouts import survey
 from verifier.ledger.transaction import Position, Transaction, translated
 
 C = TypeVar("C", Chunk, StatusChunk)
@@ -66,6 +67,8 @@ class Writer:
         self._config = config
         self._hosts = single_hosts(config.primary_dsn)
         self._history = history or History()
+        # A look-up beside this hears the replicas all the time.
+        self._surveyed = history is not None
         self._places = asyncio.Semaphore(config.write_connections)
         # Long feeds take turns anyway (turns.py): they need not do so with a connection each.
         self._long = asyncio.Lock()
@@ -175,9 +178,9 @@ class Writer:
             raise Unavailable("overloaded") from None
         try:
             with translated():
-                # An idle connection may lead to nowhere, so its first answer is bounded as well. A
-                # silent host has as long as any, and the one that answers must be left some time.
-                async with asyncio.timeout(2 * self._config.connect_timeout):
+                # An idle connection may lead to nowhere, a silent host has as long as any, and the
+                # one that answers must be left some time.
+                async with asyncio.timeout(3 * self._config.connect_timeout):
                     feed = await Transaction.begin(await self._connection())
             try:
                 yield feed
@@ -194,13 +197,13 @@ class Writer:
         return position
 
     async def _connection(self) -> asyncpg.Connection:
-        while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                with or_terminated(connection):
-                    _, _, timeline = await state_of(connection)
-                    self._refuse_outdated(timeline)
-                return connection
+        idle = await self._idle_connection()
+        if idle is not None:
+            return idle
+        if not self._surveyed:
+            await survey(self._config.replica_dsns, self._history, self._config)
+            self._surveyed = True
+        await self._history.heard()
         found = await find(
             self._hosts, "primary", self._open, self._config.connect_timeout, self._history
         )
@@ -212,6 +215,23 @@ class Writer:
             self._refuse_outdated(found.timeline)
             await found.connection.execute(TEMPORARY_TABLES)
         return found.connection
+
+    async def _idle_connection(self) -> asyncpg.Connection | None:
+        """One that still leads to the primary; when one leads nowhere, the others go as well."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_closed():
+                continue
+            try:
+                with or_terminated(connection):
+                    async with asyncio.timeout(self._config.connect_timeout / 2):
+                        _, _, timeline = await state_of(connection)
+                    self._refuse_outdated(timeline)
+            except FAILURES:
+                await self.close()
+            else:
+                return connection
+        return None
 
     async def _open(self, dsn: str) -> asyncpg.Connection:
         return await open_writer(dsn, self._config)
