@@ -152,7 +152,12 @@ def test_whatever_the_members_they_come_through(given: Given) -> None:
     if isinstance(item, Invalid):  # an integer of thousands of digits
         return
     got = {name: value for name, value in members(item).items() if value is not None}
-    assert got == {name: value for name, value in given.items() if value is not None}
+    # What is nested fits nowhere, so that nothing of it is kept.
+    assert got == {
+        name: () if isinstance(value, list | dict) else value
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 @pytest.mark.parametrize(

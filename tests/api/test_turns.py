@@ -202,6 +202,26 @@ def test_c16_an_item_that_is_too_long_is_passed_over(huge: bytes) -> None:
     assert longest < LONGEST_TURN
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"x":[%b]}' % b",".join([b"[]"] * 3_000),
+        b"{%b}" % b",".join([b'"number":"1"'] * 3_000),
+        b"[%b]" % b",".join([b"{}"] * 3_000),
+    ],
+)
+def test_c16_an_item_with_more_in_it_than_any_has_is_not_looked_into(item: bytes) -> None:
+    """Thousands of lists, or of members with few names, are one error."""
+    got = read(batch(PLAIN, item))
+    assert (wrong(got[1]), type(got[0])) == (("", "bad_format"), Question)
+
+
+def test_c16_what_is_nested_in_an_item_is_not_kept() -> None:
+    """Ten thousand items of nested lists take no more room than their fields do."""
+    (item,) = read(batch(b'{"number":[[[1,2,3]]],"x":{"y":[]}}'))
+    assert item == {"number": (), "x": ()}
+
+
 @pytest.mark.parametrize("item", [b"{}", b'{"a":1}', b"5", b"[]"])
 def test_c16_too_many_items_are_refused_before_all_are_read(item: bytes) -> None:
     """Of megabytes of tiny items no more are made than a batch may have, and a piece more."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from asyncio import get_running_loop, sleep
-from itertools import accumulate, islice
+from itertools import accumulate
 
 # Other work goes on after so many seconds.
 _TURN_SECONDS = 0.0003
@@ -45,13 +45,17 @@ _WHITE = _pattern(_SPACE)
 _PERHAPS_SCALAR = _pattern(rb"(?:", _SCALAR, rb")?")
 # Where one item may end and another one begin.
 _SEAM = _pattern(rb"\}", _SPACE, rb",", _SPACE, rb"\{")
-# Anything in which each string is whole; the same up to a bracket.
+# Anything in which each string is whole.
 _WHOLE = _pattern(rb'(?:[^"]++|', _STRING, rb")*+")
-_BRACKET = _pattern(rb'(?:[^"\[\]{}]++|', _STRING, rb")*+[\[\]{}]")
 _ANY_STRING = _pattern(_STRING)
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
-_DEEPER = {ord("["): 1, ord("]"): -1}
+# What is within a string, up to its end or the middle of an escape.
+_TEXT = _pattern(rb'[^"\\]*+(?:\\.[^"\\]*+)*+')
+# How much deeper each byte leads.
+_DEEPER = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
+
+
+def _blank(string: re.Match[bytes]) -> bytes:
+    return b" " * len(string[0])
 
 
 class Turns:
@@ -123,12 +127,12 @@ class Extents:
 
     async def string(self, at: int) -> int:
         """The place behind the quote that ends a string, from a place within the string."""
-        while (quote := self._text.find(b'"', at)) >= 0:
-            before = self._text[at:quote]
-            at = quote + 1
-            # An odd number of backslashes in front of it makes it part of the string.
-            if not (len(before) - len(before.rstrip(b"\\"))) % 2:
-                return at
+        while mark := self.mark(at):
+            if mark == b'"':
+                return at + 1
+            end = self._after(_TEXT, at)
+            # A backslash at the end of what was searched goes with the byte behind it.
+            at = end if end > at else at + 2
             await self._turns.give_way()
         raise NotJsonError
 
@@ -138,16 +142,16 @@ class Extents:
         while True:
             found = _WHOLE.match(self._text, at, at + size)
             assert found is not None
-            brackets = _ANY_STRING.sub(b"", found[0]).translate(_ONE_KIND, _NO_BRACKETS)
-            closing = brackets.count(b"]")
+            # Strings may hold brackets, and count for none.
+            plain = _ANY_STRING.sub(_blank, found[0])
+            opening = plain.count(b"[") + plain.count(b"{")
+            closing = plain.count(b"]") + plain.count(b"}")
             if depth and closing < depth:
-                depth += len(brackets) - 2 * closing
+                depth += opening - closing
             else:
-                depths = [*accumulate(map(_DEEPER.__getitem__, brackets), initial=depth)]
+                depths = [*accumulate(map(_DEEPER.__getitem__, plain), initial=depth)]
                 if 0 in depths[1:]:
-                    last = depths.index(0, 1)
-                    (bracket,) = islice(_BRACKET.finditer(found[0]), last - 1, last)
-                    return at + bracket.end()
+                    return at + depths.index(0, 1)
                 depth = depths[-1]
             at = found.end()
             if self.mark(at) == b'"':
