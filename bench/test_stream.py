@@ -9,6 +9,7 @@ from bench.engine import make_verifier, repeated
 from bench.samples import Case, bodies
 from verifier.api import codec
 from verifier.api.handlers import Bulk, Counts
+from verifier.api.turns import Turns
 from verifier.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def chunk() -> Callable[[], object]:
     block = b"\n".join(bodies())
 
     async def work() -> None:
-        bulk = Bulk(verifier, encoder, counts, "zh", at_least=None, after=b"\n")
+        bulk = Bulk(verifier, encoder, counts, Turns(), "zh", at_least=None, after=b"\n")
         # None would be a block that is not plain.
         async for _ in bulk.answer(codec.decode_lines(block) or ()):
             pass

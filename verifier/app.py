@@ -27,6 +27,7 @@ from verifier.api.server import Runner, affordable_connections
 from verifier.api.shortcut import shorten
 from verifier.api.stream import Streams
 from verifier.api.tokens import Tokens
+from verifier.api.turns import Turns
 from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
 from verifier.engine.freshness import Freshness
@@ -76,9 +77,12 @@ def build(
     tokens = Tokens(lookup.secret)
     readers = Readers(config.write_idle, metrics)
     responder = Responder(clocks.wall, readers, config.write_buffer)
+    turns = Turns()
     bodies = Bodies(config.max_receiving, config.body_timeout)
-    handlers = Handlers(verifier, encoder, responder, readers, bodies, tokens, config, metrics)
-    streams = Streams(verifier, encoder, tokens, config, metrics)
+    handlers = Handlers(
+        verifier, encoder, responder, readers, bodies, turns, tokens, config, metrics
+    )
+    streams = Streams(verifier, encoder, turns, tokens, config, metrics)
     feeds = Feeds(writer, bodies, tokens, config, metrics, clocks.wall)
     health = Health(exposition, lookup.serving, lookup.trusted, lookup.status)
     _observe(metrics, loader, lookup)

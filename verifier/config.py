@@ -1,4 +1,4 @@
-"""Config: every setting, from the environment, frozen.
+"""Config: every setting, from the environment, frozen. Long because it is one list of all settings.
 
 Each field has a working default and says what it bounds and how to choose it. The table in
 docs/configuration.md is generated from these descriptions (``python -m verifier.config``).
@@ -71,6 +71,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     write_timeout: Annotated[
         float, _bound("Longest time for one transaction of the ledger feed.", gt=0, le=3600)
     ] = 300.0
+    write_lock_timeout: Annotated[
+        float,
+        _bound(
+            "Longest time that a feed of up to 10,000 lines waits for what another one holds, "
+            "before it lets go of its own and begins again. Below PostgreSQL's `deadlock_timeout` "
+            "(1 s), so that a longer feed, which cannot begin again, need not give in.",
+            gt=0,
+            le=60,
+        ),
+    ] = 0.5
     probe_interval: Annotated[
         float,
         _bound(
@@ -217,7 +227,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _bound(
             "Batches served at once by a worker, from when the body is there until the answer is "
-            "written; 503 beyond. Answers that are not read take up to 6 MB each.",
+            "written; 503 beyond. One takes up to 12 MB.",
             ge=1,
         ),
     ] = 32

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.invoice.samples import DIGITAL, PAPER, WINDOW, Given, questions
 from verifier.api.codec import decode_question, too_long
-from verifier.api.turns import read_batch, read_lines
+from verifier.api.reading import read_batch, read_lines
+from verifier.api.turns import Turns
 from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Claim, Invalid, Question
@@ -49,12 +50,12 @@ MAX_ITEM = 65_536
 
 def decode_batch(body: bytes, max_items: int, max_item: int = MAX_ITEM) -> Sequence[Item]:
     """The items of a batch."""
-    return asyncio.run(read_batch(body, max_items, max_item))
+    return asyncio.run(read_batch(body, max_items, max_item, Turns()))
 
 
 def decode_lines(block: bytes) -> Sequence[Item]:
     """The items of lines."""
-    return asyncio.run(read_lines(block))
+    return asyncio.run(read_lines(block, Turns()))
 
 
 def members(item: Item) -> Given:

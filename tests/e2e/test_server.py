@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from tests.e2e import process
 from tests.e2e.support import Json, Service, running
 from tests.support import Database
 from verifier import app
@@ -59,7 +60,7 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(service: Service, sent: bytes = b"") -> AsyncIterator[Client]:
+async def connected(service: Service | process.Process, sent: bytes = b"") -> AsyncIterator[Client]:
     """A raw connection to a service, on which something was sent."""
     host, port = service.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
@@ -95,25 +96,25 @@ def post(path: str, body: bytes, content_type: str = "application/json") -> byte
 
 NDJSON = "application/x-ndjson"
 WHOLE = {
-    "single": (post("/v1/verify", QUESTION), b'"verdict":"not_found"'),
-    "batch": (post("/v1/verify/batch", BATCH), b'"not_found":1'),
-    "stream": (post("/v1/verify/stream", QUESTION, NDJSON), b'"complete":true'),
-    "feed": (post("/v1/ledger/invoices", b"{}", NDJSON), b'"rejected"'),
+    "single": (post("/v1/verify", QUESTION), 200, b'"verdict":"not_found"'),
+    "batch": (post("/v1/verify/batch", BATCH), 200, b'"not_found":1'),
+    "stream": (post("/v1/verify/stream", QUESTION, NDJSON), 200, b'"complete":true'),
+    "feed": (post("/v1/ledger/invoices", b"{}", NDJSON), 422, b'"rejected"'),
 }
 
 
 # B14: half-closed connections
 
 
-@pytest.mark.parametrize(("request_", "expected"), WHOLE.values(), ids=WHOLE)
+@pytest.mark.parametrize(("request_", "status", "expected"), WHOLE.values(), ids=WHOLE)
 async def test_half_closed_client_is_answered(
-    service: Service, request_: bytes, expected: bytes
+    service: Service, request_: bytes, status: int, expected: bytes
 ) -> None:
     """Who half-closes after the request gets the answer, then the end."""
     async with connected(service, request_) as client:
         client.writer.write_eof()
-        status, _, body = await client.answer()
-        assert status == 200
+        answered, _, body = await client.answer()
+        assert answered == status
         assert expected in body
         await client.ended()
 
@@ -144,6 +145,21 @@ async def test_half_closed_idle_connection_ends(service: Service) -> None:
         assert (await client.answer())[0] == 200
         client.writer.write_eof()
         await client.ended()
+
+
+async def test_worker_process_does_the_same(database: Database) -> None:
+    """On uvloop, as a worker runs: half-closed clients are answered, connections are bounded."""
+    async with process.serving(database, max_connections=1) as worker:
+        for request, status, expected in WHOLE.values():
+            async with connected(worker, request) as client:
+                client.writer.write_eof()
+                answered, _, body = await client.answer()
+                assert (answered, expected in body) == (status, True)
+                await client.ended()
+        async with connected(worker, LIVEZ) as first, connected(worker) as second:
+            assert (await second.answer())[0] == 503
+            await second.ended()
+            assert (await first.answer())[0] == 200
 
 
 # C18: bounds on connections

@@ -77,7 +77,9 @@ async def small_batch(service: Service) -> int:
         return response.status
 
 
-async def test_c15_an_unread_batch_holds_its_slot_and_is_cut_off(database: Database) -> None:
+async def test_c15_an_unread_batch_holds_its_slot_and_is_cut_off(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     """Beyond max_batches unread answers a batch is 503; after write_idle they are gone."""
     async with serving(database, max_batches=2, write_idle=2.0) as service:
         unread = [Connection(), Connection()]
@@ -92,6 +94,7 @@ async def test_c15_an_unread_batch_holds_its_slot_and_is_cut_off(database: Datab
         for each in unread:
             await each.is_cut()
             each.close()
+    assert not [record for record in caplog.records if record.name.startswith("aiohttp")]
 
 
 async def test_c15_a_client_that_goes_frees_its_slot(database: Database) -> None:

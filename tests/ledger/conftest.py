@@ -47,7 +47,9 @@ def shared_ledger(cluster: Cluster) -> Iterator[Database]:
 @pytest.fixture
 async def ledger(shared_ledger: Database) -> Database:
     """Empty the ledger, on the replicas too."""
-    await execute(shared_ledger.primary_dsn, "TRUNCATE invoice, region_watermark")
+    await execute(
+        shared_ledger.primary_dsn, "TRUNCATE invoice, listed_red_letter, region_watermark"
+    )
     await execute(shared_ledger.primary_dsn, "TRUNCATE ledger_change")
     await wait_replayed(shared_ledger.primary_dsn, shared_ledger.replica_dsns)
     return shared_ledger

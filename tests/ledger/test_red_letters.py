@@ -15,8 +15,10 @@ from tests.ledger.support import (
     line,
     number,
     red_letter,
+    status_line,
 )
 from tests.support import Database
+from verifier.ledger.migrate import bundled
 from verifier.ledger.writer import Writer
 
 
@@ -106,6 +108,53 @@ async def test_red_letter_that_turns_to_another_invoice(
     await writer.ingest(blocks([red_letter(3, 2)]))
     assert await red_letters(primary, 1) == [number(4)]
     assert await red_letters(primary, 2) == [number(3)]
+
+
+async def test_listed_red_letter_stays_until_it_names_another_invoice(
+    writer: Writer, primary: asyncpg.Connection
+) -> None:
+    """Who is listed before it comes stays when it names nobody, and leaves when it names another.
+
+    However it was listed: with the invoice, or with its new status.
+    """
+    listed = line(1, red_letters=[{"number": number(3)}])
+    await writer.ingest(blocks([listed, line(2)]))
+    await writer.set_status(blocks([status_line(2, "red_flushed", 3)]))
+    await writer.ingest(blocks([line(3)]))
+    assert await red_letters(primary, 1) == await red_letters(primary, 2) == [number(3)]
+    await writer.ingest(blocks([red_letter(3, 4)]))
+    assert await red_letters(primary, 1) == await red_letters(primary, 2) == []
+    assert await primary.fetchval("SELECT count(*) FROM listed_red_letter") == 0
+
+
+async def test_red_letter_that_names_another_invoice_is_not_listed(
+    writer: Writer, primary: asyncpg.Connection
+) -> None:
+    """What a red letter says itself counts for more than a list, and such a line is unchanged."""
+    await writer.ingest(blocks([line(1), line(2), red_letter(3, 2)]))
+    listed = line(1, red_letters=[{"number": number(3)}])
+    assert counts(await writer.ingest(blocks([listed]))) == (0, 1, 0)
+    again = await writer.set_status(blocks([status_line(1, "normal", 3)]))
+    assert counts(again) == (0, 1, 0)
+    await writer.ingest(blocks([line(5, red_letters=[{"number": number(3)}])]))
+    assert await red_letters(primary, 1) == await red_letters(primary, 5) == []
+    assert await red_letters(primary, 2) == [number(3)]
+
+
+async def test_earlier_contradictions_are_mended_by_the_migration(
+    writer: Writer, primary: asyncpg.Connection
+) -> None:
+    """What was listed before stays as it should have been, and is remembered as listed."""
+    await writer.ingest(blocks([line(1), line(2), red_letter(3, 2)]))
+    await primary.execute("DROP TABLE listed_red_letter")
+    stale = [number(3), number(4)]
+    await primary.execute("UPDATE invoice SET red_letters = $2 WHERE key = $1", number(1), stale)
+    async with primary.transaction():
+        await primary.execute(bundled()["0007_listed_red_letter"])
+    assert await red_letters(primary, 1) == [number(4)]
+    assert await red_letters(primary, 2) == [number(3)]
+    listed = await primary.fetch("SELECT red, blue FROM listed_red_letter")
+    assert [tuple(row) for row in listed] == [(number(4), number(1))]
 
 
 async def test_random_feeds_keep_links_complete(

@@ -8,11 +8,9 @@ there is nothing but brackets.
 from __future__ import annotations
 
 import re
-from asyncio import get_running_loop, sleep
 from itertools import accumulate
 
-# Other work goes on after so many seconds.
-_TURN_SECONDS = 0.0003
+from verifier.api.turns import Pace
 
 # How far one search goes, and one that looks at each bracket.
 _FAR = 1 << 16
@@ -58,20 +56,6 @@ def _blank(string: re.Match[bytes]) -> bytes:
     return b" " * len(string[0])
 
 
-class Turns:
-    """Gives way to other work when a turn is over."""
-
-    def __init__(self) -> None:
-        self._clock = get_running_loop().time
-        self._over = self._clock() + _TURN_SECONDS
-
-    async def give_way(self) -> None:
-        """Let other work go on if it is time for that."""
-        if self._clock() >= self._over:
-            await sleep(0)
-            self._over = self._clock() + _TURN_SECONDS
-
-
 class NotJsonError(ValueError):
     """The text is no JSON, or no list of items is where one should be."""
 
@@ -79,9 +63,9 @@ class NotJsonError(ValueError):
 class Extents:
     """Where things end in one text. All methods take and return places in it."""
 
-    def __init__(self, text: bytes, turns: Turns) -> None:
+    def __init__(self, text: bytes, pace: Pace) -> None:
         self._text = text
-        self._turns = turns
+        self._pace = pace
 
     def mark(self, at: int) -> bytes:
         """The byte at a place, empty at the end."""
@@ -91,7 +75,7 @@ class Extents:
         """The next place that is no white space."""
         while (end := self._after(_WHITE, at)) == at + _FAR:
             at = end
-            await self._turns.give_way()
+            await self._pace.give_way()
         return end
 
     async def past(self, at: int, mark: bytes) -> int:
@@ -119,7 +103,7 @@ class Extents:
         else:
             while (end := self._after(_PERHAPS_SCALAR, at)) > at:
                 at = end
-                await self._turns.give_way()
+                await self._pace.give_way()
         at = await self.space(at)
         if self.mark(at) not in (b",", b"]"):
             raise NotJsonError
@@ -133,7 +117,7 @@ class Extents:
             end = self._after(_TEXT, at)
             # A backslash at the end of what was searched goes with the byte behind it.
             at = end if end > at else at + 2
-            await self._turns.give_way()
+            await self._pace.give_way()
         raise NotJsonError
 
     async def _closed(self, at: int) -> int:
@@ -159,7 +143,7 @@ class Extents:
                 at = await self.string(at + 1)
             elif not self.mark(at):
                 raise NotJsonError
-            await self._turns.give_way()
+            await self._pace.give_way()
             # Twice as much each time, so that not much is searched in vain.
             size = min(2 * size, _NEAR)
 

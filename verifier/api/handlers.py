@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from asyncio import sleep
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
 
-from verifier.api import codec, problems, turns
+from verifier.api import codec, problems, reading
 from verifier.api.body import Bodies, compressed, refuse_compressed
 from verifier.api.messages import Language
-from verifier.api.readers import Readers, SlowReader
+from verifier.api.readers import Cut, Readers, SlowReader
 from verifier.api.respond import Responder
 from verifier.api.tokens import Tokens
+from verifier.api.turns import Turns
 from verifier.config import Config
 from verifier.engine.steps import Block, Item
 from verifier.engine.verifier import Verifier
@@ -84,6 +84,7 @@ class Bulk:
         verifier: Verifier,
         encoder: codec.Encoder,
         counts: Counts,
+        turns: Turns,
         language: Language,
         *,
         at_least: Position | None,
@@ -95,6 +96,7 @@ class Bulk:
         self._after = after
         self._encoder = encoder
         self._counts = counts
+        self._turns = turns
         self._language = language
         self._at_least = at_least
         self._answered = 0
@@ -120,8 +122,7 @@ class Bulk:
                     block, self._language, self._answered, self._before, self._after
                 )
                 self._answered += len(block.answers)
-                # Bulk gives way to other work.
-                await sleep(0)
+                await self._turns.next()
 
     def summary(self) -> bytes:
         """How many answers of each verdict, and of matches by their use, as JSON."""
@@ -138,6 +139,7 @@ class Handlers:
         responder: Responder,
         readers: Readers,
         bodies: Bodies,
+        turns: Turns,
         tokens: Tokens,
         config: Config,
         metrics: Metrics,
@@ -147,6 +149,7 @@ class Handlers:
         self._responder = responder
         self._readers = readers
         self._bodies = bodies
+        self._turns = turns
         self._tokens = tokens
         self._config = config
         self._metrics = metrics
@@ -196,19 +199,23 @@ class Handlers:
             return await self._refuse(request, "batch", error)
         self._batches += 1
         try:
-            items = await turns.read_batch(body, config.max_batch_items, config.max_line)
+            await self._turns.next()
+            items = await reading.read_batch(
+                body, config.max_batch_items, config.max_line, self._turns
+            )
+            # Nothing of the question is needed while the client reads the answer.
+            del body
             at_least = self._tokens.asked(request)
             blocks = await self._results(items, at_least, problems.language(request))
-            # Not needed while the client reads.
-            del items, body
+            del items
             return await self._responder.parts(request, "batch", blocks)
         except (BadRequest, Unavailable) as error:
             return await self._refuse(request, "batch", error)
         except SlowReader:
-            raise
+            return Cut()
         except ConnectionError:
             self._metrics.http_errors.add("batch", "client_gone")
-            raise
+            return Cut()
         finally:
             self._batches -= 1
 
@@ -223,6 +230,7 @@ class Handlers:
             self._verifier,
             self._encoder,
             self._batch_counts,
+            self._turns,
             language,
             at_least=at_least,
             before=b",",
@@ -234,7 +242,7 @@ class Handlers:
 
     async def _refuse(
         self, request: web.Request, route: str, error: BadRequest | Unavailable
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         # A compressed body reads as garbage, since it is not unpacked; say so rather than that.
         if error.code == "malformed_json" and compressed(request):
             error = BadRequest("content_encoding", "expected a body without Content-Encoding")

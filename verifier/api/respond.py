@@ -14,27 +14,21 @@ from email.utils import formatdate
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-from verifier.api.readers import Readers
+from verifier.api.readers import Done, Readers
 
 JSON = {"Content-Type": "application/json"}
 
 
-class _Response(web.StreamResponse):
-    """As much of a response as the server asks of one: prepare, write_eof and keep_alive."""
+class _Ready(web.StreamResponse):
+    """A single answer, whose bytes are complete."""
 
     # Of every one; StreamResponse would look it up.
     status = 200
 
-    def __init__(self, *, keep_alive: bool) -> None:
-        # Not StreamResponse's: it makes the objects that this class does without.
-        self._keep_alive = keep_alive
-
-
-class _Ready(_Response):
-    """A single answer, whose bytes are complete."""
-
     def __init__(self, data: bytes, readers: Readers) -> None:
-        super().__init__(keep_alive=True)
+        # Not StreamResponse's: it makes the objects that this class does without. What the
+        # server asks of a response is prepare, write_eof and keep_alive.
+        self._keep_alive = True
         self._data = data
         self._readers = readers
 
@@ -51,17 +45,6 @@ class _Ready(_Response):
         await request.writer.write_eof(data)
         if request.protocol.writing_paused:
             await self._readers.taken(request, "verify")
-
-
-class _Written(_Response):
-    """An answer that has been written."""
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        """Nothing is left to do."""
-        return request.writer
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing is left to do."""
 
 
 class Responder:
@@ -105,7 +88,7 @@ class Responder:
             request.transport.writelines(group)
         await request.writer.write_eof()
         await self._readers.taken(request, route)
-        return _Written(keep_alive=keep_alive)
+        return Done(keep_alive=keep_alive)
 
     def _head_now(self) -> bytes:
         """The head up to the length of the body."""

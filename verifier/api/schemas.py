@@ -1,4 +1,4 @@
-"""The shapes of what the service returns, for the OpenAPI document.
+"""The shapes of what the service returns, for OpenAPI. Long because each shape is listed, once.
 
 Tests hold the encoder to them. Answers are put together from bytes (codec.py), never from these.
 """

@@ -12,7 +12,7 @@ import asyncio
 import resource
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -47,10 +47,11 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse it at once beyond the bound, else expect a first head."""
-        assert isinstance(transport, asyncio.Transport)
         if self._server.full:
-            transport.write(self._server.refusals.unread("too_many_connections"))
-            transport.close()
+            # uvloop's transports are none of asyncio's classes.
+            refused = cast("asyncio.Transport", transport)
+            refused.write(self._server.refusals.unread("too_many_connections"))
+            refused.close()
             self._force_close = True
             return
         super().connection_made(transport)

@@ -12,10 +12,11 @@ from contextlib import aclosing
 
 from aiohttp import ClientPayloadError, web
 
-from verifier.api import codec, problems, turns
+from verifier.api import codec, problems, reading
 from verifier.api.body import blocks_of_lines, refuse_compressed
 from verifier.api.handlers import Bulk, Counts
 from verifier.api.tokens import Tokens
+from verifier.api.turns import Turns
 from verifier.config import Config
 from verifier.engine.steps import Item
 from verifier.engine.verifier import Verifier
@@ -35,12 +36,14 @@ class Streams:
         self,
         verifier: Verifier,
         encoder: codec.Encoder,
+        turns: Turns,
         tokens: Tokens,
         config: Config,
         metrics: Metrics,
     ) -> None:
         self._verifier = verifier
         self._encoder = encoder
+        self._turns = turns
         self._tokens = tokens
         self._config = config
         self._metrics = metrics
@@ -70,11 +73,12 @@ class Streams:
             self._verifier,
             self._encoder,
             self._counts,
+            self._turns,
             problems.language(request),
             at_least=at_least,
             after=b"\n",
         )
-        stream = _Stream(request, response, bulk, self._config)
+        stream = _Stream(request, response, bulk, self._turns, self._config)
         ended = ""
         try:
             try:
@@ -105,11 +109,17 @@ class _Stream:
     """One stream: what it reads from and writes to."""
 
     def __init__(
-        self, request: web.Request, response: web.StreamResponse, bulk: Bulk, config: Config
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        bulk: Bulk,
+        turns: Turns,
+        config: Config,
     ) -> None:
         self._request = request
         self._response = response
         self._bulk = bulk
+        self._turns = turns
         self._config = config
         self._writing = False
 
@@ -122,7 +132,7 @@ class _Stream:
                 if block is None:
                     items: Sequence[Item] = [codec.too_long(config.max_line)]
                 else:
-                    items = await turns.read_lines(block)
+                    items = await reading.read_lines(block, self._turns)
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
                         await self._write(encoded)

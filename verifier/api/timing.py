@@ -12,7 +12,10 @@ from verifier.metrics.cells import Distribution
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-_OUTCOMES = {200: "answered", 422: "invalid", 503: "unavailable"}
+# The status that proxies log when a client went before its answer; never sent.
+CLIENT_GONE = 499
+
+_OUTCOMES = {200: "answered", 422: "invalid", 503: "unavailable", CLIENT_GONE: "cut"}
 
 
 class _ByStatus(dict[int, Distribution]):

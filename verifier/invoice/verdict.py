@@ -193,7 +193,6 @@ def complete_until(watermark: float | None, now: float) -> float:
     """
     if watermark is None:
         return now - UNSET_WATERMARK_AGE
-    # Spelt out: min and max would cost each answer that is judged twice as much.
     if watermark > now:
         return now
     return max(OLDEST, watermark)

@@ -72,8 +72,12 @@ async def open_reader(dsn: str, config: Config) -> asyncpg.Connection:
 async def open_writer(dsn: str, config: Config) -> asyncpg.Connection:
     """A connection to the host of a DSN for feeding the ledger."""
     bound = str(ceil(config.write_timeout * 1000))
-    idle = {"idle_in_transaction_session_timeout": bound}
-    return await _open(dsn, config, {**_WRITER, **idle, "statement_timeout": bound})
+    bounds = {
+        "idle_in_transaction_session_timeout": bound,
+        "statement_timeout": bound,
+        "lock_timeout": str(ceil(config.write_lock_timeout * 1000)),
+    }
+    return await _open(dsn, config, {**_WRITER, **bounds})
 
 
 async def _open(dsn: str, config: Config, settings: dict[str, str]) -> asyncpg.Connection:

@@ -59,6 +59,12 @@ class Transaction:
             await connection.execute("BEGIN")
         return cls(connection)
 
+    async def begin_again(self) -> None:
+        """Undo what was done so far and begin anew, after an error that the server has answered."""
+        with translated(), or_terminated(self.connection):
+            await self.connection.execute("ROLLBACK; BEGIN")
+        self.merge = Merge(self.connection)
+
     async def put(self, work: Coroutine[Any, Any, None]) -> None:
         """Have some work done next. Returns when what was put before is done; raises its error."""
         with ExitStack() as undo:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
+from itertools import count
 from typing import Any, TypeVar
 
 import asyncpg
@@ -33,8 +34,9 @@ from verifier.ledger.transaction import Position, Transaction, translated
 
 C = TypeVar("C", Chunk, StatusChunk)
 
-# A feed that fits into one chunk can be tried again, since it is still in memory.
-_TRIES = 3
+# How often a feed begins again that others are in the way of. Each time it has waited for one of
+# them, and some have got on; beyond, it waits for something that is no feed.
+_TRIES = 50
 
 # Rows of the change log that one transaction removes: a fraction of a second.
 _PRUNED_AT_ONCE = 10_000
@@ -65,6 +67,8 @@ class Writer:
         self._hosts = single_hosts(config.primary_dsn)
         self._history = history or History()
         self._places = asyncio.Semaphore(config.write_connections)
+        # Long feeds take turns anyway (turns.py): they need not do so with a connection each.
+        self._long = asyncio.Lock()
         self._idle: list[asyncpg.Connection] = []
         self._cluster = ""
 
@@ -122,7 +126,8 @@ class Writer:
             chunk = await anext(chunks)
             if not chunk.full:
                 return await self._at_once(chunk, apply, rejections)
-            async with self._transaction() as feed:
+            async with self._long, self._transaction() as feed:
+                await feed.put(feed.merge.turn.begin_long())
                 await feed.put(apply(feed.merge, chunk))
                 async for more in chunks:
                     await feed.put(apply(feed.merge, more))
@@ -134,17 +139,18 @@ class Writer:
         apply: Callable[[Merge, C], Coroutine[Any, Any, None]],
         rejections: Rejections,
     ) -> FeedResult:
-        """Apply the only chunk of a feed, which is still there for another try."""
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                async with self._transaction() as feed:
+        """Apply the only chunk of a feed, which is still there when it has to begin again."""
+        async with self._transaction() as feed:
+            for tries in count(1):
+                try:
                     await feed.put(apply(feed.merge, chunk))
                     return _result(feed.merge, rejections, await self._commit(feed))
-            except Unavailable as error:
-                if error.reason != "conflict" or tries == _TRIES:
-                    raise
+                except Unavailable as error:
+                    if error.reason != "conflict" or tries == _TRIES:
+                        raise
+                await feed.begin_again()
+                await feed.put(feed.merge.turn.give_way())
+        raise AssertionError("unreachable")
 
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
