@@ -119,7 +119,8 @@ class Judge:
             return None
         *plain, origin, flushes, seller_name, buyer_name = row
         names = map(msgspec.json.encode, (seller_name, buyer_name))
-        values = [*plain, origin or "", ",".join(flushes), *names, self._reading()]
+        listed = ",".join([str(len(flushes)), *flushes]) if flushes else ""
+        values = [*plain, origin or "", listed, *names, self._reading()]
         return record.build(*values)
 
     def _reading(self) -> Reading:
