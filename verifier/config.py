@@ -153,9 +153,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_body: Annotated[int, _bound("Largest body of a single question.", ge=1024)] = 65_536
     max_batch_items: Annotated[int, _bound("Most invoices in one batch.", ge=1, le=10_000)] = 10_000
     max_batch_body: Annotated[int, _bound("Largest body of a batch.", ge=1024)] = 16_777_216
-    max_line: Annotated[int, _bound("Longest line of NDJSON, in streams and feeds.", ge=1024)] = (
-        65_536
-    )
+    max_line: Annotated[
+        int, _bound("Longest line of NDJSON, in streams and feeds, and item of a batch.", ge=1024)
+    ] = 65_536
     max_header: Annotated[int, _bound("Longest request line or header field.", ge=1024)] = 8_190
     body_timeout: Annotated[
         float,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.invoice.samples import DIGITAL, PAPER
 from verifier.api.reading import read_batch, read_lines
+from verifier.api.turns import Turns
 from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Invalid, Question
@@ -30,7 +31,7 @@ def batch(*items: bytes) -> bytes:
 
 def read(body: bytes, max_items: int = 10_000) -> Sequence[Item]:
     """The items of a batch."""
-    return asyncio.run(read_batch(body, max_items, MAX_ITEM))
+    return asyncio.run(read_batch(body, max_items, MAX_ITEM, Turns()))
 
 
 # Seconds of this process that nothing else gets: many times what they take on a quiet machine.
@@ -97,7 +98,7 @@ def test_d23_an_item_that_cannot_be_read_is_alone_in_that(
 
 def test_d23_lines_and_items_that_cannot_be_read_are_the_same() -> None:
     """A stream says of such a line what a batch says of such an item."""
-    lines = asyncio.run(read_lines(b"\n".join([PLAIN, *UNREADABLE.values()])))
+    lines = asyncio.run(read_lines(b"\n".join([PLAIN, *UNREADABLE.values()]), Turns()))
     assert list(lines) == list(read(batch(PLAIN, *UNREADABLE.values())))
 
 
@@ -196,10 +197,30 @@ HUGE = {
 @pytest.mark.parametrize("huge", HUGE.values(), ids=HUGE)
 def test_c16_an_item_that_is_too_long_is_passed_over(huge: bytes) -> None:
     """One error for it, the others are read, and other work goes on all the while."""
-    got, longest = with_other_work(read_batch(batch(PLAIN, huge, OTHER), 10_000, MAX_ITEM))
+    got, longest = with_other_work(read_batch(batch(PLAIN, huge, OTHER), 10_000, MAX_ITEM, Turns()))
     assert wrong(got[1]) == ("", "bad_length")
     assert [type(item) for item in got] == [Question, Invalid, Question]
     assert longest < LONGEST_TURN
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        b'{"x":[%b]}' % b",".join([b"[]"] * 3_000),
+        b"{%b}" % b",".join([b'"number":"1"'] * 3_000),
+        b"[%b]" % b",".join([b"{}"] * 3_000),
+    ],
+)
+def test_c16_an_item_with_more_in_it_than_any_has_is_not_looked_into(item: bytes) -> None:
+    """Thousands of lists, or of members with few names, are one error."""
+    got = read(batch(PLAIN, item))
+    assert (wrong(got[1]), type(got[0])) == (("", "bad_format"), Question)
+
+
+def test_c16_what_is_nested_in_an_item_is_not_kept() -> None:
+    """Ten thousand items of nested lists take no more room than their fields do."""
+    (item,) = read(batch(b'{"number":[[[1,2,3]]],"x":{"y":[]}}'))
+    assert item == {"number": (), "x": ()}
 
 
 @pytest.mark.parametrize("item", [b"{}", b'{"a":1}', b"5", b"[]"])
@@ -212,6 +233,6 @@ def test_c16_too_many_items_are_refused_before_all_are_read(item: bytes) -> None
 
 def test_c16_lines_that_take_long_give_way() -> None:
     """A block of lines that have to be read one by one lets other work go on in between."""
-    items, longest = with_other_work(read_lines(b'{"a":1}\n' * 16_000))
+    items, longest = with_other_work(read_lines(b'{"a":1}\n' * 16_000, Turns()))
     assert len(items) == 16_000
     assert longest < LONGEST_TURN

@@ -17,6 +17,7 @@ from tests.invoice.samples import DIGITAL, WINDOW
 from verifier.api import counting
 from verifier.api.codec import decode_batch, decode_lines, decode_question
 from verifier.api.reading import read_batch, read_in_turns, read_lines
+from verifier.api.turns import Turns
 from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Claim, Invalid, Question
@@ -125,9 +126,9 @@ def ways(texts: list[str]) -> list[list[Item]]:
 
     async def careful() -> list[list[Item]]:
         return [
-            list(await read_batch(body, 100, 65_536)),
-            list(await read_lines(b"\n".join(lines))),
-            list(await read_in_turns(body, 100, 65_536)),
+            list(await read_batch(body, 100, 65_536, Turns())),
+            list(await read_lines(b"\n".join(lines), Turns())),
+            list(await read_in_turns(body, 100, 65_536, Turns())),
         ]
 
     return [[decode_question(line) for line in lines], *asyncio.run(careful())]
@@ -176,7 +177,7 @@ def test_d22_a_batch_with_two_lists_is_refused(body: bytes) -> None:
     """Two lists of items in one body are no batch, since it is not clear which would count."""
     assert decode_batch(body, 10) is None
     with pytest.raises(BadRequest) as raised:
-        asyncio.run(read_batch(body, 10, 65_536))
+        asyncio.run(read_batch(body, 10, 65_536, Turns()))
     assert raised.value.code == "malformed_batch"
 
 

@@ -18,10 +18,11 @@ from verifier.api.members import errors_json, hints_json, iso
 from verifier.api.messages import Language
 from verifier.engine.steps import Block, Item
 from verifier.errors import BadRequest
-from verifier.invoice.claim import Invalid, Question
+from verifier.invoice.claim import FIELDS, Invalid, Question
 from verifier.invoice.fields import FieldError
+from verifier.invoice.names import listed
 from verifier.invoice.record import Reading, Record
-from verifier.invoice.strict import UNREADABLE, flaws, members
+from verifier.invoice.strict import MOST_NAMES, UNREADABLE, flaws, members
 from verifier.invoice.verdict import Answer, Match, VerdictName
 
 NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
@@ -65,6 +66,14 @@ def _decode(text: bytes) -> Item:
         return _UNREADABLE_NUMBER
     if not isinstance(given, dict):
         return NOT_AN_OBJECT
+    if len(given) > MOST_NAMES:
+        # Thousands of such items would take many times the space of their text.
+        errors, more = listed((), given, FIELDS)
+        return Invalid(errors, more_errors=more)
+    for name, value in given.items():
+        if isinstance(value, list | dict):
+            # No field takes that, and it may be large.
+            given[name] = ()
     return given if question is None or flaws(given) else question
 
 
@@ -94,8 +103,7 @@ def decode_lines(block: bytes) -> Sequence[Item] | None:
 
     None means that they have to be decoded one by one.
     """
-    # Not the decoder's decode_lines: it takes two objects on a line, or one on two lines, for two
-    # or one.
+    # Not the decoder's decode_lines, for which a line may hold two objects, or half of one.
     lines = list(filter(None, block.split(b"\n")))
     questions: list[Question] = []
     try:

@@ -8,11 +8,9 @@ there is nothing but brackets.
 from __future__ import annotations
 
 import re
-from asyncio import get_running_loop, sleep
-from itertools import accumulate, islice
+from itertools import accumulate
 
-# Other work goes on after so many seconds.
-_TURN_SECONDS = 0.0003
+from verifier.api.turns import Pace
 
 # How far one search goes, and one that looks at each bracket.
 _FAR = 1 << 16
@@ -45,27 +43,17 @@ _WHITE = _pattern(_SPACE)
 _PERHAPS_SCALAR = _pattern(rb"(?:", _SCALAR, rb")?")
 # Where one item may end and another one begin.
 _SEAM = _pattern(rb"\}", _SPACE, rb",", _SPACE, rb"\{")
-# Anything in which each string is whole; the same up to a bracket.
+# Anything in which each string is whole.
 _WHOLE = _pattern(rb'(?:[^"]++|', _STRING, rb")*+")
-_BRACKET = _pattern(rb'(?:[^"\[\]{}]++|', _STRING, rb")*+[\[\]{}]")
 _ANY_STRING = _pattern(_STRING)
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
-_NO_BRACKETS = bytes(sorted(set(range(256)) - set(b"[]{}")))
-_DEEPER = {ord("["): 1, ord("]"): -1}
+# What is within a string, up to its end or the middle of an escape.
+_TEXT = _pattern(rb'[^"\\]*+(?:\\.[^"\\]*+)*+')
+# How much deeper each byte leads.
+_DEEPER = [(byte in b"[{") - (byte in b"]}") for byte in range(256)]
 
 
-class Turns:
-    """Gives way to other work when a turn is over."""
-
-    def __init__(self) -> None:
-        self._clock = get_running_loop().time
-        self._over = self._clock() + _TURN_SECONDS
-
-    async def give_way(self) -> None:
-        """Let other work go on if it is time for that."""
-        if self._clock() >= self._over:
-            await sleep(0)
-            self._over = self._clock() + _TURN_SECONDS
+def _blank(string: re.Match[bytes]) -> bytes:
+    return b" " * len(string[0])
 
 
 class NotJsonError(ValueError):
@@ -75,9 +63,9 @@ class NotJsonError(ValueError):
 class Extents:
     """Where things end in one text. All methods take and return places in it."""
 
-    def __init__(self, text: bytes, turns: Turns) -> None:
+    def __init__(self, text: bytes, pace: Pace) -> None:
         self._text = text
-        self._turns = turns
+        self._pace = pace
 
     def mark(self, at: int) -> bytes:
         """The byte at a place, empty at the end."""
@@ -87,7 +75,7 @@ class Extents:
         """The next place that is no white space."""
         while (end := self._after(_WHITE, at)) == at + _FAR:
             at = end
-            await self._turns.give_way()
+            await self._pace.give_way()
         return end
 
     async def past(self, at: int, mark: bytes) -> int:
@@ -115,7 +103,7 @@ class Extents:
         else:
             while (end := self._after(_PERHAPS_SCALAR, at)) > at:
                 at = end
-                await self._turns.give_way()
+                await self._pace.give_way()
         at = await self.space(at)
         if self.mark(at) not in (b",", b"]"):
             raise NotJsonError
@@ -123,13 +111,13 @@ class Extents:
 
     async def string(self, at: int) -> int:
         """The place behind the quote that ends a string, from a place within the string."""
-        while (quote := self._text.find(b'"', at)) >= 0:
-            before = self._text[at:quote]
-            at = quote + 1
-            # An odd number of backslashes in front of it makes it part of the string.
-            if not (len(before) - len(before.rstrip(b"\\"))) % 2:
-                return at
-            await self._turns.give_way()
+        while mark := self.mark(at):
+            if mark == b'"':
+                return at + 1
+            end = self._after(_TEXT, at)
+            # A backslash at the end of what was searched goes with the byte behind it.
+            at = end if end > at else at + 2
+            await self._pace.give_way()
         raise NotJsonError
 
     async def _closed(self, at: int) -> int:
@@ -138,16 +126,16 @@ class Extents:
         while True:
             found = _WHOLE.match(self._text, at, at + size)
             assert found is not None
-            brackets = _ANY_STRING.sub(b"", found[0]).translate(_ONE_KIND, _NO_BRACKETS)
-            closing = brackets.count(b"]")
+            # Strings may hold brackets, and count for none.
+            plain = _ANY_STRING.sub(_blank, found[0])
+            opening = plain.count(b"[") + plain.count(b"{")
+            closing = plain.count(b"]") + plain.count(b"}")
             if depth and closing < depth:
-                depth += len(brackets) - 2 * closing
+                depth += opening - closing
             else:
-                depths = [*accumulate(map(_DEEPER.__getitem__, brackets), initial=depth)]
+                depths = [*accumulate(map(_DEEPER.__getitem__, plain), initial=depth)]
                 if 0 in depths[1:]:
-                    last = depths.index(0, 1)
-                    (bracket,) = islice(_BRACKET.finditer(found[0]), last - 1, last)
-                    return at + bracket.end()
+                    return at + depths.index(0, 1)
                 depth = depths[-1]
             at = found.end()
             if self.mark(at) == b'"':
@@ -155,7 +143,7 @@ class Extents:
                 at = await self.string(at + 1)
             elif not self.mark(at):
                 raise NotJsonError
-            await self._turns.give_way()
+            await self._pace.give_way()
             # Twice as much each time, so that not much is searched in vain.
             size = min(2 * size, _NEAR)
 

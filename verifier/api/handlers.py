@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 from aiohttp import web
@@ -45,32 +44,39 @@ class Counts:
         elif isinstance(answer, Answer) and answer.reason:
             self._unavailable.add(answer.reason)
 
-    def count_block(self, block: Block) -> tuple[Mapping[VerdictName, int], Mapping[str, int]]:
-        """Count many; how many there are of each verdict, and of matches by ``Record.use``."""
-        others: list[Answer | Match] = []
+    def count_block(self, block: Block, tally: Tally) -> None:
+        """Count many, in the tally of their request too."""
+        answers = block.answers
+        recalled = len(answers)
         if not block.recalled:
-            others = [answer for answer in block.answers if type(answer) is not Record]
-        recalled = len(block.answers) - len(others)
+            others = [answer for answer in answers if type(answer) is not Record]
+            recalled -= len(others)
+            for answer in others:
+                self.count(answer)
+                if answer.record is None:
+                    tally.verdicts[answer.verdict] += 1
+            # Only a match has a record.
+            records = [each if type(each) is Record else each.record for each in answers]
+            answers = [record for record in records if record is not None]
         self._verdicts["match"].count += recalled
         self._sources["cache"].count += recalled
-        for answer in others:
-            self.count(answer)
-        verdicts = Counter([answer.verdict for answer in others])
-        verdicts["match"] += recalled
-        records = block.answers if block.recalled else _records(block)
-        # Most are usable, and are not looked up in a dict.
-        uses = Counter([record.use for record in records if record.use is not USABLE])
-        uses[USABLE] = verdicts["match"] - uses.total()
-        return verdicts, uses
+        tally.add_matches(answers)
 
 
-def _records(block: Block) -> list[Record]:
-    """The records of the matches in a block."""
-    return [
-        record
-        for answer in block.answers
-        if (record := answer if type(answer) is Record else answer.record) is not None
-    ]
+class Tally:
+    """How many answers of one batch or stream there are of each verdict; matches by their use."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[VerdictName, int] = dict.fromkeys(VERDICTS, 0)
+        self.uses = dict.fromkeys(USES, 0)
+
+    def add_matches(self, records: Sequence[Record]) -> None:
+        """Count the records of some matches; most are usable."""
+        unusable = [record.use for record in records if record.use is not USABLE]
+        self.verdicts["match"] += len(records)
+        self.uses[USABLE] += len(records) - len(unusable)
+        for use in unusable:
+            self.uses[use] += 1
 
 
 class Bulk:
@@ -100,8 +106,7 @@ class Bulk:
         self._language = language
         self._at_least = at_least
         self._answered = 0
-        self._verdicts = dict.fromkeys(VERDICTS, 0)
-        self._uses = dict.fromkeys(USES, 0)
+        self._tally = Tally()
 
     async def answer(
         self, items: Sequence[Item], *, duplicates: bool = False
@@ -113,11 +118,7 @@ class Bulk:
         blocks = self._verifier.verify_many(items, at_least=self._at_least, duplicates=duplicates)
         async with aclosing(blocks):
             async for block in blocks:
-                verdicts, uses = self._counts.count_block(block)
-                for verdict, number in verdicts.items():
-                    self._verdicts[verdict] += number
-                for use, number in uses.items():
-                    self._uses[use] += number
+                self._counts.count_block(block, self._tally)
                 yield self._encoder.encode_many(
                     block, self._language, self._answered, self._before, self._after
                 )
@@ -126,7 +127,7 @@ class Bulk:
 
     def summary(self) -> bytes:
         """How many answers of each verdict, and of matches by their use, as JSON."""
-        return codec.counts_json(self._verdicts, self._uses)
+        return codec.counts_json(self._tally.verdicts, self._tally.uses)
 
 
 class Handlers:
@@ -200,7 +201,9 @@ class Handlers:
         self._batches += 1
         try:
             await self._turns.next()
-            items = await reading.read_batch(body, config.max_batch_items, config.max_line)
+            items = await reading.read_batch(
+                body, config.max_batch_items, config.max_line, self._turns
+            )
             # Nothing of the question is needed while the client reads the answer.
             del body
             at_least = self._tokens.asked(request)

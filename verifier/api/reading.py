@@ -15,7 +15,8 @@ from typing import NoReturn
 import msgspec
 
 from verifier.api import codec
-from verifier.api.extents import Extents, NotJsonError, Turns
+from verifier.api.extents import Extents, NotJsonError
+from verifier.api.turns import Pace, Turns
 from verifier.engine.steps import Item
 from verifier.errors import BadRequest
 from verifier.invoice.strict import UNREADABLE
@@ -24,23 +25,23 @@ from verifier.invoice.strict import UNREADABLE
 _AT_ONCE = 1 << 17
 
 
-async def read_lines(block: bytes) -> Sequence[Item]:
+async def read_lines(block: bytes, turns: Turns) -> Sequence[Item]:
     """The questions of whole lines (NDJSON), one for each line that is not blank.
 
     A line that is no JSON object comes out Invalid.
     """
     if len(block) <= _AT_ONCE and (plain := codec.decode_lines(block)) is not None:
         return plain
-    turns = Turns()
+    pace = Pace(turns)
     items: list[Item] = []
     for line in block.split(b"\n"):
         if line.strip():
             items.append(codec.decode_one(line))
-        await turns.give_way()
+        await pace.give_way()
     return items
 
 
-async def read_batch(body: bytes, max_items: int, max_item: int) -> Sequence[Item]:
+async def read_batch(body: bytes, max_items: int, max_item: int, turns: Turns) -> Sequence[Item]:
     """The questions of a batch; BadRequest when the body as a whole is not one.
 
     An item that cannot be read comes out Invalid, and so does one of more than ``max_item`` bytes,
@@ -48,13 +49,13 @@ async def read_batch(body: bytes, max_items: int, max_item: int) -> Sequence[Ite
     """
     if len(body) <= _AT_ONCE and (plain := codec.decode_batch(body, max_items)) is not None:
         return plain
-    return await read_in_turns(body, max_items, max_item)
+    return await read_in_turns(body, max_items, max_item, turns)
 
 
-async def read_in_turns(body: bytes, max_items: int, max_item: int) -> Sequence[Item]:
+async def read_in_turns(body: bytes, max_items: int, max_item: int, turns: Turns) -> Sequence[Item]:
     """The same for a body that is large or not plain."""
     try:
-        return await _Reader(body, max_items, max_item).read()
+        return await _Reader(body, max_items, max_item, turns).read()
     except NotJsonError:
         _refuse(body)
 
@@ -62,12 +63,12 @@ async def read_in_turns(body: bytes, max_items: int, max_item: int) -> Sequence[
 class _Reader:
     """Reads one batch."""
 
-    def __init__(self, body: bytes, max_items: int, max_item: int) -> None:
+    def __init__(self, body: bytes, max_items: int, max_item: int, turns: Turns) -> None:
         self._body = body
         self._max_items = max_items
         self._max_item = max_item
-        self._turns = Turns()
-        self._extents = Extents(body, self._turns)
+        self._pace = Pace(turns)
+        self._extents = Extents(body, self._pace)
         self._items: list[Item] = []
 
     async def read(self) -> list[Item]:
@@ -83,11 +84,11 @@ class _Reader:
                     at = try_from
                     if at == len(self._body):
                         return self._items
-                    await self._turns.give_way()
+                    await self._pace.give_way()
                     continue
             end, following = await self._extents.item(at)
             self._take((self._item(at, end),))
-            await self._turns.give_way()
+            await self._pace.give_way()
             if self._extents.mark(end) == b"]":
                 await self._last(end)
                 return self._items

@@ -78,7 +78,7 @@ class Streams:
             at_least=at_least,
             after=b"\n",
         )
-        stream = _Stream(request, response, bulk, self._config)
+        stream = _Stream(request, response, bulk, self._turns, self._config)
         ended = ""
         try:
             try:
@@ -109,11 +109,17 @@ class _Stream:
     """One stream: what it reads from and writes to."""
 
     def __init__(
-        self, request: web.Request, response: web.StreamResponse, bulk: Bulk, config: Config
+        self,
+        request: web.Request,
+        response: web.StreamResponse,
+        bulk: Bulk,
+        turns: Turns,
+        config: Config,
     ) -> None:
         self._request = request
         self._response = response
         self._bulk = bulk
+        self._turns = turns
         self._config = config
         self._writing = False
 
@@ -126,7 +132,7 @@ class _Stream:
                 if block is None:
                     items: Sequence[Item] = [codec.too_long(config.max_line)]
                 else:
-                    items = await reading.read_lines(block)
+                    items = await reading.read_lines(block, self._turns)
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
                         await self._write(encoded)

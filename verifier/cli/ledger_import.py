@@ -94,6 +94,8 @@ class _Rejected:
                 where = f"line {rejection.line}" + (f", {error.field}" if error.field else "")
                 wanted = f", expected {error.expected}" if error.expected else ""
                 self._progress.say(f"{where}: {error.code}{wanted}")
+            if rejection.more_errors:
+                self._progress.say(f"line {rejection.line}: {rejection.more_errors:,} more errors")
         if self._sink:
             self._sink.write(_encode(rejection) + b"\n")
 

@@ -67,6 +67,9 @@ class Question(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     ] = None
 
 
+FIELDS = frozenset(Question.__struct_fields__)
+
+
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """A well-formed question in canonical text; None where the caller said nothing."""
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from verifier.invoice import fields, hints, qr
-from verifier.invoice.claim import Claim, Invalid, Question, reference_of
+from verifier.invoice.claim import FIELDS, Claim, Invalid, reference_of
 from verifier.invoice.codes import kind_of_code, region_of
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
@@ -22,7 +22,6 @@ from verifier.invoice.names import listed
 from verifier.invoice.record import key_of
 from verifier.invoice.strict import flaws
 
-_FIELDS = frozenset(Question.__struct_fields__)
 _ALL_KINDS = " ".join(KINDS)
 _PLAIN_MONEY = re.compile(r"-?\d+(\.\d*)?", re.ASCII)
 _COMPACT_DATE = re.compile(r"(\d{4})(\d{2})(\d{2})", re.ASCII)
@@ -46,24 +45,15 @@ def parse(given: Mapping[str, Any], oldest: str, today: str) -> Claim | Invalid:
     return parser.outcome()
 
 
-def _known(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Those of many members that are known, without a look at the others."""
-    if len(given) <= len(_FIELDS):
-        return given
-    return {name: given[name] for name in _FIELDS if name in given}
-
-
 class _Parser:
     """Values, errors and hints of one question; lives for one call of ``parse``."""
 
     def __init__(self, given: Mapping[str, Any]) -> None:
         self.whole = given
         # null and "" both mean "not supplied": ledgers and forms write either.
-        self.given = {
-            name: value for name, value in _known(given).items() if value not in (None, "")
-        }
+        self.given = {name: value for name, value in given.items() if value not in (None, "")}
         self.values: dict[str, str] = {}
-        self.flawed = {name: error for name, error in flaws(self.given).items() if name in _FIELDS}
+        self.flawed = {name: error for name, error in flaws(self.given).items() if name in FIELDS}
         self.errors = list(self.flawed.values())
         self.hints: list[Hint] = []
         # A 20-digit number that is wrong otherwise still is of the digital family.
@@ -208,8 +198,8 @@ class _Parser:
     def outcome(self) -> Claim | Invalid:
         said = tuple(self.hints)
         # A misspelt field must not silently weaken the check.
-        if self.errors or not self.whole.keys() <= _FIELDS:
-            errors, more = listed(self.errors, self.whole, _FIELDS)
+        if self.errors or not self.whole.keys() <= FIELDS:
+            errors, more = listed(self.errors, self.whole, FIELDS)
             return Invalid(errors, said, more)
         # Without an error number and date are there, and their region is known.
         values = self.values

@@ -38,7 +38,11 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _BACKSLASH = ord("\\")
 
 # Objects with more names than this have unknown ones, for which they are refused anyway.
-_MOST_NAMES = 64
+MOST_NAMES = 64
+
+# More brackets or colons than this have no place in an object that we take: most of them could
+# stand in the text of a QR code (fields.MAX_QR), or belong to red letters.
+_MOST_MARKS = 2_048
 
 
 def exact(text: str) -> Decimal:
@@ -49,6 +53,8 @@ def exact(text: str) -> Decimal:
         return Decimal("Infinity")
 
 
+_pass_over = msgspec.json.Decoder(msgspec.Raw).decode
+
 # Decimals keep what the caller wrote: an amount never becomes a float.
 _decode = msgspec.json.Decoder(float_hook=exact).decode
 
@@ -56,16 +62,18 @@ _decode = msgspec.json.Decoder(float_hook=exact).decode
 def members(text: bytes) -> Any:
     """What JSON text stands for; in an object REPEATED stands for values of repeated names.
 
-    Raises ValidationError for an integer of thousands of digits, one of UNREADABLE for no JSON.
+    None for an object with more in it than any that we take. Raises ValidationError for an
+    integer of thousands of digits, one of UNREADABLE for no JSON.
     """
+    if text.count(b"[") + text.count(b"{") > _MOST_MARKS:
+        _pass_over(text)
+        return None
     given = _decode(text)
-    if (
-        isinstance(given, dict)
-        and len(given) <= _MOST_NAMES
-        and not has_only(
-            text, len(given), [value for value in given.values() if type(value) is str]
-        )
-    ):
+    if not isinstance(given, dict) or len(given) > MOST_NAMES:
+        return given
+    if not has_only(text, len(given), [value for value in given.values() if type(value) is str]):
+        if text.count(b":") > _MOST_MARKS:
+            return None
         given.update(dict.fromkeys(repeated(text), REPEATED))
     return given
 
