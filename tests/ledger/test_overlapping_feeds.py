@@ -140,3 +140,21 @@ async def test_a_feed_that_something_else_holds_up_is_refused_in_the_end(
             await writer.ingest(blocks([line(1, status="red_flushed")]))
     assert counts(await writer.ingest(blocks([line(1, status="red_flushed")]))) == (1, 0, 0)
     await writer.close()
+
+
+async def test_a_feed_is_quick_when_statistics_say_that_the_ledger_is_empty(
+    ledger: Database, primary: asyncpg.Connection
+) -> None:
+    """What is analysed in the middle of its first import does not make the import quadratic."""
+    bogus = "UPDATE pg_class SET relpages = 200, reltuples = 0 WHERE relname LIKE 'invoice%'"
+    random = Random(1)
+    pool = range(60_000)
+    for _ in range(2):
+        await primary.execute(bogus)
+        writer = Writer(config(ledger))
+        began = time.monotonic()
+        await writer.ingest(blocks(invoices(random, 30_000, pool)))
+        await writer.set_status(blocks(states(random, 15_000, pool)))
+        assert time.monotonic() - began < 15.0
+        await writer.close()
+    assert await contradictions(primary) == []

@@ -49,6 +49,7 @@ _WRITER = {
     "plan_cache_mode": "force_generic_plan",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_seqscan": "off",
     "jit": "off",
     "DateStyle": "ISO, YMD",
     "search_path": "public",

@@ -48,17 +48,21 @@ SELECT red, blue, how FROM unnest($1::text[], $2::text[], $3::text[]) AS t (red,
 """
 
 # The blue invoices whose lists these links will change, as far as can be seen now: for feeds to
-# take them in the order of keys. Has $1 to $3 as above.
+# take them in the order of keys. Nobody else sees those that this transaction brought. Has $1 to $3
+# as above.
 CONCERNED = """
 SELECT b.key
 FROM unnest($1::text[], $2::text[], $3::text[]) AS l (red, blue, how)
-INNER JOIN invoice AS b ON b.key = l.blue
-WHERE l.how <> 'listed' AND (b.red_letters @> ARRAY[l.red]) = (l.how = 'left')
+INNER JOIN invoice AS b ON b.key = ANY(ARRAY[l.blue])
+WHERE
+    l.how <> 'listed'
+    AND (b.red_letters @> ARRAY[l.red]) = (l.how = 'left')
+    AND b.xmin <> pg_current_xact_id()::xid
 UNION ALL
 SELECT b.key
 FROM unnest($1::text[], $2::text[], $3::text[]) AS l (red, blue, how)
-INNER JOIN listed_red_letter AS o ON o.red = l.red AND o.blue <> l.blue
-INNER JOIN invoice AS b ON b.key = o.blue
+INNER JOIN listed_red_letter AS o ON o.red = ANY(ARRAY[l.red]) AND o.blue <> l.blue
+INNER JOIN invoice AS b ON b.key = ANY(ARRAY[o.blue])
 WHERE l.how = 'names' AND b.red_letters @> ARRAY[l.red]
 """
 
@@ -70,18 +74,19 @@ WITH pair AS (
     SELECT red, blue, how = 'left' AS has_left FROM feed_link
     UNION
     SELECT o.red, o.blue, FALSE
-    FROM feed_link AS l INNER JOIN listed_red_letter AS o ON o.red = l.red
+    FROM feed_link AS l INNER JOIN listed_red_letter AS o ON o.red = ANY(ARRAY[l.red])
 ),
 
 said AS (
     SELECT p.blue, p.red, r.red_letter_of = p.blue AS so
-    FROM pair AS p INNER JOIN invoice AS r ON r.key = p.red
+    FROM pair AS p INNER JOIN invoice AS r ON r.key = ANY(ARRAY[p.red])
     WHERE p.has_left OR r.red_letter_of IS NOT NULL
     UNION
     SELECT r.red_letter_of, r.key, TRUE
     FROM ledger_change AS c
     CROSS JOIN LATERAL (
         SELECT i.key, i.red_letter_of FROM invoice AS i WHERE i.red_letter_of = ANY(c.keys)
+        OFFSET 0
     ) AS r
     WHERE c.xid = pg_current_xact_id()
 )
@@ -98,21 +103,21 @@ FROM (
         coalesce(array_agg(red) FILTER (WHERE so IS NOT TRUE), '{}') AS gone
     FROM said GROUP BY blue
 ) AS l
-WHERE i.key = l.blue AND (NOT i.red_letters @> l.come OR i.red_letters && l.gone)
+WHERE i.key = ANY(ARRAY[l.blue]) AND (NOT i.red_letters @> l.come OR i.red_letters && l.gone)
 """
 
 _REMEMBER_LISTED = """
 INSERT INTO listed_red_letter (red, blue)
 SELECT l.red, l.blue
-FROM feed_link AS l LEFT JOIN invoice AS r ON r.key = l.red
+FROM feed_link AS l LEFT JOIN invoice AS r ON r.key = ANY(ARRAY[l.red])
 WHERE l.how = 'listed' AND r.red_letter_of IS NULL
 ON CONFLICT DO NOTHING
 """
 
 _FORGET_LISTED = """
 DELETE FROM listed_red_letter AS o
-USING feed_link AS l INNER JOIN invoice AS r ON r.key = l.red
-WHERE o.red = l.red AND r.red_letter_of IS NOT NULL
+USING feed_link AS l INNER JOIN invoice AS r ON r.key = ANY(ARRAY[l.red])
+WHERE o.red = ANY(ARRAY[l.red]) AND coalesce(r.red_letter_of, '') <> ''
 """
 
 
@@ -151,11 +156,10 @@ def columns(pairs: Collection[Pair]) -> list[list[str]]:
 
 def pairs_of(rows: Mapping[str, Row], known: Mapping[str, str | None]) -> list[Pair]:
     """What a chunk says about links; ``known`` has what those in the ledger named until now."""
-    pairs = [
-        Pair(row.key, row.red_letter_of, "names") for row in rows.values() if row.red_letter_of
-    ]
-    pairs += left(rows, known)
-    for row in rows.values():
+    pairs = left(rows, known)
+    for row in [row for row in rows.values() if row.red_letter_of or row.red_letters]:
+        if row.red_letter_of:
+            pairs.append(Pair(row.key, row.red_letter_of, "names"))
         # The literal of an array of keys, which need no quotes.
         listed = row.red_letters.strip("{}")
         if listed:

@@ -4,6 +4,12 @@ Rows whose keys are new go by COPY straight into the table; the others go by COP
 table and from there by one UPDATE, which leaves alone what is the same. Both cost the same however
 large the ledger is. What is waited for is taken in one order (turns.py); links between invoices are
 completed in the end (links.py).
+
+Statements here and in links.py look invoices up by index, whatever the statistics say: those of a
+table that was analysed in the middle of its first import say that it is empty, and that to read
+all of it for each line costs nothing. Hence, besides the settings of connections.py,
+``= ANY(ARRAY[x])`` for ``= x``, sorting by an expression, ``coalesce`` where a partial index would
+do, and ``OFFSET 0``: they leave the planner no use for an index but to look up a row.
 """
 
 from __future__ import annotations
@@ -39,9 +45,12 @@ UPDATE feed_line AS s
 SET red_letters = array(
     SELECT t.red
     FROM unnest(s.listed) AS t (red)
-    WHERE NOT EXISTS (SELECT FROM invoice AS r WHERE r.key = t.red AND r.red_letter_of <> s.key)
+    WHERE NOT EXISTS (
+        SELECT FROM invoice AS r
+        WHERE r.key = ANY(ARRAY[t.red]) AND coalesce(r.red_letter_of, s.key) <> s.key
+    )
     UNION
-    SELECT r.key FROM invoice AS r WHERE r.red_letter_of = s.key
+    SELECT r.key || '' FROM invoice AS r WHERE r.red_letter_of = s.key
     ORDER BY 1
 )
 WHERE s.listed IS NOT NULL
@@ -60,24 +69,25 @@ _TAKE = f"""
 SELECT key, red_letter_of
 FROM invoice
 WHERE key = ANY(array(
-    SELECT i.key FROM feed_line AS s INNER JOIN invoice AS i ON i.key = s.key WHERE {_DIFFERENT}
+    SELECT i.key
+    FROM feed_line AS s INNER JOIN invoice AS i ON i.key = ANY(ARRAY[s.key])
+    WHERE {_DIFFERENT}
     UNION ALL
     {links.CONCERNED}
 ))
-ORDER BY key FOR NO KEY UPDATE
+ORDER BY key || '' FOR NO KEY UPDATE
 """  # noqa: S608 - made of constants
 
-# Only what was taken: a row that somebody has changed since then would be one out of order.
 _UPDATE = f"""
 UPDATE invoice AS i
 SET ({_VALUES}, red_letters) = ROW({_NEW}, coalesce(s.red_letters, i.red_letters))
 FROM feed_line AS s
-WHERE i.key = s.key AND s.key = ANY($1::text[]) AND {_DIFFERENT}
+WHERE i.key = ANY(ARRAY[s.key]) AND {_DIFFERENT}
 """  # noqa: S608 - made of constants
 
 # In the order of keys, as above.
 _TAKE_KNOWN = """
-SELECT key FROM invoice WHERE key = ANY($1::text[]) ORDER BY key FOR NO KEY UPDATE
+SELECT key FROM invoice WHERE key = ANY($1::text[]) ORDER BY key || '' FOR NO KEY UPDATE
 """
 
 _UPDATE_STATUS = """
@@ -93,13 +103,14 @@ FROM (
             SELECT u.red
             FROM unnest(t.reds::text[]) AS u (red)
             WHERE NOT EXISTS (
-                SELECT FROM invoice AS r WHERE r.key = u.red AND r.red_letter_of <> t.key
+                SELECT FROM invoice AS r
+                WHERE r.key = ANY(ARRAY[u.red]) AND coalesce(r.red_letter_of, t.key) <> t.key
             )
         ) AS reds
     FROM unnest($1::text[], $2::text[], $3::text[]) AS t (key, status, reds)
 ) AS s
 WHERE
-    i.key = s.key
+    i.key = ANY(ARRAY[s.key])
     AND (i.status <> s.status::invoice_status OR NOT i.red_letters @> s.reds)
 """
 
@@ -167,38 +178,46 @@ class Merge:
     async def _change(self, rows: Mapping[str, Row], known: Mapping[str, str | None]) -> int:
         """Update rows that are there; how many were not the same already."""
         pairs = links.pairs_of(rows, known)
-        if not known and not pairs:
-            return 0
-        lists = await self._stage([rows[key] for key in sorted(known)])
+        await self._stage([rows[key] for key in sorted(known)])
         await self._links.remember(pairs)
-        taken = await self._connection.fetch(_TAKE, *links.columns(pairs))
+        # A long feed is in no order as a whole, and waits for whom it meets.
+        concerned = [] if self.turn.long else pairs
+        if not known and not concerned:
+            return 0
+        taken = await self._connection.fetch(_TAKE, *links.columns(concerned))
         own = {row[0]: row[1] for row in taken if row[0] in known}
         if not own:
             return 0
         # Before they were taken, somebody may have turned red letters to another invoice.
         turned = {key: blue for key, blue in own.items() if blue != known[key]}
         await self._links.remember(links.left(rows, turned))
-        if lists:
+        changed = [rows[key] for key in own]
+        if len(own) < len(known):
+            # What was the same and is no longer was not taken: it would be out of order.
+            await self._stage(changed)
+        elif _give_lists(changed):
             await self._connection.execute(_AS_LISTED)
-        return _count(await self._connection.execute(_UPDATE, list(own)))
+        return _count(await self._connection.execute(_UPDATE))
 
-    async def _stage(self, rows: Sequence[Row]) -> bool:
-        """Have rows at hand in a table of their own; whether some of them give lists."""
+    async def _stage(self, rows: Sequence[Row]) -> None:
+        """Have rows, and no others, at hand in a table of their own."""
         if self._staged:
             await self._connection.execute("TRUNCATE feed_line")
         self._staged = bool(rows)
-        lists = any(row.red_letters for row in rows)
         if rows:
             await self._copy("feed_line", "listed", rows, "\\N")
-        if lists:
+        if _give_lists(rows):
             await self._connection.execute(_AS_LISTED)
-        return lists
 
     async def _copy(self, table: str, lists: str, rows: Sequence[Row], unmentioned: str) -> None:
         text = "".join([f"{row.text}\t{row.red_letters or unmentioned}\n" for row in rows])
         await self._connection.copy_to_table(
             table, source=_pieces(text.encode()), columns=(*COLUMNS, lists)
         )
+
+
+def _give_lists(rows: Sequence[Row]) -> bool:
+    return any(row.red_letters for row in rows)
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

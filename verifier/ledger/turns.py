@@ -30,11 +30,11 @@ class Turn:
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self._connection = connection
-        self._long = False
+        self.long = False
 
     async def begin_long(self) -> None:
         """Wait until no other long feed is under way, nor a short one that had to give way."""
-        self._long = True
+        self.long = True
         await self._connection.execute(
             f"SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({_LONG_FEED})"
         )
@@ -48,17 +48,17 @@ class Turn:
 
     async def look(self) -> None:
         """Before it is found out which invoices are new."""
-        if self._long:
+        if self.long:
             await self._connection.execute(f"SELECT pg_advisory_lock({_NEW_ROWS})")
 
     async def bring(self) -> None:
         """Before new invoices are copied."""
-        if not self._long:
+        if not self.long:
             await self._connection.execute(f"SELECT pg_advisory_xact_lock_shared({_NEW_ROWS})")
 
     async def brought(self) -> None:
         """After that, whether or not there were any."""
-        if self._long:
+        if self.long:
             await self._connection.execute(f"SELECT pg_advisory_unlock({_NEW_ROWS})")
 
     async def link(self, *, alone: bool) -> None:
@@ -68,5 +68,5 @@ class Turn:
         any more: an invoice that somebody has taken in the meantime is a conflict.
         """
         lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-        bound = "" if self._long else "; SET LOCAL lock_timeout = 1"
+        bound = "" if self.long else "; SET LOCAL lock_timeout = 1"
         await self._connection.execute(f"SELECT {lock}({_LINKS}){bound}")
