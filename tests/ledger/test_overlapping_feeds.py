@@ -155,6 +155,9 @@ async def test_a_feed_is_quick_when_statistics_say_that_the_ledger_is_empty(
         began = time.monotonic()
         await writer.ingest(blocks(invoices(random, 30_000, pool)))
         await writer.set_status(blocks(states(random, 15_000, pool)))
-        assert time.monotonic() - began < 15.0
+        # Quadratic, it takes many minutes.
+        assert time.monotonic() - began < 120.0
         await writer.close()
+    # The check itself goes by statistics.
+    await primary.execute("ANALYZE invoice, listed_red_letter")
     assert await contradictions(primary) == []
