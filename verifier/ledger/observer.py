@@ -34,6 +34,8 @@ class Observer:
         self.host = dsns[0]
         self.secret = b""
         self.previous: Probe | None = None
+        # The last one of which the timeline was sure.
+        self._certain: Probe | None = None
 
     @property
     def cluster(self) -> str:
@@ -61,14 +63,16 @@ class Observer:
             if anew:
                 self._prober = await Prober.over(self._contact.connection)
                 if self._prober.identity != self.identity:
-                    self.previous = None
+                    self.previous = self._certain = None
                 self.identity, self.secret = self._prober.identity, self._prober.secret
             probe = await self._prober.probe(now)
         previous = self.previous
         if previous is not None and probe.timeline < previous.timeline:
             # While it receives nothing, a standby tells which timeline it noted down last.
             probe = msgspec.structs.replace(probe, timeline=previous.timeline)
-        self._history.saw(self.cluster, probe, previous)
+        self._history.saw(self.cluster, probe, self._certain)
+        if probe.certain:
+            self._certain = probe
         return probe
 
     def drop(self) -> None:
