@@ -324,10 +324,11 @@ async def test_exception_in_a_handler(
             async with connected(service, post("/fault", TAX_ID)) as client:
                 status, document = await client.problem()
         assert (status, document["code"]) == (500, "internal")
-        [line] = lines
+        # Databases may have something to say at the same time.
+        [line] = [line for line in lines if "error" in line]
         assert (line["id"], line["error"]) == (document["id"], "LookupError")
         assert any(place.endswith("fail") for place in line["frames"][-2:-1])
-        assert TAX_ID.decode() not in f"{line} {document} {caplog.text}"
+        assert TAX_ID.decode() not in f"{lines} {document} {caplog.text}"
         await service.shows('verifier_http_errors_total{code="internal",route="server"} 1.0')
 
 
@@ -342,6 +343,7 @@ async def test_task_that_nobody_awaits(service: Service, caplog: pytest.LogCaptu
         await asyncio.wait({task})
         del task
         gc.collect()
-    [line] = lines
+    # Databases may have something to say at the same time.
+    [line] = [line for line in lines if "error" in line]
     assert (line["event"], line["error"]) == ("Task exception was never retrieved", "LookupError")
-    assert TAX_ID.decode() not in f"{line} {caplog.text}"
+    assert TAX_ID.decode() not in f"{lines} {caplog.text}"
