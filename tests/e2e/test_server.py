@@ -147,19 +147,27 @@ async def test_half_closed_idle_connection_ends(service: Service) -> None:
         await client.ended()
 
 
-async def test_worker_process_does_the_same(database: Database) -> None:
-    """On uvloop, as a worker runs: half-closed clients are answered, connections are bounded."""
-    async with process.serving(database, max_connections=1) as worker:
+async def test_half_closed_client_of_a_worker_process_is_answered(database: Database) -> None:
+    """The same on uvloop, as a worker runs."""
+    async with process.serving(database) as worker:
         for request, status, expected in WHOLE.values():
             async with connected(worker, request) as client:
                 client.writer.write_eof()
                 answered, _, body = await client.answer()
                 assert (answered, expected in body) == (status, True)
                 await client.ended()
-        async with connected(worker, LIVEZ) as first, connected(worker) as second:
+
+
+async def test_worker_process_bounds_its_connections(database: Database) -> None:
+    """On uvloop too, the one beyond the bound is turned away, and those within are answered."""
+    async with (
+        process.serving(database, max_connections=1) as worker,
+        connected(worker, LIVEZ) as first,
+    ):
+        assert (await first.answer())[0] == 200
+        async with connected(worker) as second:
             assert (await second.answer())[0] == 503
             await second.ended()
-            assert (await first.answer())[0] == 200
 
 
 # C18: bounds on connections
