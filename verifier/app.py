@@ -16,6 +16,7 @@ from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 from verifier.api import routes
 from verifier.api.body import Bodies
 from verifier.api.codec import Encoder
+from verifier.api.crowd import Crowd
 from verifier.api.feeds import Feeds
 from verifier.api.guard import Guard
 from verifier.api.handlers import Handlers
@@ -44,11 +45,15 @@ log = structlog.get_logger()
 
 LOOP_LAG_INTERVAL = 0.1
 
+# One in so many bytes of Config.max_receiving is not for batches.
+KEPT_FROM_BULK = 8
+
 # Seconds for which changes are kept for those who follow them, and between prunings.
 FEED_KEPT = 3_600.0
 PRUNE_INTERVAL = 600.0
 
 HEALTH = web.AppKey("health", Health)
+METRICS = web.AppKey("metrics", Metrics)
 REFUSALS = web.AppKey("refusals", Refusals)
 STREAMS = web.AppKey("streams", Streams)
 
@@ -75,10 +80,12 @@ def build(
     verifier = Verifier(loader, lookup.fetch_at, memory, freshness, clocks)
     encoder = Encoder(token_hex(6))
     tokens = Tokens(lookup.secret)
-    readers = Readers(config.write_idle, metrics)
+    readers = Readers(config.write_idle, metrics, config.max_unread)
     responder = Responder(clocks.wall, readers, config.write_buffer)
     turns = Turns()
-    bodies = Bodies(config.max_receiving, config.body_timeout)
+    bodies = Bodies(
+        config.max_receiving, config.max_receiving // KEPT_FROM_BULK, config.body_timeout
+    )
     handlers = Handlers(
         verifier, encoder, responder, readers, bodies, turns, tokens, config, metrics
     )
@@ -90,6 +97,7 @@ def build(
     app = web.Application(client_max_size=config.max_batch_body)
     app[HEALTH], app[STREAMS] = health, streams
     app[REFUSALS] = Refusals(metrics.http_errors.add, Lines(config.refusal_lines, clocks.steady))
+    app[METRICS] = metrics
     guard = Guard(config, metrics)
     table = routes.table(handlers, streams, feeds, health, guard, readers, metrics)
     routes.add_routes(app, readers, table)
@@ -188,13 +196,9 @@ async def listening(
     Raises OSError when the address cannot be had.
     """
     refusals = app[REFUSALS]
-    runner = Runner(
-        app,
-        refusals,
-        max_connections=affordable_connections(config.max_connections),
-        header_timeout=config.header_timeout,
-        **_server_settings(config),
-    )
+    crowd = Crowd(affordable_connections(config.max_connections), refusals)
+    app[METRICS].connections.set_function(lambda: len(crowd))
+    runner = Runner(app, refusals, crowd, config, **_server_settings(config))
     await runner.setup()
     assert runner.server is not None
     shorten(runner.server, "/v1/verify", routes.handler_of(app, "POST", "/v1/verify"))
@@ -244,6 +248,7 @@ def _server_settings(config: Config) -> dict[str, Any]:
         "handle_signals": False,
         "keepalive_timeout": config.keepalive,
         "max_field_size": config.max_header,
+        "max_headers": config.max_headers,
         "max_line_size": config.max_header,
         "shutdown_timeout": config.drain_seconds,
         "tcp_keepalive": True,

@@ -157,6 +157,25 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int, _bound("Longest line of NDJSON, in streams and feeds, and item of a batch.", ge=1024)
     ] = 65_536
     max_header: Annotated[int, _bound("Longest request line or header field.", ge=1024)] = 8_190
+    max_headers: Annotated[
+        int, _bound("Most fields in the head of a request; proxies add a dozen or two.", ge=8)
+    ] = 100
+    max_head: Annotated[
+        int,
+        _bound(
+            "Largest head of a request that arrives in pieces, and so what each connection may "
+            "hold of one that trickles in; 431 beyond.",
+            ge=1024,
+        ),
+    ] = 32_768
+    max_ahead: Annotated[
+        int,
+        _bound(
+            "Bytes of bodies that a connection may send ahead of their turn, while a request "
+            "before them is answered; beyond it no more is read from the connection until then.",
+            ge=1024,
+        ),
+    ] = 262_144
     body_timeout: Annotated[
         float,
         _bound("Longest time to receive the body of a single question or batch.", gt=0, le=600),
@@ -165,8 +184,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         int,
         _bound(
             "Bytes of all bodies of single questions and batches that a worker may be receiving "
-            "at once; what comes beyond is refused with 503. Above the largest batch; choose by "
-            "the pod's memory.",
+            "at once, of which batches leave an eighth to others; what comes beyond is refused "
+            "with 503. Above the largest batch; choose by the pod's memory.",
             ge=65_536,
         ),
     ] = 268_435_456
@@ -188,6 +207,15 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             le=600,
         ),
     ] = 30.0
+    max_unread: Annotated[
+        int,
+        _bound(
+            "Clients of a worker that may be behind with reading their answers at once, streams "
+            "aside; beyond it the one that has been so for longest is cut off. Each may hold "
+            "`VERIFIER_WRITE_BUFFER` and `VERIFIER_MAX_AHEAD`.",
+            ge=1,
+        ),
+    ] = 256
     idle_timeout: Annotated[
         float,
         _bound(
@@ -208,7 +236,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     max_connections: Annotated[
         int,
         _bound(
-            "Connections of clients at once per worker; 503 beyond. The limit of open files is "
+            "Connections of clients at once per worker. Beyond it one that has asked nothing yet "
+            "makes room; where there is none, the new one is told 503. The limit of open files is "
             "raised to fit; where it cannot be, there are fewer, and the log says how many.",
             ge=1,
         ),

@@ -6,7 +6,18 @@ import resource
 
 import pytest
 
-from verifier.api.server import OTHER_FILES, affordable_connections
+from verifier.api.server import OTHER_FILES, affordable_connections, as_lost
+
+
+@pytest.mark.parametrize("error", [OSError(113, "no route"), TimeoutError(110, "timed out")])
+def test_d24_whatever_the_network_says_a_connection_is_lost(error: OSError) -> None:
+    """Who reads or writes is told in one way, whose cause is what the network said."""
+    lost = as_lost(error)
+    assert isinstance(lost, ConnectionError)
+    assert lost.__cause__ is error
+    reset = ConnectionResetError()
+    assert as_lost(reset) is reset
+    assert as_lost(None) is None
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,25 @@ def test_lines_of_the_libraries_hold_nothing_of_a_request(
     assert "LookupError" in said
     assert "test_lines_of_the_libraries" in said
     assert SECRET not in said
+
+
+@pytest.mark.parametrize("given", ["exception", "error", "another library"])
+def test_d20_any_line_about_an_exception_holds_no_values(
+    given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its kind and places are said, its text and the variables of its frames are not."""
+    logs.configure("debug")
+    log = structlog.get_logger()
+    try:
+        raise LookupError(SECRET)
+    except LookupError as error:
+        if given == "exception":
+            log.exception("failed")
+        elif given == "error":
+            log.error("failed", exc_info=error)
+        else:
+            logging.getLogger("other").exception("failed")
+    said = capsys.readouterr().err
+    assert "LookupError" in said
+    assert "test_d20_any_line" in said
+    assert SECRET not in said

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -43,11 +43,17 @@ async def serving(database: Database, *options: str, **settings: object) -> Asyn
     """``verifier serve`` with options over a database, on a free port; ends with SIGTERM."""
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
-    environ = os.environ | {
-        "VERIFIER_PRIMARY_DSN": database.primary_dsn,
-        "VERIFIER_REPLICA_DSNS": ",".join(database.replica_dsns),
-        **{f"VERIFIER_{name.upper()}": str(value) for name, value in settings.items()},
-    }
+    replicas = ",".join(database.replica_dsns)
+    databases = {"primary_dsn": database.primary_dsn, "replica_dsns": replicas}
+    async with started(settings | databases, *options) as process:
+        yield process
+
+
+@asynccontextmanager
+async def started(settings: Mapping[str, object], *options: str) -> AsyncIterator[Process]:
+    """``verifier serve``; when the settings name no database there is none, and it serves too."""
+    given = {"primary_dsn": "postgresql://127.0.0.1:1/nowhere", **settings}
+    environ = os.environ | {f"VERIFIER_{name.upper()}": str(given[name]) for name in given}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "serve", "--port", "0", *options),
         env=environ,

@@ -180,6 +180,6 @@ async def test_c18_bodies_that_are_coming_are_bounded_in_all(database: Database)
             each.close()
         # What they held is free again.
         async with service.session.post(
-            f"{service.url}/v1/verify/batch", data=SMALL + b" " * 900_000
+            f"{service.url}/v1/verify/batch", data=SMALL + b" " * 800_000
         ) as response:
             assert response.status == 200

@@ -24,26 +24,31 @@ def refuse_compressed(request: web.BaseRequest) -> None:
 class Bodies:
     """Receives whole bodies, each within ``seconds``.
 
-    ``most`` bounds the bytes held of all those that are still being received.
+    ``most`` bounds the bytes held of all those that are still being received; ``kept`` of them are
+    for others than bulk.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
+    def __init__(self, most: int, kept: int, seconds: float) -> None:
         self._room = most
+        self._kept = kept
         self._seconds = seconds
 
-    async def read(self, request: web.BaseRequest, limit: int) -> bytes:
+    async def read(self, request: web.BaseRequest, limit: int, *, bulk: bool = False) -> bytes:
         """The whole body of at most ``limit`` bytes; raises BadRequest and Unavailable.
 
         A small body has arrived with its headers, which costs neither a timer nor a wait. A
         trickled one is not bounded by aiohttp.
         """
         content = request.content
-        body = content.read_nowait(-1) if content.is_eof() else await self._receive(content, limit)
+        if content.is_eof():
+            body = content.read_nowait(-1)
+        else:
+            body = await self._receive(content, limit, self._kept if bulk else 0)
         if len(body) > limit:
             raise BadRequest("body_too_large", f"expected at most {limit} bytes")
         return body
 
-    async def _receive(self, content: StreamReader, limit: int) -> bytes:
+    async def _receive(self, content: StreamReader, limit: int, spare: int) -> bytes:
         blocks: list[bytes] = []
         size = 0
         try:
@@ -55,7 +60,7 @@ class Bodies:
                     blocks.append(block)
                     size += len(block)
                     self._room -= len(block)
-                    if self._room < 0:
+                    if self._room < spare:
                         raise Unavailable("overloaded")
         except TimeoutError:
             raise BadRequest(

@@ -194,7 +194,7 @@ class Handlers:
             refuse_compressed(request)
             # Before the body too: what is refused anyway need not be sent.
             self._admit_batch()
-            body = await self._bodies.read(request, config.max_batch_body)
+            body = await self._bodies.read(request, config.max_batch_body, bulk=True)
             self._admit_batch()
         except (BadRequest, Unavailable) as error:
             return await self._refuse(request, "batch", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -51,12 +52,17 @@ class Cut(Done):
 class Readers:
     """What waits until clients have taken in what is written to them.
 
-    ``seconds`` is how long each may take for what waits in its connection's buffer.
+    ``seconds`` is how long each may take for what waits in its connection's buffer; ``most`` is how
+    many may be waited for at once.
     """
 
-    def __init__(self, seconds: float, metrics: Metrics) -> None:
+    def __init__(self, seconds: float, metrics: Metrics, most: int = 256) -> None:
         self._seconds = seconds
+        self._most = most
         self._errors = metrics.http_errors
+        # By the tasks that wait for them, the oldest first.
+        self._behind: OrderedDict[asyncio.Task[None], tuple[web.BaseRequest, str]] = OrderedDict()
+        metrics.unread.set_function(lambda: len(self._behind))
 
     async def taken(self, request: web.BaseRequest, route: str) -> None:
         """Wait while the client's buffer is full.
@@ -100,6 +106,11 @@ class Readers:
     async def _within(
         self, request: web.BaseRequest, route: str, writing: asyncio.Task[None]
     ) -> None:
+        if len(self._behind) >= self._most:
+            _, (oldest, whose) = self._behind.popitem(last=False)
+            self._errors.add(whose, "too_many_unread")
+            _abort(oldest)
+        self._behind[writing] = request, route
         # A wait for the buffer that was cancelled would spoil the next one, hence no timeout().
         try:
             await asyncio.wait({writing}, timeout=self._seconds)
@@ -107,11 +118,16 @@ class Readers:
                 writing.result()
                 return
             self._errors.add(route, "slow_reader")
-            if request.transport is not None:
-                request.transport.abort()
+            _abort(request)
             raise SlowReader(f"nothing taken in for {self._seconds:g} s")
         finally:
+            self._behind.pop(writing, None)
             writing.cancel()
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()
 
 
 async def _write(request: web.BaseRequest, response: web.Response) -> None:

@@ -40,6 +40,9 @@ _DETAILS: tuple[tuple[type[BaseException], str], ...] = (
     (http_exceptions.HttpProcessingError, "the head of the request is malformed"),
 )
 
+# aiohttp has no class of its own for it.
+_TOO_MANY_FIELDS = "Too many headers received"
+
 # What asyncio says of a callback shows its arguments, which may be bytes of a request.
 _SHOWN_OBJECT = re.compile(r"\s*[(<]")
 
@@ -73,6 +76,10 @@ class Refusals:
     def __init__(self, count: Callable[[str, str], None], lines: Lines) -> None:
         self._count = count
         self._lines = lines
+
+    def count(self, code: str) -> None:
+        """Count what has neither an answer nor a line."""
+        self._count(ROUTE, code)
 
     def of_error(self, request: web.BaseRequest, error: BaseException) -> web.Response:
         """The answer to a request that cannot be read (400, 431) or whose handler failed (500)."""
@@ -155,6 +162,8 @@ def _places(passed: TracebackType | None) -> Iterator[str]:
 
 def _sorted_out(error: BaseException) -> tuple[str, str]:
     """Code and detail: whether the request is at fault, or we are."""
+    if getattr(error, "message", "") == _TOO_MANY_FIELDS:
+        return "header_too_large", "the head has too many fields"
     for kind, detail in _DETAILS:
         if isinstance(error, kind):
             too_long = kind is http_exceptions.LineTooLong

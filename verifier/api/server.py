@@ -1,9 +1,9 @@
 """The server: aiohttp's, with bounds on its connections and answers of ours to what it refuses.
 
 Three things are done otherwise than by aiohttp. A client that half-closes its connection after
-its requests gets their answers. A connection is refused beyond so many, and when its head does not
-arrive in time. What cannot be read or fails is a problem document, and its log line holds nothing
-of the request.
+its requests gets their answers. A connection is refused beyond so many, when its head does not
+arrive in time or is too large, and is not read from while too much waits for its turn. What cannot
+be read or fails is a problem document, and its log line holds nothing of the request.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from verifier.api.crowd import Crowd
 from verifier.api.refusals import Refusals
+from verifier.config import Config
 
 log = structlog.get_logger()
 
@@ -36,7 +39,7 @@ class _NoMoreRequests(ConnectionError):
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_half_closed", "_head_timer", "_server")
+    __slots__ = ("_half_closed", "_head_size", "_head_timer", "_server")
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(server, loop=loop, **settings)
@@ -44,23 +47,29 @@ class Connection(RequestHandler):
         self._half_closed = False
         # Runs while a head is expected or has arrived in part, but not between requests.
         self._head_timer: asyncio.TimerHandle | None = None
+        # What has arrived of it.
+        self._head_size = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse it at once beyond the bound, else expect a first head."""
-        if self._server.full:
-            # uvloop's transports are none of asyncio's classes.
-            refused = cast("asyncio.Transport", transport)
-            refused.write(self._server.refusals.unread("too_many_connections"))
-            refused.close()
+        if not self._server.crowd.admit(self):
+            # What it sends is not looked at.
             self._force_close = True
+            # uvloop's transports are none of asyncio's classes.
+            self._server.crowd.turn_away(self, cast("asyncio.Transport", transport))
             return
         super().connection_made(transport)
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget it."""
+        """Forget it; who reads or writes gets a ConnectionError, whatever the network said."""
         self._forget_head()
-        super().connection_lost(exc)
+        self._server.crowd.leave(self)
+        super().connection_lost(as_lost(exc))
+
+    def asked_nothing(self) -> bool:
+        """Whether no request has come yet."""
+        return not self._request_count
 
     def data_received(self, data: bytes) -> None:
         """Take in what arrives; the rest of a head that is not whole has to arrive in time."""
@@ -70,17 +79,42 @@ class Connection(RequestHandler):
         if waiter is None or waiter.done():
             if self._head_timer is not None:
                 self._forget_head()
-            if waiter is None and self._messages and isinstance(self._messages[-1][0], _ErrInfo):
-                # aiohttp leaves whoever reads this body waiting for more.
-                self._cut_body()
+            if waiter is None and self._messages:
+                if isinstance(self._messages[-1][0], _ErrInfo):
+                    # aiohttp leaves whoever reads this body waiting for more.
+                    self._cut_body()
+                else:
+                    self._bound_ahead()
         # Empty lines before a request line are no part of it.
-        elif self._head_timer is None and data.strip():
+        elif self._head_timer is not None or data.strip():
+            self._bound_head(data)
+
+    def _bound_ahead(self) -> None:
+        """Read no more for now when requests that wait for their turn hold much."""
+        # aiohttp bounds their number alone, and goes on when one has had its turn.
+        ahead = sum(body.total_bytes for _, body in self._messages)
+        if ahead > self._server.config.max_ahead and not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _bound_head(self, data: bytes) -> None:
+        if self._head_timer is None:
             self._expect_head()
+        self._head_size += len(data)
+        most = self._server.config.max_head
+        if self._head_size > most:
+            self._forget_head()
+            too_long = _ErrInfo(status=431, exc=LineTooLong(b"", most), message="")
+            self._messages.append((too_long, EMPTY_PAYLOAD))
+            assert self._waiter is not None
+            self._waiter.set_result(None)
 
     def _expect_head(self) -> None:
-        self._head_timer = self._loop.call_later(self._server.header_timeout, self._head_is_late)
+        self._head_timer = self._loop.call_later(
+            self._server.config.header_timeout, self._head_is_late
+        )
 
     def _forget_head(self) -> None:
+        self._head_size = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -97,7 +131,7 @@ class Connection(RequestHandler):
         if self._half_closed:
             return True
         waiter = self._waiter
-        if waiter is not None and not waiter.done():
+        if self._force_close or (waiter is not None and not waiter.done()):
             return False
         self._half_closed = True
         self._cut_body()
@@ -170,9 +204,8 @@ class Server(web.Server):
         self,
         plain: web.Server,
         refusals: Refusals,
-        *,
-        max_connections: int,
-        header_timeout: float,
+        crowd: Crowd,
+        config: Config,
     ) -> None:
         super().__init__(
             _answering(plain.request_handler, refusals),
@@ -181,13 +214,8 @@ class Server(web.Server):
             **plain._kwargs,  # noqa: SLF001 # aiohttp gives no other way to have its settings
         )
         self.refusals = refusals
-        self.header_timeout = header_timeout
-        self._max_connections = max_connections
-
-    @property
-    def full(self) -> bool:
-        """Whether no more connections are taken."""
-        return len(self._connections) >= self._max_connections
+        self.crowd = crowd
+        self.config = config
 
     def __call__(self) -> Connection:
         """Called for every client."""
@@ -201,23 +229,18 @@ class Runner(web.AppRunner):
         self,
         app: web.Application,
         refusals: Refusals,
-        *,
-        max_connections: int,
-        header_timeout: float,
+        crowd: Crowd,
+        config: Config,
         **settings: Any,
     ) -> None:
         super().__init__(app, **settings)
         self._refusals = refusals
-        self._max_connections = max_connections
-        self._header_timeout = header_timeout
+        self._crowd = crowd
+        self._config = config
 
     async def _make_server(self) -> Server:
-        return Server(
-            await super()._make_server(),
-            self._refusals,
-            max_connections=self._max_connections,
-            header_timeout=self._header_timeout,
-        )
+        plain = await super()._make_server()
+        return Server(plain, self._refusals, self._crowd, self._config)
 
 
 def _answering(handler: Handler, refusals: Refusals) -> Handler:
@@ -228,6 +251,19 @@ def _answering(handler: Handler, refusals: Refusals) -> Handler:
             return refusals.of_http(request, error)
 
     return answer
+
+
+def as_lost(error: BaseException | None) -> BaseException | None:
+    """Why a connection is lost, as a ConnectionError.
+
+    For some networks' errors (no route, a peer that is silent for too long) Python has other ones,
+    which would look like faults and time-outs of ours.
+    """
+    if error is None or isinstance(error, ConnectionError):
+        return error
+    lost = ConnectionResetError("the connection is lost")
+    lost.__cause__ = error
+    return lost
 
 
 def affordable_connections(wanted: int) -> int:

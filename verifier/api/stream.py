@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 
 from aiohttp import ClientPayloadError, web
+from aiohttp.web_protocol import RequestPayloadError
 
 from verifier.api import codec, problems, reading
 from verifier.api.body import blocks_of_lines, refuse_compressed
@@ -90,6 +91,8 @@ class Streams:
                         self._under_way.discard(timeout)
             except TimeoutError:
                 ended = "closing" if self._draining else "idle_timeout"
+            except RequestPayloadError:
+                ended = "broken_body"
             await stream.end(ended)
         except (ConnectionResetError, ClientPayloadError):
             # The client is gone; there is nobody to tell.

@@ -6,7 +6,7 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 from verifier.api.refusals import frames
 
@@ -18,14 +18,12 @@ def configure(level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_values,
     ]
     ending: list[Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if terminal
-        else [
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ]
+        else [structlog.processors.JSONRenderer(ensure_ascii=False)]
     )
     threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -45,6 +43,19 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(threshold)
+
+
+def _without_values(_: object, __: str, event: EventDict) -> EventDict:
+    """Keep of an exception its kind and the places it passed.
+
+    Its text, and the variables of those places, may hold what a caller sent.
+    """
+    given = event.pop("exc_info", None)
+    error = sys.exception() if given is True else given[1] if isinstance(given, tuple) else given
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__qualname__
+        event["frames"] = frames(error)
+    return event
 
 
 def _without_requests(record: logging.LogRecord) -> bool:

@@ -137,6 +137,14 @@ class Metrics:
             ("endpoint",),
             registry=registry,
         )
+        self.connections = Gauge(
+            "verifier_connections", "Connections of clients.", registry=registry
+        )
+        self.unread = Gauge(
+            "verifier_unread_answers",
+            "Clients that are behind with reading their answers, streams aside.",
+            registry=registry,
+        )
         Info("verifier_build", "What runs: always 1.", registry=registry).info(
             {"version": verifier.__version__, "python": platform.python_version()}
         )
