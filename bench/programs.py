@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 from collections.abc import Callable
 from functools import cached_property
@@ -131,7 +132,10 @@ class Programs:
         """A worker, until it says that it is ready."""
         rig = self.rig
         news, theirs = os.pipe()
+        # As a supervisor gives it one; what it reports is not read.
+        ours, numbers = socket.socketpair()
         arguments = ["--host", "127.0.0.1", "--port", "0", "--ready-fd", str(theirs)]
+        arguments += ["--numbers-fd", str(numbers.fileno())]
         command = python("-m", "verifier.cli.worker", *arguments, "--parent", str(os.getpid()))
         environ = {
             "VERIFIER_PRIMARY_DSN": rig.primary(rig.name),
@@ -139,13 +143,17 @@ class Programs:
             "VERIFIER_LOG_LEVEL": "error",
         }
         begin = perf_counter()
-        with subprocess.Popen(
-            processes.pinned(rig.core, command),
-            cwd=ROOT,
-            env={**os.environ, **environ},
-            pass_fds=(theirs,),
-        ) as worker:
+        with (
+            ours,
+            subprocess.Popen(
+                processes.pinned(rig.core, command),
+                cwd=ROOT,
+                env={**os.environ, **environ},
+                pass_fds=(theirs, numbers.fileno()),
+            ) as worker,
+        ):
             os.close(theirs)
+            numbers.close()
             try:
                 select.select([news], (), (), processes.READY_SECONDS)
                 seconds = perf_counter() - begin
