@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.invoice.samples import DIGITAL, PAPER
+from verifier.api.codec import decode_one
 from verifier.api.reading import read_batch, read_lines
 from verifier.api.turns import Turns
 from verifier.engine.steps import Item
@@ -229,6 +230,33 @@ def test_c16_too_many_items_are_refused_before_all_are_read(item: bytes) -> None
     with pytest.raises(BadRequest) as raised:
         read(batch(*[item] * 1_000_000), 100)
     assert raised.value.code == "too_many_items"
+
+
+# Blocks of lines that are decoded in several pieces, each of which ends with a line.
+LARGE_BLOCKS = {
+    "plain": [PLAIN, OTHER] * 2_000,
+    "odd lines": [*[PLAIN] * 3_000, *UNREADABLE.values(), *[OTHER] * 3_000, b"{", PLAIN],
+    "blank lines": [b"", *[PLAIN, b"", b" "] * 2_000, b"", b""],
+    "only blank lines": [b""] * 300_000,
+    "one line longer than a piece": [b'{"reference":"%b"}' % (b"x" * 200_000)],
+    "long lines": [PLAIN, *[b'{"reference":"%b"}' % (b"x" * 200_000), OTHER] * 3],
+    "lines of half a piece": [b'{"reference":"%b"}' % (b"x" * 65_536)] * 5,
+}
+
+
+@pytest.mark.parametrize("lines", LARGE_BLOCKS.values(), ids=LARGE_BLOCKS)
+def test_a_large_block_of_lines_is_read_as_each_line_is(lines: list[bytes]) -> None:
+    """No line is lost, doubled or cut where a block is taken apart."""
+    read = asyncio.run(read_lines(b"\n".join(lines), Turns()))
+    assert read == [decode_one(line) for line in lines if line.strip()]
+
+
+def test_a_large_block_of_plain_lines_is_decoded_piece_by_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fast client's lines are not taken one by one, for twice the time."""
+    monkeypatch.setattr("verifier.api.codec.decode_one", None)
+    assert len(asyncio.run(read_lines(b"\n".join([PLAIN] * 9_000), Turns()))) == 9_000
 
 
 def test_c16_lines_that_take_long_give_way() -> None:

@@ -34,11 +34,31 @@ async def read_lines(block: bytes, turns: Turns) -> Sequence[Item]:
         return plain
     pace = Pace(turns)
     items: list[Item] = []
-    for line in block.split(b"\n"):
-        if line.strip():
-            items.append(codec.decode_one(line))
-        await pace.give_way()
+    at = 0
+    while at < len(block):
+        end = _end_of_lines(block, at)
+        piece = block[at:end]
+        # A small block was tried as a whole.
+        if len(piece) < len(block) and (plain := codec.decode_lines(piece)) is not None:
+            items += plain
+            await pace.give_way()
+        else:
+            for line in piece.split(b"\n"):
+                if line.strip():
+                    items.append(codec.decode_one(line))
+                await pace.give_way()
+        at = end + 1
     return items
+
+
+def _end_of_lines(block: bytes, at: int) -> int:
+    """The end of as many of the next lines as are decoded at once, or of one that is longer."""
+    if len(block) - at <= _AT_ONCE:
+        return len(block)
+    end = block.rfind(b"\n", at, at + _AT_ONCE)
+    if end < 0:
+        end = block.find(b"\n", at + _AT_ONCE)
+    return end if end >= 0 else len(block)
 
 
 async def read_batch(body: bytes, max_items: int, max_item: int, turns: Turns) -> Sequence[Item]:

@@ -89,6 +89,15 @@ class Connection(RequestHandler):
         elif self._head_timer is not None or data.strip():
             self._bound_head(data)
 
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on, if reading was paused.
+
+        aiohttp calls this for each piece of a body, paused or not, and each time has its parser
+        look for what a pause would have left.
+        """
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
+
     def _bound_ahead(self) -> None:
         """Read no more for now when requests that wait for their turn hold much."""
         # aiohttp bounds their number alone, and goes on when one has had its turn.
