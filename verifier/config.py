@@ -212,7 +212,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _bound(
             "Clients of a worker that may be behind with reading their answers at once, streams "
             "aside; beyond it the one that has been so for longest is cut off. Each may hold "
-            "`VERIFIER_WRITE_BUFFER` and `VERIFIER_MAX_AHEAD`.",
+            "`VERIFIER_WRITE_BUFFER` and `VERIFIER_MAX_AHEAD`. So many more may go on sending a "
+            "body that was refused, each of which may hold 512 KiB.",
             ge=1,
         ),
     ] = 256

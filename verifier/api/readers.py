@@ -1,4 +1,7 @@
-"""Clients that take in their answers slowly: waited for within a bound, then cut off."""
+"""Clients that take in their answers slowly, or go on sending what they were refused for.
+
+They are waited for within bounds, then cut off.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,17 @@ from collections import OrderedDict
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestPayloadError
 
+from verifier.api.leftovers import Leftovers
 from verifier.api.timing import CLIENT_GONE, Handler
 from verifier.metrics import Metrics
 
 # A transport asks to wait from 64 KiB on: below half of it nothing has to, heads included.
 _SMALL = 32_768
+
+# Seconds for which what is left of a refused request's body is read.
+_LINGER = 10.0
 
 
 class SlowReader(ConnectionResetError):
@@ -60,6 +68,7 @@ class Readers:
         self._seconds = seconds
         self._most = most
         self._errors = metrics.http_errors
+        self._leftovers = Leftovers(_LINGER, most)
         # By the tasks that wait for them, the oldest first.
         self._behind: OrderedDict[asyncio.Task[None], tuple[web.BaseRequest, str]] = OrderedDict()
         metrics.unread.set_function(lambda: len(self._behind))
@@ -79,16 +88,23 @@ class Readers:
     ) -> web.StreamResponse:
         """The response, written unless it is too small for its client to hold it up.
 
-        Cut when the client does not take it in or is gone.
+        What is left of the request's body is passed over, so that the client comes to read why it
+        was refused. Cut when it does not take in the response, does not end, or is gone.
         """
         transport = request.transport
+        sending = not request.content.is_eof()
         if transport is not None and (
-            transport.get_write_buffer_size() or (response.content_length or 0) > _SMALL
+            sending or transport.get_write_buffer_size() or (response.content_length or 0) > _SMALL
         ):
             writing = asyncio.ensure_future(_write(request, response))
             try:
                 await self._within(request, route, writing)
-            except ConnectionError:
+                if sending:
+                    await self._leftovers.pass_over(request.content)
+            except (ConnectionError, RequestPayloadError):
+                return Cut()
+            except TimeoutError:
+                _abort(request)
                 return Cut()
         return response
 
@@ -123,6 +139,8 @@ class Readers:
         finally:
             self._behind.pop(writing, None)
             writing.cancel()
+            # Else its error would keep this frame, which keeps the task, which keeps the error.
+            del writing
 
 
 def _abort(request: web.BaseRequest) -> None:

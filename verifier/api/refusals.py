@@ -155,6 +155,15 @@ def frames(error: BaseException) -> list[str]:
     return places[-FRAMES:]
 
 
+def drop_frames(error: BaseException) -> None:
+    """Let go of the places that an exception passed, for one that is handled but kept.
+
+    aiohttp keeps errors with a request's body, and tasks keep theirs. Their frames keep the request
+    and the task in turn, with all that these hold, until the garbage is collected.
+    """
+    error.__traceback__ = None
+
+
 def _places(passed: TracebackType | None) -> Iterator[str]:
     for frame, line in traceback.walk_tb(passed):
         yield f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}"

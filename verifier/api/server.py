@@ -21,7 +21,9 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from verifier.api.crowd import Crowd
-from verifier.api.refusals import Refusals
+from verifier.api.deadlines import Deadlines
+from verifier.api.readers import Cut
+from verifier.api.refusals import Refusals, drop_frames
 from verifier.config import Config
 
 log = structlog.get_logger()
@@ -39,14 +41,14 @@ class _NoMoreRequests(ConnectionError):
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_half_closed", "_head_size", "_head_timer", "_server")
+    __slots__ = ("_half_closed", "_head_expected", "_head_size", "_server")
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(server, loop=loop, **settings)
         self._server = server
         self._half_closed = False
-        # Runs while a head is expected or has arrived in part, but not between requests.
-        self._head_timer: asyncio.TimerHandle | None = None
+        # While there is a deadline for it: not between requests, until some of it has arrived.
+        self._head_expected = False
         # What has arrived of it.
         self._head_size = 0
 
@@ -66,6 +68,8 @@ class Connection(RequestHandler):
         self._forget_head()
         self._server.crowd.leave(self)
         super().connection_lost(as_lost(exc))
+        # They refer to the connection, and are not answered any more.
+        self._messages.clear()
 
     def asked_nothing(self) -> bool:
         """Whether no request has come yet."""
@@ -77,7 +81,7 @@ class Connection(RequestHandler):
         _receive(self, data)
         waiter = self._waiter
         if waiter is None or waiter.done():
-            if self._head_timer is not None:
+            if self._head_expected:
                 self._forget_head()
             if waiter is None and self._messages:
                 if isinstance(self._messages[-1][0], _ErrInfo):
@@ -86,7 +90,7 @@ class Connection(RequestHandler):
                 else:
                     self._bound_ahead()
         # Empty lines before a request line are no part of it.
-        elif self._head_timer is not None or data.strip():
+        elif self._head_expected or data.strip():
             self._bound_head(data)
 
     def resume_reading(self, resume_parser: bool = True) -> None:
@@ -106,7 +110,7 @@ class Connection(RequestHandler):
             self._pause_reading_for_buffer()
 
     def _bound_head(self, data: bytes) -> None:
-        if self._head_timer is None:
+        if not self._head_expected:
             self._expect_head()
         self._head_size += len(data)
         most = self._server.config.max_head
@@ -118,21 +122,29 @@ class Connection(RequestHandler):
             self._waiter.set_result(None)
 
     def _expect_head(self) -> None:
-        self._head_timer = self._loop.call_later(
-            self._server.config.header_timeout, self._head_is_late
-        )
+        self._head_expected = True
+        self._server.heads.set(self)
 
     def _forget_head(self) -> None:
         self._head_size = 0
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._head_expected:
+            self._head_expected = False
+            self._server.heads.drop(self)
 
-    def _head_is_late(self) -> None:
-        self._head_timer = None
+    def is_late(self) -> None:
+        """Close the connection: its head has not arrived in time."""
+        self._head_expected = False
         if self.transport is not None and not self._force_close:
             self.transport.write(self._server.refusals.unread("header_timeout"))
             self.force_close()
+
+    async def _drain_helper(self) -> None:
+        """Wait until there is room for more; ConnectionError when the client is gone."""
+        try:
+            await super()._drain_helper()
+        except ConnectionError as error:
+            drop_frames(error)
+            raise ConnectionResetError("the client is gone") from None
 
     # asyncio asks whether to keep the connection; aiohttp's says nothing.
     def eof_received(self) -> bool:  # type: ignore[override]
@@ -170,20 +182,27 @@ class Connection(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to a request that cannot be read or failed; raises ConnectionError for none.
+        """The answer to a request that cannot be read or failed.
 
         aiohttp gives no exception when a handler let a TimeoutError pass.
         """
         error = exc or sys.exc_info()[1]
         assert error is not None
+        try:
+            return self._answer_to(request, error)
+        finally:
+            drop_frames(error)
+
+    def _answer_to(self, request: web.BaseRequest, error: BaseException) -> web.StreamResponse:
         if isinstance(error, _NoMoreRequests):
-            raise error
+            return Cut()
         if isinstance(error, ConnectionError) and self.transport is None:
             # The client is gone: nobody is at fault, and there is nobody to tell.
-            raise error
+            return Cut()
         response = self._server.refusals.of_error(request, error)
         if request.writer.output_size > 0:
-            raise ConnectionError("part of another answer was sent")
+            # Part of another answer was sent.
+            return Cut()
         response.force_close()
         return response
 
@@ -193,6 +212,8 @@ class Connection(RequestHandler):
         # The rest of a body that is skipped after the answer may be as it likes.
         if not isinstance(error, RequestPayloadError):
             self._server.refusals.note(error)
+        if error is not None:
+            drop_frames(error)
 
     def log_debug(self, *args: Any, **kw: Any) -> None:
         """Nothing: aiohttp's words may quote the request."""
@@ -225,6 +246,7 @@ class Server(web.Server):
         self.refusals = refusals
         self.crowd = crowd
         self.config = config
+        self.heads = Deadlines(config.header_timeout, self._loop)
 
     def __call__(self) -> Connection:
         """Called for every client."""

@@ -16,6 +16,8 @@ from aiohttp.web_protocol import RequestPayloadError
 from verifier.api import codec, problems, reading
 from verifier.api.body import blocks_of_lines, refuse_compressed
 from verifier.api.handlers import Bulk, Counts
+from verifier.api.readers import Cut
+from verifier.api.refusals import drop_frames
 from verifier.api.tokens import Tokens
 from verifier.api.turns import Turns
 from verifier.config import Config
@@ -91,15 +93,18 @@ class Streams:
                         self._under_way.discard(timeout)
             except TimeoutError:
                 ended = "closing" if self._draining else "idle_timeout"
-            except RequestPayloadError:
+            except RequestPayloadError as error:
                 ended = "broken_body"
+                drop_frames(error)
             await stream.end(ended)
-        except (ConnectionResetError, ClientPayloadError):
+        except (ConnectionResetError, ClientPayloadError) as error:
             # The client is gone; there is nobody to tell.
             ended = "client_gone"
+            drop_frames(error)
         if ended:
             self._metrics.http_errors.add("stream", ended)
-        return response
+        # Nothing can be written any more to who is gone.
+        return Cut() if ended == "client_gone" else response
 
     def _admit(self) -> None:
         if self._draining:
