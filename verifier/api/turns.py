@@ -5,7 +5,7 @@ from __future__ import annotations
 from asyncio import Lock, get_running_loop, sleep
 
 # A piece whose work is not counted out beforehand ends after so many seconds.
-_PIECE_SECONDS = 0.0003
+_PIECE_SECONDS = 0.0001
 
 
 class Turns:

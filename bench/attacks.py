@@ -1,0 +1,107 @@
+"""What others see of an attack: ``python -m bench.attacks [KIND…]``.
+
+Known single questions are asked at a fixed rate, from their intended moments, first alone and then
+beside a crowd of hostile clients (attackers.py). What they see is their p99 with and without it;
+what the service needs is its largest resident memory. One worker has one core; those who ask, the
+attackers and PostgreSQL share the other one, on which those who ask never wait.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+
+import msgspec
+
+from bench import load
+from bench.attackers import Crowd
+from bench.client import post
+from bench.processes import RigError, Server, forget_peak, peak_bytes, pinned, python
+from bench.rig import FULL, QUICK, Rig
+from verifier.errors import VerifierError
+
+RATE = 200.0
+ALONE_SECONDS = 15.0
+# Until all attackers are connected.
+BEGUN_SECONDS = 2.0
+QUESTIONS = 1_000
+# A connection that is hardly ever needed must not be closed for its silence.
+PART_SECONDS = 5.0
+
+
+def _ask(rig: Rig, server: Server, requests: list[bytes], seconds: float) -> list[float]:
+    """Latencies in order."""
+    taken: list[float] = []
+    for _ in range(round(seconds / PART_SECONDS)):
+        part = load.counted(
+            "questions",
+            lambda: load.open_loop(
+                server.address,
+                requests,
+                rate=RATE,
+                seconds=PART_SECONDS,
+                random=rig.random,
+                connections=16,
+            ),
+        )
+        if part is None:
+            raise load.Void("no run counted: somebody else has the generator's core")
+        taken += part.seconds
+    return sorted(taken)
+
+
+def attacked(rig: Rig, kind: str, bodies: list[bytes], seconds: float) -> str:
+    """A row of the table: one kind of attack on a service of its own."""
+    server = rig.service(f"attacked-{kind.replace(' ', '-')}")
+    requests = [post("/v1/verify", body) for body in bodies]
+    questions = rig.file("attack.ndjson", bodies)
+    _ask(rig, server, requests, 5.0)
+    alone = _ask(rig, server, requests, ALONE_SECONDS)
+    forget_peak(server.pid)
+    command = python(
+        *("-m", "bench.attackers", kind, f"{server.address[0]}:{server.address[1]}"),
+        *(str(seconds + BEGUN_SECONDS), str(questions)),
+    )
+    with subprocess.Popen(
+        pinned(rig.other, ["nice", "-n", "19", *command]), stdout=subprocess.PIPE, text=True
+    ) as attackers:
+        time.sleep(BEGUN_SECONDS)
+        beside = _ask(rig, server, requests, seconds)
+        seen, _ = attackers.communicate(timeout=60)
+    peak = peak_bytes(server.pid) / (1 << 20)
+    rig.stop_servers()
+    one, other = alone[len(alone) * 99 // 100], beside[len(beside) * 99 // 100]
+    return (
+        f"| {kind} | {one * 1e3:.1f} ms | {other * 1e3:.1f} ms | {other / one:.1f} | "
+        f"{beside[-1] * 1e3:.0f} ms | {peak:.0f} MiB | {seen.strip()} |"
+    )
+
+
+def main() -> int:
+    """Print the table."""
+    kinds = list(Crowd([b"{}"]).kinds)
+    parser = argparse.ArgumentParser(prog="python -m bench.attacks", description=__doc__)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of {', '.join(kinds)}")
+    parser.add_argument("--quick", action="store_true", help="a small ledger and 15 seconds each")
+    given = parser.parse_args()
+    unknown = sorted(set(given.kinds) - set(kinds))
+    if unknown:
+        parser.error(f"KIND: expected one of {', '.join(kinds)}, got {', '.join(unknown)}")
+    seconds = 15.0 if given.quick else 60.0
+    try:
+        with Rig(QUICK if given.quick else FULL) as rig:
+            bodies = [msgspec.json.encode(each) for each in rig.questions(2, QUESTIONS)]
+            print("| attack | others' p99 alone | beside it | ratio | worst | memory | seen |")
+            print("|---|---|---|---|---|---|---|")
+            for kind in given.kinds or kinds:
+                print(attacked(rig, kind, bodies, seconds), flush=True)
+    except (RigError, VerifierError, load.Void) as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
