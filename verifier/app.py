@@ -100,7 +100,7 @@ def build(
     app[METRICS] = metrics
     guard = Guard(config, metrics)
     table = routes.table(handlers, streams, feeds, health, guard, readers, metrics)
-    routes.add_routes(app, readers, table)
+    routes.add_routes(app, readers, metrics, table)
 
     async def databases(_: web.Application) -> AsyncIterator[None]:
         await lookup.start()

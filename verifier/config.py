@@ -335,12 +335,33 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             except msgspec.ValidationError as error:
                 raise ConfigError(f"{variable}={text!r}: {error}") from error
         config = cls(**values)
+        _check_dsns(config)
+        if config.probe_interval > config.max_staleness / 2:
+            raise ConfigError(
+                f"{PREFIX}PROBE_INTERVAL={config.probe_interval:g}: expected at most half of "
+                f"{PREFIX}MAX_STALENESS={config.max_staleness:g}, else answers would be stale "
+                "between two probes"
+            )
         if config.waiting_bulk > config.waiting_singles:
             raise ConfigError(
                 f"{PREFIX}WAITING_BULK={config.waiting_bulk}: expected at most "
                 f"{PREFIX}WAITING_SINGLES={config.waiting_singles}, so that singles go first"
             )
         return config
+
+
+def _check_dsns(config: Config) -> None:
+    """Refuse what can never lead to a database; a host that is not there may come."""
+    dsns = {"PRIMARY_DSN": (config.primary_dsn,), "REPLICA_DSNS": config.replica_dsns}
+    for name, given in dsns.items():
+        for place, dsn in enumerate(given, 1):
+            scheme = dsn.partition("://")[0]
+            if dsn and scheme not in ("postgresql", "postgres"):
+                # Not the DSN itself, which may hold a password.
+                which = f" (number {place})" if len(given) > 1 else ""
+                raise ConfigError(
+                    f"{PREFIX}{name}{which}: expected postgresql://user@host:port/database"
+                )
 
 
 def _default(value: object) -> str:

@@ -61,7 +61,10 @@ def table(
 
 
 def add_routes(
-    app: web.Application, readers: Readers, routes: list[tuple[str, str, Handler]]
+    app: web.Application,
+    readers: Readers,
+    metrics: Metrics,
+    routes: list[tuple[str, str, Handler]],
 ) -> None:
     """Add the routes, HEAD beside GET, and a last one that answers for all other addresses.
 
@@ -72,7 +75,7 @@ def add_routes(
         if method == hdrs.METH_GET:
             # The server leaves out the body.
             app.router.add_route(hdrs.METH_HEAD, path, handler)
-    elsewhere = readers.bounded("elsewhere", _elsewhere(app))
+    elsewhere = readers.bounded("elsewhere", _elsewhere(app, metrics))
     app.router.add_route("*", "/{tail:.*}", elsewhere)
 
 
@@ -97,7 +100,7 @@ def _document() -> Handler:
     return document
 
 
-def _elsewhere(app: web.Application) -> Handler:
+def _elsewhere(app: web.Application, metrics: Metrics) -> Handler:
     async def elsewhere(request: web.Request) -> web.Response:
         allowed = sorted(
             {
@@ -107,6 +110,8 @@ def _elsewhere(app: web.Application) -> Handler:
                 if route.method != "*" and await _leads_to(route, request)
             }
         )
+        code = "method_not_allowed" if allowed else "not_found"
+        metrics.http_errors.add("elsewhere", code)
         if not allowed:
             return problems.problem(request, "not_found", request.path)
         return problems.problem(

@@ -209,17 +209,21 @@ class StreamEnd(_Strict):
 
     summary: Summary
     complete: bool
-    reason: Literal["closing", "idle_timeout"] | msgspec.UnsetType = msgspec.UNSET
+    reason: Literal["broken_body", "closing", "idle_timeout"] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Problem(msgspec.Struct, kw_only=True):
-    """RFC 9457. Problems of a single question carry the members of its result as well."""
+    """RFC 9457. Problems of a single question carry the members of its result as well.
+
+    ``id`` is in the service's log too; of problems that the server itself finds (docs/http.md).
+    """
 
     type: str
     title: str
     status: int
     code: str
     detail: str
+    id: str | msgspec.UnsetType = msgspec.UNSET
     errors: Errors | msgspec.UnsetType = msgspec.UNSET
     more_errors: MoreErrors | msgspec.UnsetType = msgspec.UNSET
     retry_after: RetryAfter | msgspec.UnsetType = msgspec.UNSET

@@ -77,6 +77,9 @@ class Connection(RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take in what arrives; the rest of a head that is not whole has to arrive in time."""
+        if self._close or self._force_close:
+            self._receive_rest(data)
+            return
         # Not super(): this runs for every request, and that takes twice as long.
         _receive(self, data)
         waiter = self._waiter
@@ -92,6 +95,21 @@ class Connection(RequestHandler):
         # Empty lines before a request line are no part of it.
         elif self._head_expected or data.strip():
             self._bound_head(data)
+
+    def _receive_rest(self, data: bytes) -> None:
+        """Take in what a running request waits for while the server drains.
+
+        aiohttp would drop it, and the request would wait in vain until it is cut off.
+        """
+        request = self._current_request
+        if request is None or request.content.is_eof():
+            return
+        closing = self._close, self._force_close
+        self._close = self._force_close = False
+        try:
+            _receive(self, data)
+        finally:
+            self._close, self._force_close = closing
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Read on, if reading was paused.
