@@ -115,7 +115,9 @@ class Verifier:
             async for block in self._verify_part(part, keys, at_least):
                 if seen is not None:
                     seen.hint(block)
-                yield block
+                # What is recalled is put together in no time; hints and all else take longer.
+                for some in (block,) if block.recalled else block.parts(ANSWERS_PER_BLOCK):
+                    yield some
 
     async def _verify_part(
         self, items: Sequence[Item], keys: Sequence[str], at_least: Position | None
@@ -134,8 +136,7 @@ class Verifier:
         if waiting:
             await self._complete(waiting, terms)
         for block in waiting:
-            for part in (block,) if block.recalled else block.parts(ANSWERS_PER_BLOCK):
-                yield part
+            yield block
 
     async def _complete(self, blocks: Sequence[Block], terms: Terms) -> None:
         """Put an answer in place of whatever memory did not match, by one load for all."""
