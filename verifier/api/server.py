@@ -1,29 +1,18 @@
-"""The server: aiohttp's, with bounds on its connections and answers of ours to what it refuses.
-
-Three things are done otherwise than by aiohttp. A client that half-closes its connection after
-its requests gets their answers. A connection is refused beyond so many, when its head does not
-arrive in time or is too large, and is not read from while too much waits for its turn. What cannot
-be read or fails is a problem document, and its log line holds nothing of the request.
-"""
+"""The server: aiohttp's, with connections of our own (connection.py) and a bound on them."""
 
 from __future__ import annotations
 
-import asyncio
 import resource
-import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from verifier.api.connection import Connection
 from verifier.api.crowd import Crowd
 from verifier.api.deadlines import Deadlines
-from verifier.api.readers import Cut
-from verifier.api.refusals import Refusals, drop_frames
+from verifier.api.refusals import Refusals
 from verifier.config import Config
 
 log = structlog.get_logger()
@@ -32,217 +21,6 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 # Open files that are no clients' connections: those to databases, logs, the loop's own.
 OTHER_FILES = 512
-
-
-class _NoMoreRequests(ConnectionError):
-    """Stands behind the last request of a client that has half-closed its connection."""
-
-
-class Connection(RequestHandler):
-    """One client's connection."""
-
-    __slots__ = ("_half_closed", "_head_expected", "_head_size", "_server")
-
-    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
-        super().__init__(server, loop=loop, **settings)
-        self._server = server
-        self._half_closed = False
-        # While there is a deadline for it: not between requests, until some of it has arrived.
-        self._head_expected = False
-        # What has arrived of it.
-        self._head_size = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuse it at once beyond the bound, else expect a first head."""
-        if not self._server.crowd.admit(self):
-            # What it sends is not looked at.
-            self._force_close = True
-            # uvloop's transports are none of asyncio's classes.
-            self._server.crowd.turn_away(self, cast("asyncio.Transport", transport))
-            return
-        super().connection_made(transport)
-        self._expect_head()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget it; who reads or writes gets a ConnectionError, whatever the network said."""
-        self._forget_head()
-        self._server.crowd.leave(self)
-        super().connection_lost(as_lost(exc))
-        # They refer to the connection, and are not answered any more.
-        self._messages.clear()
-
-    def asked_nothing(self) -> bool:
-        """Whether no request has come yet."""
-        return not self._request_count
-
-    def data_received(self, data: bytes) -> None:
-        """Take in what arrives; the rest of a head that is not whole has to arrive in time."""
-        if self._close or self._force_close:
-            self._receive_rest(data)
-            return
-        # Not super(): this runs for every request, and that takes twice as long.
-        _receive(self, data)
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            if self._head_expected:
-                self._forget_head()
-            if waiter is None and self._messages:
-                if isinstance(self._messages[-1][0], _ErrInfo):
-                    # aiohttp leaves whoever reads this body waiting for more.
-                    self._cut_body()
-                else:
-                    self._bound_ahead()
-        # Empty lines before a request line are no part of it.
-        elif self._head_expected or data.strip():
-            self._bound_head(data)
-
-    def _receive_rest(self, data: bytes) -> None:
-        """Take in what a running request waits for while the server drains.
-
-        aiohttp would drop it, and the request would wait in vain until it is cut off.
-        """
-        request = self._current_request
-        if request is None or request.content.is_eof():
-            return
-        closing = self._close, self._force_close
-        self._close = self._force_close = False
-        try:
-            _receive(self, data)
-        finally:
-            self._close, self._force_close = closing
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Read on, if reading was paused.
-
-        aiohttp calls this for each piece of a body, paused or not, and each time has its parser
-        look for what a pause would have left.
-        """
-        if self._reading_paused:
-            super().resume_reading(resume_parser)
-
-    def _bound_ahead(self) -> None:
-        """Read no more for now when requests that wait for their turn hold much."""
-        # aiohttp bounds their number alone, and goes on when one has had its turn.
-        ahead = sum(body.total_bytes for _, body in self._messages)
-        if ahead > self._server.config.max_ahead and not self._buffer_paused:
-            self._pause_reading_for_buffer()
-
-    def _bound_head(self, data: bytes) -> None:
-        if not self._head_expected:
-            self._expect_head()
-        self._head_size += len(data)
-        most = self._server.config.max_head
-        if self._head_size > most:
-            self._forget_head()
-            too_long = _ErrInfo(status=431, exc=LineTooLong(b"", most), message="")
-            self._messages.append((too_long, EMPTY_PAYLOAD))
-            assert self._waiter is not None
-            self._waiter.set_result(None)
-
-    def _expect_head(self) -> None:
-        self._head_expected = True
-        self._server.heads.set(self)
-
-    def _forget_head(self) -> None:
-        self._head_size = 0
-        if self._head_expected:
-            self._head_expected = False
-            self._server.heads.drop(self)
-
-    def is_late(self) -> None:
-        """Close the connection: its head has not arrived in time."""
-        self._head_expected = False
-        if self.transport is not None and not self._force_close:
-            self.transport.write(self._server.refusals.unread("header_timeout"))
-            self.force_close()
-
-    async def _drain_helper(self) -> None:
-        """Wait until there is room for more; ConnectionError when the client is gone."""
-        try:
-            await super()._drain_helper()
-        except ConnectionError as error:
-            drop_frames(error)
-            raise ConnectionResetError("the client is gone") from None
-
-    # asyncio asks whether to keep the connection; aiohttp's says nothing.
-    def eof_received(self) -> bool:  # type: ignore[override]
-        """Whether to keep the other direction open: while requests wait for their answers."""
-        if self._half_closed:
-            return True
-        waiter = self._waiter
-        if self._force_close or (waiter is not None and not waiter.done()):
-            return False
-        self._half_closed = True
-        self._cut_body()
-        # The place of the next request, so that those before it are answered first.
-        end = _ErrInfo(status=400, exc=_NoMoreRequests(), message="")
-        self._messages.append((end, EMPTY_PAYLOAD))
-        return True
-
-    def _cut_body(self) -> None:
-        """Tell whoever reads the last request's body that no more of it will come."""
-        for _, body in self._messages:
-            _cut(body)
-        if self._current_request is None:
-            # It may have a task that has not run yet.
-            self._loop.call_soon(self._cut_current)
-        else:
-            self._cut_current()
-
-    def _cut_current(self) -> None:
-        if self._current_request is not None:
-            _cut(self._current_request.content)
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """The answer to a request that cannot be read or failed.
-
-        aiohttp gives no exception when a handler let a TimeoutError pass.
-        """
-        error = exc or sys.exc_info()[1]
-        assert error is not None
-        try:
-            return self._answer_to(request, error)
-        finally:
-            drop_frames(error)
-
-    def _answer_to(self, request: web.BaseRequest, error: BaseException) -> web.StreamResponse:
-        if isinstance(error, _NoMoreRequests):
-            return Cut()
-        if isinstance(error, ConnectionError) and self.transport is None:
-            # The client is gone: nobody is at fault, and there is nobody to tell.
-            return Cut()
-        response = self._server.refusals.of_error(request, error)
-        if request.writer.output_size > 0:
-            # Part of another answer was sent.
-            return Cut()
-        response.force_close()
-        return response
-
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """What aiohttp says of an exception, without its words: they may quote the request."""
-        error = kw.get("exc_info") or sys.exc_info()[1]
-        # The rest of a body that is skipped after the answer may be as it likes.
-        if not isinstance(error, RequestPayloadError):
-            self._server.refusals.note(error)
-        if error is not None:
-            drop_frames(error)
-
-    def log_debug(self, *args: Any, **kw: Any) -> None:
-        """Nothing: aiohttp's words may quote the request."""
-
-
-_receive = RequestHandler.data_received
-
-
-def _cut(body: StreamReader) -> None:
-    if not body.is_eof():
-        body.set_exception(RequestPayloadError("no more of the body will come"))
 
 
 class Server(web.Server):
@@ -300,19 +78,6 @@ def _answering(handler: Handler, refusals: Refusals) -> Handler:
             return refusals.of_http(request, error)
 
     return answer
-
-
-def as_lost(error: BaseException | None) -> BaseException | None:
-    """Why a connection is lost, as a ConnectionError.
-
-    For some networks' errors (no route, a peer that is silent for too long) Python has other ones,
-    which would look like faults and time-outs of ours.
-    """
-    if error is None or isinstance(error, ConnectionError):
-        return error
-    lost = ConnectionResetError("the connection is lost")
-    lost.__cause__ = error
-    return lost
 
 
 def affordable_connections(wanted: int) -> int:
