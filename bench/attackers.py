@@ -1,6 +1,7 @@
-"""A crowd of hostile clients: ``python -m bench.attackers KIND ADDRESS SECONDS QUESTIONS``.
+"""A crowd of hostile clients: ``python -m bench.attackers KIND ADDRESS QUESTIONS``.
 
-A client that is cut off or refused comes back after a second, as Retry-After asks.
+Says ``begun`` when each of them has connected, and goes on until its input ends. A client that is
+cut off or refused comes back after a second, as Retry-After asks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ BACK_SECONDS = 1.0
 ITEMS = 10_000
 FILES = 16_384
 
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+# The attack ends by itself when nobody ends it.
+LONGEST_SECONDS = 900.0
+
 Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]]
 
 
@@ -96,41 +99,60 @@ class Crowd:
         return (await answer).decode()
 
 
-async def come_back(address: Address, client: Client, seen: Counter[str]) -> None:
-    """Be that client again and again."""
-    while True:
-        try:
-            reader, writer = await asyncio.open_connection(*address, limit=1_024)
+class Attack:
+    """The clients of a kind, and what they have seen."""
+
+    def __init__(self, crowd: Crowd, kind: str, address: Address) -> None:
+        self._count, self._client = crowd.kinds[kind]
+        self._address = address
+        self._connected = 0
+        self._begun = asyncio.Event()
+        self.seen: Counter[str] = Counter()
+
+    async def run(self, ended: asyncio.Event) -> None:
+        """Attack until the end."""
+        async with asyncio.timeout(LONGEST_SECONDS), asyncio.TaskGroup() as group:
+            clients = [group.create_task(self._come_back()) for _ in range(self._count)]
+            await self._begun.wait()
+            print("begun", flush=True)
+            await ended.wait()
+            for each in clients:
+                each.cancel()
+
+    async def _come_back(self) -> None:
+        """Be a client again and again."""
+        while True:
             try:
-                seen[await client(reader, writer) or "closed"] += 1
-            finally:
-                writer.transport.abort()
-        except (OSError, asyncio.IncompleteReadError):
-            seen["cut off"] += 1
-        await asyncio.sleep(BACK_SECONDS)
+                reader, writer = await asyncio.open_connection(*self._address, limit=1_024)
+                self._connected += 1
+                if self._connected >= self._count:
+                    self._begun.set()
+                try:
+                    self.seen[await self._client(reader, writer) or "closed"] += 1
+                finally:
+                    writer.transport.abort()
+            except (OSError, asyncio.IncompleteReadError):
+                self.seen["cut off"] += 1
+            await asyncio.sleep(BACK_SECONDS)
 
 
-async def attack(crowd: Crowd, kind: str, address: Address, seconds: float) -> Counter[str]:
-    """What the clients of a kind saw in so many seconds."""
-    count, client = crowd.kinds[kind]
-    seen: Counter[str] = Counter()
-    crowded = [asyncio.create_task(come_back(address, client, seen)) for _ in range(count)]
-    await asyncio.sleep(seconds)
-    for each in crowded:
-        each.cancel()
-    await asyncio.gather(*crowded, return_exceptions=True)
-    return seen
+async def attack(crowd: Crowd, kind: str, address: Address) -> Counter[str]:
+    """What the clients of a kind saw until the input ended."""
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
+    under_way = Attack(crowd, kind, address)
+    await under_way.run(ended)
+    return under_way.seen
 
 
 def main() -> None:
     """Write what they saw, as JSON."""
-    kind, address, seconds, questions = sys.argv[1:]
+    kind, address, questions = sys.argv[1:]
     host, _, port = address.partition(":")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(FILES, hard), hard))
     crowd = Crowd(Path(questions).read_bytes().split())
-    seen = asyncio.run(attack(crowd, kind, (host, int(port)), float(seconds)))
-    print(json.dumps(seen))
+    print(json.dumps(asyncio.run(attack(crowd, kind, (host, int(port))))))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ attackers and PostgreSQL share the other one, on which those who ask never wait.
 from __future__ import annotations
 
 import argparse
+import select
 import subprocess
 import sys
-import time
 
 import msgspec
 
@@ -24,8 +24,8 @@ from verifier.errors import VerifierError
 
 RATE = 200.0
 ALONE_SECONDS = 15.0
-# Until all attackers are connected.
-BEGUN_SECONDS = 2.0
+# Until all attackers are connected, and until all are gone.
+BEGUN_SECONDS = ENDED_SECONDS = 60.0
 QUESTIONS = 1_000
 # A connection that is hardly ever needed must not be closed for its silence.
 PART_SECONDS = 5.0
@@ -62,14 +62,21 @@ def attacked(rig: Rig, kind: str, bodies: list[bytes], seconds: float) -> str:
     forget_peak(server.pid)
     command = python(
         *("-m", "bench.attackers", kind, f"{server.address[0]}:{server.address[1]}"),
-        *(str(seconds + BEGUN_SECONDS), str(questions)),
+        str(questions),
     )
     with subprocess.Popen(
-        pinned(rig.other, ["nice", "-n", "19", *command]), stdout=subprocess.PIPE, text=True
+        pinned(rig.other, ["nice", "-n", "19", *command]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as attackers:
-        time.sleep(BEGUN_SECONDS)
+        assert attackers.stdout is not None
+        begun, _, _ = select.select([attackers.stdout], (), (), BEGUN_SECONDS)
+        if not begun or attackers.stdout.readline() != "begun\n":
+            raise RigError(f"{kind}: the attackers did not begin within {BEGUN_SECONDS:g} s")
         beside = _ask(rig, server, requests, seconds)
-        seen, _ = attackers.communicate(timeout=60)
+        # The end of their input is the end of the attack.
+        seen, _ = attackers.communicate(timeout=ENDED_SECONDS)
     peak = peak_bytes(server.pid) / (1 << 20)
     rig.stop_servers()
     one, other = alone[len(alone) * 99 // 100], beside[len(beside) * 99 // 100]

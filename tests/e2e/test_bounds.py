@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -145,51 +143,3 @@ async def test_b14_a_stream_that_breaks_off_is_incomplete() -> None:
         answer = await raw.said(process.port, cut, shutdown=True)
     assert answer.count(b'"verdict":"invalid"') == 2
     assert b'"complete":false,"reason":"broken_body"}' in answer
-
-
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("/v1/verify", raw.QUESTION, 422),
-        ("/v1/verify/batch", b'{"invoices":[%b]}' % raw.QUESTION, 200),
-        ("/v1/ledger/invoices", b"{}\n", 503),
-    ],
-)
-async def test_a_request_whose_body_is_coming_when_the_service_stops_is_answered(
-    path: str, body: bytes, status: int
-) -> None:
-    """What of it arrives after SIGTERM counts, and the connection is closed behind the answer."""
-    request = raw.request(path, body, "Content-Type: application/x-ndjson")
-    async with started({}) as process:
-        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
-        writer.write(request[:-2])
-        await raw.becomes(process.port, "verifier_connections", 2)
-        os.kill(process.pid, signal.SIGTERM)
-        async with asyncio.timeout(5):
-            while not await refused(process.port):
-                await asyncio.sleep(0.05)
-        writer.write(request[-2:])
-        async with asyncio.timeout(5):
-            assert raw.statuses(await reader.read()) == [status]
-        writer.close()
-
-
-async def refused(port: int) -> bool:
-    """Whether nobody listens any more."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
-        return True
-    writer.close()
-    return False
-
-
-async def test_what_is_nowhere_is_counted() -> None:
-    """A wrong path and a wrong method are requests refused as a whole, like others."""
-    async with started({}) as process:
-        await raw.said(process.port, raw.request("/nope", b"", "Connection: close"))
-        wrong = raw.request("/v1/verify", b"", "Connection: close", method="GET")
-        await raw.said(process.port, wrong)
-        text = await raw.metrics(process.port)
-        assert raw.value(text, errors("not_found", "elsewhere")) == 1
-        assert raw.value(text, errors("method_not_allowed", "elsewhere")) == 1

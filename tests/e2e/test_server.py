@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from structlog.testing import capture_logs
 
-from tests.e2e import process
+from tests.e2e import process, raw
 from tests.e2e.support import Json, Service, running
 from tests.support import Database
 from verifier import app
@@ -355,3 +355,15 @@ async def test_task_that_nobody_awaits(service: Service, caplog: pytest.LogCaptu
     [line] = [line for line in lines if "error" in line]
     assert (line["event"], line["error"]) == ("Task exception was never retrieved", "LookupError")
     assert TAX_ID.decode() not in f"{lines} {caplog.text}"
+
+
+async def test_d24_what_is_nowhere_is_counted() -> None:
+    """A wrong path and a wrong method are requests refused as a whole, like others."""
+    async with process.started({}) as serving:
+        await raw.said(serving.port, raw.request("/nope", b"", "Connection: close"))
+        wrong = raw.request("/v1/verify", b"", "Connection: close", method="GET")
+        await raw.said(serving.port, wrong)
+        text = await raw.metrics(serving.port)
+    for code in ("not_found", "method_not_allowed"):
+        counter = f'verifier_http_errors_total{{code="{code}",route="elsewhere"}}'
+        assert raw.value(text, counter) == 1

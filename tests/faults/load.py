@@ -31,6 +31,8 @@ _RETRY = 0.3
 _WRITERS = 32
 # Of the changes, those after which somebody asks with the token at once.
 _TOKENS = 0.3
+# Of the single questions, those with the token of an earlier change, where a scenario wants them.
+_EARLIER = 0.3
 
 
 class Rates(msgspec.Struct, frozen=True):
@@ -71,11 +73,13 @@ class Load:
         self.bound = bound
         self.tally = Tally(bound)
         self.writing = True
+        self.earlier_tokens = False
         # What went wrong in the load itself.
         self.failures: list[str] = []
         self._random = Random(1)
         self._references = count()
         self._recent: deque[Item] = deque(maxlen=64)
+        self._tokens: deque[str] = deque(maxlen=1_024)
         self._wall = time() - monotonic()
         self._pool: Pool
         self._writers: Pool
@@ -146,6 +150,8 @@ class Load:
     def _ask_one(self, moment: float, item: Item | None = None, token: str = "") -> None:
         asked = item or self._pick()
         at_least = asked.history.newest if token else 0
+        if not token and self.earlier_tokens and self._random.random() < _EARLIER:
+            token = self._random.choice(self._tokens or [""])
         reference = next(self._references)
         tally = self._began(1, moment)
         data = request("POST", "/v1/verify", asked.asking(reference), token)
@@ -279,6 +285,7 @@ class Load:
         state.acknowledged = reply.received
         tally.written += 1
         item.busy = False
+        self._tokens.append(fed.token)
         if item.kind == "new":
             self.items.appear(item)
         if self._random.random() < _TOKENS:

@@ -74,6 +74,20 @@ async def test_replay_is_paused_on_all(ground: Ground, service: Service, rows: l
     rows.append(await play("3 replay paused on all", ground.load, service, fault))
 
 
+async def test_replay_is_paused_and_tokens_are_old(
+    ground: Ground, service: Service, rows: list[Row]
+) -> None:
+    """Scenario 24: who has an older token is not sent to the replica that has stalled (B10)."""
+    ground.load.earlier_tokens = True
+    try:
+        fault = paused(ground.cluster.replicas[:1])
+        row = await play("24 replay paused, earlier tokens", ground.load, service, fault)
+    finally:
+        ground.load.earlier_tokens = False
+    rows.append(row)
+    assert row.tally.unavailable == 0, row.tally.reasons
+
+
 async def test_all_replicas_are_gone(ground: Ground, service: Service, rows: list[Row]) -> None:
     """Scenario 4: no replica is left, and the primary serves within its share."""
     fault = killed(ground.cluster.replicas)

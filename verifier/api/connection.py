@@ -91,13 +91,12 @@ class Connection(RequestHandler):
 
         aiohttp would drop it, and the request would wait in vain until it is cut off.
         """
-        request = self._current_request
-        if request is None or request.content.is_eof():
+        if self._current_request is None:
             return
         closing = self._close, self._force_close
         self._close = self._force_close = False
         try:
-            _receive(self, data)
+            self.data_received(data)
         finally:
             self._close, self._force_close = closing
 
@@ -160,7 +159,8 @@ class Connection(RequestHandler):
         if self._half_closed:
             return True
         waiter = self._waiter
-        if self._force_close or (waiter is not None and not waiter.done()):
+        idle = waiter is not None and not waiter.done()
+        if idle or (self._force_close and self._current_request is None):
             return False
         self._half_closed = True
         self._cut_body()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from typing import Protocol
 
 # How many are told in one round of the event loop: 0.3 ms.
@@ -26,31 +27,31 @@ class Deadlines:
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:
         self._seconds = seconds
         self._loop = loop
-        self._due: dict[Late, float] = {}
+        # The next one first.
+        self._due: OrderedDict[Late, float] = OrderedDict()
         self._timer: asyncio.Handle | None = None
 
     def set(self, member: Late) -> None:
         """Set a deadline, in place of an earlier one."""
-        due = self._loop.time() + self._seconds
-        self._due.pop(member, None)
-        self._due[member] = due
+        self._due[member] = self._loop.time() + self._seconds
+        self._due.move_to_end(member)
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._look)
+            self._wait()
 
     def drop(self, member: Late) -> None:
         """Drop a deadline, if there is one."""
         self._due.pop(member, None)
 
+    def _wait(self) -> None:
+        self._timer = self._loop.call_at(next(iter(self._due.values())), self._look)
+
     def _look(self) -> None:
+        self._timer = None
         now = self._loop.time()
-        for _ in range(_AT_ONCE):
-            if not self._due:
-                self._timer = None
-                return
-            member, due = next(iter(self._due.items()))
-            if due > now:
-                self._timer = self._loop.call_at(due, self._look)
-                return
-            del self._due[member]
+        late: list[Late] = []
+        while self._due and len(late) < _AT_ONCE and next(iter(self._due.values())) <= now:
+            late.append(self._due.popitem(last=False)[0])
+        if self._due:
+            self._wait()
+        for member in late:
             member.is_late()
-        self._timer = self._loop.call_soon(self._look)

@@ -7,6 +7,7 @@ refused. Read from all clients at once, as aiohttp does, it would make others wa
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 
 from aiohttp import StreamReader
 
@@ -25,7 +26,7 @@ class Leftovers:
         self._seconds = seconds
         self._most = most
         # The next to be read from first.
-        self._bodies: dict[StreamReader, None] = {}
+        self._bodies: OrderedDict[StreamReader, None] = OrderedDict()
         self._reading: asyncio.Task[None] | None = None
 
     async def pass_over(self, body: StreamReader) -> None:
@@ -47,9 +48,8 @@ class Leftovers:
     async def _read(self) -> None:
         while self._bodies:
             body = next(iter(self._bodies))
-            del self._bodies[body]
+            self._bodies.move_to_end(body)
             # One that is broken off is on its way out.
-            if body.exception() is None:
-                self._bodies[body] = None
-                await asyncio.sleep(0 if body.read_nowait() else _IDLE)
+            found = body.exception() is None and body.read_nowait()
+            await asyncio.sleep(0 if found else _IDLE)
         self._reading = None

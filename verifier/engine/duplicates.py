@@ -26,12 +26,13 @@ class Duplicates:
         self._first: dict[str, int] = {}
         self._indexed = 0
 
-    def expect(self, raw: Sequence[str]) -> None:
-        """The next answers are to items with these raw keys."""
+    def expect(self, raw: Sequence[str]) -> bool:
+        """The next answers are to items with these raw keys. Whether some may need a hint."""
         self._raw += raw
         self._before |= self._latest
         self._latest = set(raw)
         self._repeats = len(self._latest) < len(raw) or not self._before.isdisjoint(self._latest)
+        return self._repeats or self._indexed > 0
 
     def hint(self, block: Block) -> None:
         """Add a hint to each of the next answers whose invoice was asked about before."""

@@ -36,7 +36,7 @@ FetchAt = Callable[[Sequence[str], Position], Awaitable[Mapping[str, Finding]]]
 # writes it at once, and larger writes cost less: 400 items instead of 125 are worth 5 % (P8).
 ITEMS_PER_BLOCK = 400
 
-# So many answers that are no matches from memory take as long to encode.
+# So many answers that are no matches from memory, or have hints, take as long.
 ANSWERS_PER_BLOCK = 125
 
 # What a request loads at a time: enough for several full queries, and a bound on what it has in
@@ -110,24 +110,22 @@ class Verifier:
         for first in range(0, len(items), ITEMS_PER_LOAD):
             part = items[first : first + ITEMS_PER_LOAD]
             keys = raw_keys(part)
-            if seen is not None:
-                seen.expect(keys)
-            async for block in self._verify_part(part, keys, at_least):
+            hinted = seen is not None and seen.expect(keys)
+            size = ANSWERS_PER_BLOCK if hinted else ITEMS_PER_BLOCK
+            async for block in self._verify_part(part, keys, size, at_least):
                 if seen is not None:
                     seen.hint(block)
-                # What is recalled is put together in no time; hints and all else take longer.
-                for some in (block,) if block.recalled else block.parts(ANSWERS_PER_BLOCK):
-                    yield some
+                yield block
 
     async def _verify_part(
-        self, items: Sequence[Item], keys: Sequence[str], at_least: Position | None
+        self, items: Sequence[Item], keys: Sequence[str], size: int, at_least: Position | None
     ) -> AsyncIterator[Block]:
-        """As many as one load may have."""
+        """As many as one load may have, in blocks of at most ``size``."""
         terms = self._steps.begin(at_least)
         # That with the first answer that memory lacks, and all that come after it.
         waiting: list[Block] = []
-        for start in range(0, len(items), ITEMS_PER_BLOCK):
-            end = start + ITEMS_PER_BLOCK
+        for start in range(0, len(items), size):
+            end = start + size
             block = self._steps.recall(items[start:end], keys[start:end], terms)
             if block.recalled and not waiting:
                 yield block
@@ -136,7 +134,8 @@ class Verifier:
         if waiting:
             await self._complete(waiting, terms)
         for block in waiting:
-            yield block
+            for part in (block,) if block.recalled else block.parts(ANSWERS_PER_BLOCK):
+                yield part
 
     async def _complete(self, blocks: Sequence[Block], terms: Terms) -> None:
         """Put an answer in place of whatever memory did not match, by one load for all."""

@@ -1,0 +1,90 @@
+"""Stopping: what has begun is answered, and nothing else is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.e2e import raw
+from tests.e2e.process import started
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@asynccontextmanager
+async def stopped_after(beginning: bytes) -> AsyncIterator[Streams]:
+    """A connection over which part of a request has come when the service was told to stop."""
+    async with started({}) as process:
+        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+        writer.write(beginning)
+        await raw.becomes(process.port, "verifier_connections", 2)
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(5):
+            while not await _is_refused(process.port):
+                await asyncio.sleep(0.05)
+            yield reader, writer
+        writer.close()
+
+
+async def _is_refused(port: int) -> bool:
+    """Whether nobody listens any more."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+REQUESTS = {
+    "single": (raw.request("/v1/verify", raw.QUESTION), 422),
+    "batch": (raw.request("/v1/verify/batch", b'{"invoices":[%b]}' % raw.QUESTION), 200),
+    "large batch": (raw.request("/v1/verify/batch", b'{"invoices":[]}' + b" " * 3_000_000), 400),
+    "feed": (
+        raw.request("/v1/ledger/invoices", b"{}\n", "Content-Type: application/x-ndjson"),
+        503,
+    ),
+}
+
+
+@pytest.mark.parametrize("half_closed", [False, True], ids=["open", "half-closed"])
+@pytest.mark.parametrize(("request_", "status"), REQUESTS.values(), ids=REQUESTS)
+async def test_a_request_whose_body_is_coming_is_answered(
+    request_: bytes, status: int, half_closed: bool
+) -> None:
+    """What of it arrives after SIGTERM counts, and the connection is closed behind the answer."""
+    whole = len(request_) - (2_900_000 if len(request_) > 2_900_000 else 2)
+    async with stopped_after(request_[:whole]) as (reader, writer):
+        writer.write(request_[whole:])
+        if half_closed:
+            writer.write_eof()
+        assert raw.statuses(await reader.read()) == [status]
+
+
+async def test_a_body_that_is_cut_off_is_refused() -> None:
+    """Who ends in the middle of it is told so at once, and does not hold up the end."""
+    beginning = raw.request("/v1/verify", raw.QUESTION)[:-2]
+    async with stopped_after(beginning) as (reader, writer):
+        writer.write_eof()
+        assert raw.statuses(await reader.read()) == [400]
+
+
+async def test_a_body_that_is_framed_badly_is_refused() -> None:
+    """A chunk that is none does not hold up the end either."""
+    head = b"POST /v1/verify HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with stopped_after(head + b"3\r\n   \r\n") as (reader, writer):
+        writer.write(b"zz\r\n")
+        assert raw.statuses(await reader.read()) == [400]
+
+
+async def test_a_request_that_comes_behind_a_running_one_is_not_begun() -> None:
+    """It was sent after the service was told to stop; its client sees that it is not answered."""
+    question = raw.request("/v1/verify", raw.QUESTION)
+    async with stopped_after(question[:-2]) as (reader, writer):
+        writer.write(question[-2:] + question)
+        assert raw.statuses(await reader.read()) == [422]
