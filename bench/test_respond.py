@@ -88,7 +88,7 @@ def _written(respond: Callable[[web.BaseRequest], web.StreamResponse]) -> Callab
 
 def ready() -> Callable[[], object]:
     """All bytes in one write."""
-    responder = Responder(lambda: NOON, Readers(30.0, Metrics()), 1 << 20)
+    responder = Responder(lambda: NOON, Readers(30.0, Metrics(), 256), 1 << 20)
     return _written(lambda request: responder.json(request, BODY))
 
 

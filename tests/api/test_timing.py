@@ -51,7 +51,7 @@ async def test_e27_a_ready_answer_is_answered() -> None:
     metrics = Metrics()
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return Responder(lambda: 0.0, Readers(1.0, metrics), 1_000).json(request, b"{}")
+        return Responder(lambda: 0.0, Readers(1.0, metrics, 256), 1_000).json(request, b"{}")
 
     await timed(metrics.requests, "verify", handler)(make_mocked_request("POST", "/"))
     assert outcomes(metrics) == {"answered": 1.0}

@@ -64,7 +64,7 @@ class Readers:
     many may be waited for at once.
     """
 
-    def __init__(self, seconds: float, metrics: Metrics, most: int = 256) -> None:
+    def __init__(self, seconds: float, metrics: Metrics, most: int) -> None:
         self._seconds = seconds
         self._most = most
         self._errors = metrics.http_errors

@@ -30,16 +30,13 @@ async def read_lines(block: bytes, turns: Turns) -> Sequence[Item]:
 
     A line that is no JSON object comes out Invalid.
     """
-    if len(block) <= _AT_ONCE and (plain := codec.decode_lines(block)) is not None:
-        return plain
     pace = Pace(turns)
     items: list[Item] = []
     at = 0
     while at < len(block):
         end = _end_of_lines(block, at)
         piece = block[at:end]
-        # A small block was tried as a whole.
-        if len(piece) < len(block) and (plain := codec.decode_lines(piece)) is not None:
+        if (plain := codec.decode_lines(piece)) is not None:
             items += plain
             await pace.give_way()
         else:

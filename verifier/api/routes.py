@@ -113,10 +113,10 @@ def _elsewhere(app: web.Application, metrics: Metrics) -> Handler:
         code = "method_not_allowed" if allowed else "not_found"
         metrics.http_errors.add("elsewhere", code)
         if not allowed:
-            return problems.problem(request, "not_found", request.path)
+            return problems.problem(request, code, request.path)
         return problems.problem(
             request,
-            "method_not_allowed",
+            code,
             f"{request.path}: expected {' or '.join(allowed)}, got {request.method}",
             headers={"Allow": ", ".join(allowed)},
         )
