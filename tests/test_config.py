@@ -14,11 +14,15 @@ WRONG = {
     "another scheme": ({"PRIMARY_DSN": "mysql://a@b/c"}, "VERIFIER_PRIMARY_DSN: expected"),
     "one of many": (
         {"REPLICA_DSNS": f"{GOOD},foo,{GOOD}"},
-        r"VERIFIER_REPLICA_DSNS \(number 2\): expected",
+        r"VERIFIER_REPLICA_DSNS \(number 2, a comma begins the next\): expected",
     ),
     "probes too seldom": (
         {"PROBE_INTERVAL": "1.5", "MAX_STALENESS": "2"},
         "VERIFIER_PROBE_INTERVAL=1.5: expected at most half of VERIFIER_MAX_STALENESS=2",
+    ),
+    "no room for a batch": (
+        {"MAX_RECEIVING": "17000000"},
+        "VERIFIER_MAX_RECEIVING=17000000: expected at least 8/7 of VERIFIER_MAX_BATCH",
     ),
     "bulk before singles": (
         {"WAITING_BULK": "20", "WAITING_SINGLES": "10"},
@@ -42,6 +46,6 @@ def test_a_dsn_that_is_refused_is_not_quoted() -> None:
 
 
 def test_settings_that_fit_are_taken() -> None:
-    """Both names of PostgreSQL's scheme are."""
-    given = {"VERIFIER_PRIMARY_DSN": GOOD, "VERIFIER_REPLICA_DSNS": "postgres://a@b/c"}
+    """Both names of PostgreSQL's scheme are, in either case."""
+    given = {"VERIFIER_PRIMARY_DSN": GOOD.upper(), "VERIFIER_REPLICA_DSNS": "postgres://a@b/c"}
     assert Config.from_env(given).replica_dsns == ("postgres://a@b/c",)

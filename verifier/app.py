@@ -45,9 +45,6 @@ log = structlog.get_logger()
 
 LOOP_LAG_INTERVAL = 0.1
 
-# One in so many bytes of Config.max_receiving is not for batches.
-KEPT_FROM_BULK = 8
-
 # Seconds for which changes are kept for those who follow them, and between prunings.
 FEED_KEPT = 3_600.0
 PRUNE_INTERVAL = 600.0
@@ -83,13 +80,11 @@ def build(
     readers = Readers(config.write_idle, metrics, config.max_unread)
     responder = Responder(clocks.wall, readers, config.write_buffer)
     turns = Turns()
-    bodies = Bodies(
-        config.max_receiving, config.max_receiving // KEPT_FROM_BULK, config.body_timeout
-    )
+    bodies = Bodies(config.max_receiving, config.kept_from_bulk, config.body_timeout)
     handlers = Handlers(
         verifier, encoder, responder, readers, bodies, turns, tokens, config, metrics
     )
-    streams = Streams(verifier, encoder, turns, tokens, config, metrics)
+    streams = Streams(verifier, encoder, turns, tokens, readers, config, metrics)
     feeds = Feeds(writer, bodies, tokens, config, metrics, clocks.wall)
     health = Health(exposition, lookup.serving, lookup.trusted, lookup.status)
     _observe(metrics, loader, lookup)

@@ -312,6 +312,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], _bound("Least severe line that is logged.")
     ] = "info"
 
+    @property
+    def kept_from_bulk(self) -> int:
+        """The part of max_receiving that batches leave to others."""
+        return self.max_receiving // 8
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Config:
         """The settings given by ``VERIFIER_*`` variables; ConfigError names the one that is wrong.
@@ -336,6 +341,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigError(f"{variable}={text!r}: {error}") from error
         config = cls(**values)
         _check_dsns(config)
+        if config.max_receiving - config.kept_from_bulk < config.max_batch_body:
+            raise ConfigError(
+                f"{PREFIX}MAX_RECEIVING={config.max_receiving}: expected at least 8/7 of "
+                f"{PREFIX}MAX_BATCH_BODY={config.max_batch_body}, else the largest batch is refused"
+            )
         if config.probe_interval > config.max_staleness / 2:
             raise ConfigError(
                 f"{PREFIX}PROBE_INTERVAL={config.probe_interval:g}: expected at most half of "
@@ -355,10 +365,10 @@ def _check_dsns(config: Config) -> None:
     dsns = {"PRIMARY_DSN": (config.primary_dsn,), "REPLICA_DSNS": config.replica_dsns}
     for name, given in dsns.items():
         for place, dsn in enumerate(given, 1):
-            scheme = dsn.partition("://")[0]
+            scheme = dsn.partition("://")[0].lower()
             if dsn and scheme not in ("postgresql", "postgres"):
                 # Not the DSN itself, which may hold a password.
-                which = f" (number {place})" if len(given) > 1 else ""
+                which = f" (number {place}, a comma begins the next)" if len(given) > 1 else ""
                 raise ConfigError(
                     f"{PREFIX}{name}{which}: expected postgresql://user@host:port/database"
                 )

@@ -49,10 +49,18 @@ async def serving(database: Database, *options: str, **settings: object) -> Asyn
         yield process
 
 
+# A service that finds no database waits at its start for as long as one may take to answer.
+NOWHERE: dict[str, object] = {
+    "primary_dsn": "postgresql://127.0.0.1:1/nowhere",
+    "connect_timeout": 0.25,
+    "query_timeout": 0.25,
+}
+
+
 @asynccontextmanager
 async def started(settings: Mapping[str, object], *options: str) -> AsyncIterator[Process]:
     """``verifier serve``; when the settings name no database there is none, and it serves too."""
-    given = {"primary_dsn": "postgresql://127.0.0.1:1/nowhere", **settings}
+    given = settings if "primary_dsn" in settings else {**NOWHERE, **settings}
     environ = os.environ | {f"VERIFIER_{name.upper()}": str(given[name]) for name in given}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "serve", "--port", "0", *options),

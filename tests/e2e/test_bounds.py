@@ -116,7 +116,7 @@ async def test_c18_bodies_of_batches_leave_room_for_single_questions() -> None:
     head = raw.request("/v1/verify/batch", b" " * 50_000)[:-50_000]
     single = SINGLE[: -len(raw.QUESTION)]
     async with (
-        started({"max_receiving": 80_000}) as process,
+        started({"max_receiving": 80_000, "max_batch_body": 60_000}) as process,
         connected(process, 2, head, b" " * 39_000),
     ):
         await raw.becomes(process.port, errors("unavailable", "batch"), 1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -25,20 +27,17 @@ async def stopped_after(beginning: bytes) -> AsyncIterator[Streams]:
         await raw.becomes(process.port, "verifier_connections", 2)
         os.kill(process.pid, signal.SIGTERM)
         async with asyncio.timeout(5):
-            while not await _is_refused(process.port):
+            while not _is_refused(process.port):
                 await asyncio.sleep(0.05)
             yield reader, writer
         writer.close()
 
 
-async def _is_refused(port: int) -> bool:
+def _is_refused(port: int) -> bool:
     """Whether nobody listens any more."""
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
-        return True
-    writer.close()
-    return False
+    with socket.socket() as client:
+        # Neither accepted nor refused is who was waiting to be accepted.
+        return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
 REQUESTS = {
@@ -88,3 +87,42 @@ async def test_a_request_that_comes_behind_a_running_one_is_not_begun() -> None:
     async with stopped_after(question[:-2]) as (reader, writer):
         writer.write(question[-2:] + question)
         assert raw.statuses(await reader.read()) == [422]
+
+
+async def test_a_busy_stream_ends_with_an_incomplete_summary() -> None:
+    """However fast its client sends and reads, it ends at once and says that it is not whole."""
+    head = b"POST /v1/verify/stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    lines = (raw.QUESTION + b"\n") * 300
+    chunk = b"%x\r\n%b\r\n" % (len(lines), lines)
+
+    tail = b""
+    under_way, ended = asyncio.Event(), asyncio.Event()
+
+    async def send(writer: asyncio.StreamWriter) -> None:
+        writer.write(head)
+        while not ended.is_set():
+            writer.write(chunk)
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+
+    async def read(reader: asyncio.StreamReader) -> None:
+        nonlocal tail
+        size = 0
+        while block := await reader.read(1 << 20):
+            tail = (tail + block)[-1_000:]
+            size += len(block)
+            if size > 10_000_000:
+                under_way.set()
+            if tail.endswith(b"0\r\n\r\n"):
+                ended.set()
+
+    async with started({}) as process:
+        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+        sending = asyncio.create_task(send(writer))
+        reading = asyncio.create_task(read(reader))
+        await under_way.wait()
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await asyncio.gather(reading, sending)
+        writer.close()
+    assert b'"complete":false,"reason":"closing"}' in tail

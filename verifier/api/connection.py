@@ -31,7 +31,16 @@ class _NoMoreRequests(ConnectionError):
 class Connection(RequestHandler):
     """One client's connection."""
 
-    __slots__ = ("_half_closed", "_head_expected", "_head_size", "_server")
+    __slots__ = (
+        "_body",
+        "_body_is_whole",
+        "_half_closed",
+        "_has_paused",
+        "_head_expected",
+        "_head_size",
+        "_heads",
+        "_server",
+    )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(server, loop=loop, **settings)
@@ -41,6 +50,12 @@ class Connection(RequestHandler):
         self._head_expected = False
         # What has arrived of it.
         self._head_size = 0
+        # How many heads were whole; the body behind the last one, and whether all of it is there,
+        # so that what arrives next is of a head.
+        self._heads = 0
+        self._body: StreamReader = EMPTY_PAYLOAD
+        self._body_is_whole = True
+        self._has_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Refuse it at once beyond the bound, else expect a first head."""
@@ -60,6 +75,7 @@ class Connection(RequestHandler):
         super().connection_lost(as_lost(exc))
         # They refer to the connection, and are not answered any more.
         self._messages.clear()
+        self._body = EMPTY_PAYLOAD
 
     def asked_nothing(self) -> bool:
         """Whether no request has come yet."""
@@ -72,19 +88,28 @@ class Connection(RequestHandler):
             return
         # Not super(): this runs for every request, and that takes twice as long.
         _receive(self, data)
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            if self._head_expected:
-                self._forget_head()
-            if waiter is None and self._messages:
-                if isinstance(self._messages[-1][0], _ErrInfo):
-                    # aiohttp leaves whoever reads this body waiting for more.
-                    self._cut_body()
-                else:
-                    self._bound_ahead()
-        # Empty lines before a request line are no part of it.
-        elif self._head_expected or data.strip():
+        if self._heads != self._request_count:
+            self._take_note()
+        elif not self._body_is_whole:
+            self._body_is_whole = self._body.is_eof()
+            self._bound_ahead()
+        elif data:
             self._bound_head(data)
+
+    def _take_note(self) -> None:
+        """Of requests whose heads have just become whole."""
+        self._heads = self._request_count
+        if self._head_size or self._head_expected:
+            self._forget_head()
+        if not self._messages:
+            return
+        message, self._body = self._messages[-1]
+        self._body_is_whole = self._body.is_eof()
+        if isinstance(message, _ErrInfo):
+            # aiohttp leaves whoever reads this body waiting for more.
+            self._cut_body()
+        elif self._waiter is None or len(self._messages) > 1:
+            self._bound_ahead()
 
     def _receive_rest(self, data: bytes) -> None:
         """Take in what a running request waits for while the server drains.
@@ -100,24 +125,35 @@ class Connection(RequestHandler):
         finally:
             self._close, self._force_close = closing
 
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Read on, if reading was paused.
+    def pause_reading(self) -> None:
+        """Read no more for now, and have the parser keep what it has."""
+        self._has_paused = True
+        super().pause_reading()
 
-        aiohttp calls this for each piece of a body, paused or not, and each time has its parser
-        look for what a pause would have left.
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on, if reading was ever paused.
+
+        aiohttp calls this for each piece of a body, and each time has its parser look for what a
+        pause has left. A parser may do as it was told much later, in another request even.
         """
-        if self._reading_paused:
+        if self._has_paused:
             super().resume_reading(resume_parser)
 
     def _bound_ahead(self) -> None:
         """Read no more for now when requests that wait for their turn hold much."""
         # aiohttp bounds their number alone, and goes on when one has had its turn.
-        ahead = sum(body.total_bytes for _, body in self._messages)
-        if ahead > self._server.config.max_ahead and not self._buffer_paused:
-            self._pause_reading_for_buffer()
+        if self._messages and not self._buffer_paused:
+            ahead = sum(body.total_bytes for _, body in self._messages)
+            if ahead > self._server.config.max_ahead:
+                self._pause_reading_for_buffer()
 
     def _bound_head(self, data: bytes) -> None:
-        if not self._head_expected:
+        # Empty lines before a request line are no part of it.
+        if not (self._head_size or self._head_expected or data.strip()):
+            return
+        waiter = self._waiter
+        # While requests are answered, only the size of the next one's head is bounded.
+        if waiter is not None and not waiter.done() and not self._head_expected:
             self._expect_head()
         self._head_size += len(data)
         most = self._server.config.max_head
@@ -125,8 +161,9 @@ class Connection(RequestHandler):
             self._forget_head()
             too_long = _ErrInfo(status=431, exc=LineTooLong(b"", most), message="")
             self._messages.append((too_long, EMPTY_PAYLOAD))
-            assert self._waiter is not None
-            self._waiter.set_result(None)
+            self._pause_reading_for_buffer()
+            if waiter is not None and not waiter.done():
+                waiter.set_result(None)
 
     def _expect_head(self) -> None:
         self._head_expected = True

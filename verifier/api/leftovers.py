@@ -34,6 +34,9 @@ class Leftovers:
 
         Raises TimeoutError, at once when there are too many, and what breaks off a body.
         """
+        broken_off = body.exception()
+        if broken_off is not None:
+            raise broken_off
         if len(self._bodies) >= self._most:
             raise TimeoutError
         self._bodies[body] = None

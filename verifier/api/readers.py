@@ -100,13 +100,20 @@ class Readers:
             try:
                 await self._within(request, route, writing)
                 if sending:
-                    await self._leftovers.pass_over(request.content)
+                    await self.rest_passed(request)
             except (ConnectionError, RequestPayloadError):
                 return Cut()
             except TimeoutError:
                 _abort(request)
                 return Cut()
         return response
+
+    async def rest_passed(self, request: web.BaseRequest) -> None:
+        """Wait until the client of a written response has ended its request's body.
+
+        Raises TimeoutError when it does not, and what breaks off a body.
+        """
+        await self._leftovers.pass_over(request.content)
 
     def bounded(self, route: str, handler: Handler) -> Handler:
         """The handler, whose plain responses are written within the bound."""

@@ -7,7 +7,7 @@ are written, so a client that reads slowly slows down its own sending and nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 
 from aiohttp import ClientPayloadError, web
@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from verifier.api import codec, problems, reading
 from verifier.api.body import blocks_of_lines, refuse_compressed
 from verifier.api.handlers import Bulk, Counts
-from verifier.api.readers import Cut
+from verifier.api.readers import Cut, Readers
 from verifier.api.refusals import drop_frames
 from verifier.api.tokens import Tokens
 from verifier.api.turns import Turns
@@ -28,7 +28,7 @@ from verifier.metrics import Metrics
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
-# A client that has stopped reading does not get longer than this for the last line.
+# A client does not get longer than this to take in the last line, and to end its own side.
 LAST_WRITE_SECONDS = 1.0
 
 
@@ -41,11 +41,13 @@ class Streams:
         encoder: codec.Encoder,
         turns: Turns,
         tokens: Tokens,
+        readers: Readers,
         config: Config,
         metrics: Metrics,
     ) -> None:
         self._verifier = verifier
         self._encoder = encoder
+        self._readers = readers
         self._turns = turns
         self._tokens = tokens
         self._config = config
@@ -81,14 +83,22 @@ class Streams:
             at_least=at_least,
             after=b"\n",
         )
-        stream = _Stream(request, response, bulk, self._turns, self._config)
+        stream = _Stream(request, response, bulk, self._turns, self._readers, self._config)
+        clock = asyncio.get_running_loop().time
         ended = ""
         try:
             try:
                 async with asyncio.timeout(self._config.idle_timeout) as timeout:
                     self._under_way.add(timeout)
+
+                    def put_off() -> None:
+                        # A drain has the last word.
+                        last = self._draining
+                        timeout.reschedule(0 if last else clock() + self._config.idle_timeout)
+
                     try:
-                        await stream.answer(timeout)
+                        put_off()
+                        await stream.answer(put_off)
                     finally:
                         self._under_way.discard(timeout)
             except TimeoutError:
@@ -122,19 +132,20 @@ class _Stream:
         response: web.StreamResponse,
         bulk: Bulk,
         turns: Turns,
+        readers: Readers,
         config: Config,
     ) -> None:
         self._request = request
         self._response = response
         self._bulk = bulk
         self._turns = turns
+        self._readers = readers
         self._config = config
         self._writing = False
 
-    async def answer(self, timeout: asyncio.Timeout) -> None:
-        """Answer until the request ends; each block written puts the timeout off."""
+    async def answer(self, put_off: Callable[[], None]) -> None:
+        """Answer until the request ends; each block written puts off the end by a timeout."""
         config = self._config
-        clock = asyncio.get_running_loop().time
         async with aclosing(blocks_of_lines(self._request.content, config.max_line)) as blocks:
             async for block in blocks:
                 if block is None:
@@ -144,7 +155,7 @@ class _Stream:
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
                         await self._write(encoded)
-                        timeout.reschedule(clock() + config.idle_timeout)
+                        put_off()
 
     async def _write(self, block: bytes) -> None:
         self._writing = True
@@ -166,12 +177,15 @@ class _Stream:
             b',"reason":"%b"' % reason.encode() if reason else b"",
         )
         if reason:
-            # What the client still sends of this request is not read.
             self._response.force_close()
         try:
             async with asyncio.timeout(LAST_WRITE_SECONDS):
                 await self._response.write(last)
                 await self._response.write_eof()
+                # Else the end of the connection would take the summary with it.
+                await self._readers.rest_passed(self._request)
+        except RequestPayloadError as error:
+            drop_frames(error)
         except TimeoutError:
             self._abort()
 
