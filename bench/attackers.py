@@ -1,7 +1,7 @@
 """A crowd of hostile clients: ``python -m bench.attackers KIND ADDRESS QUESTIONS``.
 
 Says ``begun`` when each of them has connected, and goes on until its input ends. A client that is
-cut off or refused comes back after a second, as Retry-After asks.
+cut off or refused comes back after one to two seconds: Retry-After asks for at least one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 
 from bench.client import Address, post
 
@@ -28,17 +29,19 @@ Client = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[str]]
 
 
 class Crowd:
-    """``bodies`` are questions that match."""
+    """``bodies`` are questions that match, the last one about an invoice of many red letters."""
 
     def __init__(self, bodies: list[bytes]) -> None:
         items = (bodies * (ITEMS // len(bodies) + 1))[:ITEMS]
         self._batch = post(BATCH, b'{"invoices":[%b]}' % b",".join(items))
         unknown = b",".join(b'"f%d":1' % field for field in range(2_000))
+        self._taken_back = post(BATCH, b'{"invoices":[%b]}' % b",".join([bodies[-1]] * ITEMS))
         self._unknown = post(BATCH, b'{"invoices":[%b]}' % b",".join([b"{%b}" % unknown] * 40))
         # How many clients there are of each kind, and what one does until it is cut off.
         self.kinds: dict[str, tuple[int, Client]] = {
             "unread batches": (100, self.unread),
             "unknown fields": (60, self.unknown),
+            "red letters": (60, self.taken_back),
             "trickled heads": (500, self.trickled_head),
             "trickled bodies": (100, self.trickled_body),
             "silent connections": (5_000, self.silent),
@@ -55,15 +58,12 @@ class Crowd:
         return head.decode()
 
     async def unknown(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
-        """Send items of thousands of unknown fields, and again as soon as they are answered."""
-        while True:
-            writer.write(self._unknown)
-            await writer.drain()
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                return head[:12].decode()
-            length = int(head.lower().partition(b"content-length:")[2].split()[0])
-            await reader.readexactly(length)
+        """Send items of thousands of unknown fields."""
+        return await _again(self._unknown, reader, writer)
+
+    async def taken_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Ask about the one with many red letters."""
+        return await _again(self._taken_back, reader, writer)
 
     async def trickled_head(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -99,12 +99,26 @@ class Crowd:
         return (await answer).decode()
 
 
+async def _again(request: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    """Send it, and again as soon as it is answered."""
+    while True:
+        writer.write(request)
+        await writer.drain()
+        head = await reader.readuntil(b"\r\n\r\n")
+        if not head.startswith(b"HTTP/1.1 200"):
+            return head[:12].decode()
+        left = int(head.lower().partition(b"content-length:")[2].split()[0])
+        while left:
+            left -= len(await reader.read(left))
+
+
 class Attack:
     """The clients of a kind, and what they have seen."""
 
     def __init__(self, crowd: Crowd, kind: str, address: Address) -> None:
         self._count, self._client = crowd.kinds[kind]
         self._address = address
+        self._random = Random(1)
         self._connected = 0
         self._begun = asyncio.Event()
         self.seen: Counter[str] = Counter()
@@ -133,7 +147,7 @@ class Attack:
                     writer.transport.abort()
             except (OSError, asyncio.IncompleteReadError):
                 self.seen["cut off"] += 1
-            await asyncio.sleep(BACK_SECONDS)
+            await asyncio.sleep(BACK_SECONDS * (1.0 + self._random.random()))
 
 
 async def attack(crowd: Crowd, kind: str, address: Address) -> Counter[str]:

@@ -12,21 +12,28 @@ import argparse
 import select
 import subprocess
 import sys
+from datetime import datetime, timedelta
+from itertools import count, islice
 
 import msgspec
+from msgspec.structs import replace
 
 from bench import load
 from bench.attackers import Crowd
 from bench.client import post
-from bench.processes import RigError, Server, forget_peak, peak_bytes, pinned, python
+from bench.processes import RigError, Server, forget_peak, peak_bytes, pinned, python, run
 from bench.rig import FULL, QUICK, Rig
 from verifier.errors import VerifierError
+from verifier.invoice.verdict import SHANGHAI
+from verifier.synthetic.ledger import Origin
+from verifier.synthetic.shapes import minimal
 
 RATE = 200.0
 ALONE_SECONDS = 15.0
 # Until all attackers are connected, and until all are gone.
 BEGUN_SECONDS = ENDED_SECONDS = 60.0
 QUESTIONS = 1_000
+RED_LETTERS = 2_000
 # A connection that is hardly ever needed must not be closed for its silence.
 PART_SECONDS = 5.0
 
@@ -52,10 +59,28 @@ def _ask(rig: Rig, server: Server, requests: list[bytes], seconds: float) -> lis
     return sorted(taken)
 
 
+def _taken_back(rig: Rig) -> bytes:
+    """The question about an invoice with many red letters, all of which are in the ledger."""
+    day = datetime.now(SHANGHAI).date() - timedelta(days=1)
+    invoices = (rig.ledger.absent(index, day) for index in count())
+    blue, *red = islice((one for one in invoices if not one.code), 1 + RED_LETTERS)
+    origin = Origin(blue.code, blue.number)
+    taken = {"amount": "-0.01", "tax": "0.00", "total": "-0.01", "status": "red_letter"}
+    lines = [
+        replace(blue, status="partially_red_flushed"),
+        *(replace(one, **taken, red_letter_of=origin) for one in red),
+    ]
+    file = rig.file("attack-ledger.ndjson", [msgspec.json.encode(line) for line in lines])
+    command = python("-m", "verifier", "ledger", "import", str(file))
+    run(command, rig.import_environment(rig.name), rig.core)
+    rig.caught_up()
+    return msgspec.json.encode(minimal(blue))
+
+
 def attacked(rig: Rig, kind: str, bodies: list[bytes], seconds: float) -> str:
     """A row of the table: one kind of attack on a service of its own."""
     server = rig.service(f"attacked-{kind.replace(' ', '-')}")
-    requests = [post("/v1/verify", body) for body in bodies]
+    requests = [post("/v1/verify", body) for body in bodies[:QUESTIONS]]
     questions = rig.file("attack.ndjson", bodies)
     _ask(rig, server, requests, 5.0)
     alone = _ask(rig, server, requests, ALONE_SECONDS)
@@ -100,6 +125,7 @@ def main() -> int:
     try:
         with Rig(QUICK if given.quick else FULL) as rig:
             bodies = [msgspec.json.encode(each) for each in rig.questions(2, QUESTIONS)]
+            bodies.append(_taken_back(rig))
             print("| attack | others' p99 alone | beside it | ratio | worst | memory | seen |")
             print("|---|---|---|---|---|---|---|")
             for kind in given.kinds or kinds:

@@ -78,8 +78,8 @@ def build(
     encoder = Encoder(token_hex(6))
     tokens = Tokens(lookup.secret)
     readers = Readers(config.write_idle, metrics, config.max_unread)
-    responder = Responder(clocks.wall, readers, config.write_buffer)
     turns = Turns()
+    responder = Responder(clocks.wall, readers, turns, config.write_buffer)
     bodies = Bodies(config.max_receiving, config.kept_from_bulk, config.body_timeout)
     handlers = Handlers(
         verifier, encoder, responder, readers, bodies, turns, tokens, config, metrics

@@ -196,13 +196,13 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "has taken in what came before.",
             ge=65_536,
         ),
-    ] = 1_048_576
+    ] = 524_288
     write_idle: Annotated[
         float,
         _bound(
             "Longest time that a client may take to read what waits in its connection, at most "
             "`VERIFIER_WRITE_BUFFER` of a batch's answer at a time; it is cut off beyond. With "
-            "the buffer it makes the slowest rate that is served: 35 KB a second.",
+            "the buffer it makes the slowest rate that is served: 17 KB a second.",
             gt=0,
             le=600,
         ),

@@ -11,6 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 from verifier.api.readers import Readers
 from verifier.api.respond import Responder
 from verifier.api.timing import timed
+from verifier.api.turns import Turns
 from verifier.metrics import Metrics
 
 
@@ -51,7 +52,9 @@ async def test_e27_a_ready_answer_is_answered() -> None:
     metrics = Metrics()
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        return Responder(lambda: 0.0, Readers(1.0, metrics, 256), 1_000).json(request, b"{}")
+        return Responder(lambda: 0.0, Readers(1.0, metrics, 256), Turns(), 1_000).json(
+            request, b"{}"
+        )
 
     await timed(metrics.requests, "verify", handler)(make_mocked_request("POST", "/"))
     assert outcomes(metrics) == {"answered": 1.0}

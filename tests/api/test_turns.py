@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from verifier.api.turns import Turns
 
@@ -28,6 +28,53 @@ async def test_c15_between_two_pieces_of_bulk_the_loop_goes_round() -> None:
     others.cancel()
     assert done.count("bulk") == 100
     assert ("bulk", "bulk") not in list(pairwise(done))
+
+
+async def test_c15_many_leave_a_question_its_rounds_between_two_pieces() -> None:
+    """A question runs from its arrival to its answer behind one piece, not one in each round."""
+    turns = Turns()
+    done: list[str] = []
+
+    async def bulk() -> None:
+        for _ in range(5):
+            await turns.next()
+            done.append("bulk")
+
+    async def other() -> None:
+        while True:
+            done.append("other")
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(other())
+    await asyncio.gather(*(bulk() for _ in range(20)))
+    others.cancel()
+    between = [len(list(run)) for what, run in groupby(done) if what == "other"]
+    # Towards the end few are left.
+    assert min(between[1:-10]) >= 4
+
+
+async def test_a_cancelled_wait_for_a_turn_is_over() -> None:
+    """It makes nobody wait for more rounds, nor for ever."""
+    turns = Turns()
+    waits = [asyncio.create_task(turns.next()) for _ in range(20)]
+    await asyncio.sleep(0)
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+    rounds = 0
+
+    async def other() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    before = rounds
+    await turns.next()
+    others.cancel()
+    assert rounds - before == 1
 
 
 async def test_whoever_waits_longest_is_next() -> None:

@@ -15,7 +15,7 @@ from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samples, seeds, told_by
 from verifier.engine.loader import Limits
 from verifier.engine.steps import Item
-from verifier.engine.verifier import ANSWERS_PER_BLOCK, ITEMS_PER_BLOCK, ITEMS_PER_LOAD
+from verifier.engine.verifier import HINTED_PER_BLOCK, ITEMS_PER_BLOCK, ITEMS_PER_LOAD
 from verifier.invoice.claim import Question
 from verifier.invoice.hints import Hint
 from verifier.invoice.record import Position
@@ -121,7 +121,7 @@ async def test_what_has_hints_comes_in_smaller_blocks() -> None:
     await desk.ask(DIGITAL.minimal())
     items = [item_of(DIGITAL.minimal())] * 2 * ITEMS_PER_BLOCK
     blocks = [block async for block in desk.verifier.verify_many(items, duplicates=True)]
-    assert max(len(block.answers) for block in blocks) == ANSWERS_PER_BLOCK
+    assert max(len(block.answers) for block in blocks) == HINTED_PER_BLOCK
     answers = [answer for block in blocks for answer in answers_of(block)]
     repeated = Hint("duplicate_in_request", "number", 0)
     assert [answer.hints for answer in answers] == [(), *[(repeated,)] * (len(items) - 1)]

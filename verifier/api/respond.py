@@ -15,6 +15,7 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
 from verifier.api.readers import Done, Readers
+from verifier.api.turns import Turns
 
 JSON = {"Content-Type": "application/json"}
 
@@ -50,12 +51,16 @@ class _Ready(web.StreamResponse):
 class Responder:
     """Makes responses; ``clock`` gives seconds since the epoch, for the Date header.
 
-    Of answers in parts, ``group`` bytes are handed to a connection at a time.
+    Of answers in parts, ``group`` bytes are handed to a connection at a time, in turns: the kernel
+    takes longer to take them in than we do to make them.
     """
 
-    def __init__(self, clock: Callable[[], float], readers: Readers, group: int) -> None:
+    def __init__(
+        self, clock: Callable[[], float], readers: Readers, turns: Turns, group: int
+    ) -> None:
         self._clock = clock
         self._readers = readers
+        self._turns = turns
         self._group = group
         self._second = 0
         self._head = b""
@@ -84,7 +89,9 @@ class Responder:
             while parts and (room := room - len(parts[-1])) >= 0:
                 group.append(parts.pop())
             await self._readers.taken(request, route)
-            assert request.transport is not None
+            await self._turns.next()
+            if request.transport is None:
+                raise ConnectionResetError("the client is gone")
             request.transport.writelines(group)
         await request.writer.write_eof()
         await self._readers.taken(request, route)

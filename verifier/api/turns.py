@@ -7,21 +7,31 @@ from asyncio import Lock, get_running_loop, sleep
 # A piece whose work is not counted out beforehand ends after so many seconds.
 _PIECE_SECONDS = 0.0001
 
+# A single question takes so many rounds of the event loop from its arrival to its answer.
+_ROUNDS = 4
+
 
 class Turns:
     """Shared by all bulk work of a process; first come, first served."""
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._waiting = 0
 
     async def next(self) -> None:
         """Return when it is one's turn, and the event loop has been through all other work.
 
         With a bare sleep(0) each of n batches would do a piece in every round of the loop, and a
-        single question would wait for n pieces.
+        single question would wait for n pieces in each of its rounds. The more of them there are,
+        the more rounds lie between two pieces.
         """
-        async with self._lock:
-            await sleep(0)
+        self._waiting += 1
+        try:
+            async with self._lock:
+                for _ in range(min(self._waiting, _ROUNDS)):
+                    await sleep(0)
+        finally:
+            self._waiting -= 1
 
 
 class Pace:

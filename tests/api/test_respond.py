@@ -1,0 +1,47 @@
+"""Answers in parts: what is handed to the kernel waits for a turn."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest import mock
+
+from aiohttp.test_utils import make_mocked_request
+
+from verifier.api.readers import Readers
+from verifier.api.respond import Responder
+from verifier.api.turns import Turns
+from verifier.metrics import Metrics
+
+
+async def test_c17_groups_of_many_answers_are_written_in_turns() -> None:
+    """Large answers that are read at once make others wait for one group at a time."""
+    turns = Turns()
+    written: list[int] = []
+    between: list[int] = []
+    rounds = 0
+
+    async def other() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    def writelines(group: list[bytes]) -> None:
+        written.append(sum(map(len, group)))
+        between.append(rounds)
+
+    async def answer() -> None:
+        request = make_mocked_request(
+            "POST",
+            "/v1/verify/batch",
+            protocol=mock.Mock(writing_paused=False),
+            transport=mock.Mock(writelines=writelines),
+        )
+        responder = Responder(lambda: 0.0, Readers(1.0, Metrics(), 256), turns, 1_000)
+        await responder.parts(request, "batch", [b"x" * 400] * 20)
+
+    others = asyncio.create_task(other())
+    await asyncio.gather(*(answer() for _ in range(8)))
+    others.cancel()
+    assert written == [800] * 80
+    assert len(set(between)) == 80
