@@ -100,7 +100,9 @@ async def test_dead_service_is_given_up() -> None:
     """Where nobody listens, asking ends after the attempts, each after a longer wait."""
     waits = Waits()
     async with aiohttp.ClientSession() as session:
-        asker = Asker(session, "http://127.0.0.1:1", attempts=4, sleep=waits.sleep)
+        asker = Asker(
+            session, "http://127.0.0.1:1", attempts=4, sleep=waits.sleep, jitter=lambda: 1.0
+        )
         assert await asker.answers(chunk("ab")) == [None, None]
     assert waits == [0.5, 1.0, 2.0]
     assert "127.0.0.1:1" in asker.why

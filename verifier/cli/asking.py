@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from random import random
 from typing import Any
 
 import aiohttp
 import msgspec
 
+from verifier.backoff import backoff
 from verifier.cli.lines import Chunk
 from verifier.errors import VerifierError
 
@@ -56,11 +58,13 @@ class Asker:
         *,
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random,
     ) -> None:
         self._session = session
         self._url = url.rstrip("/") + "/v1/verify/stream"
         self._attempts = attempts
         self._sleep = sleep
+        self._jitter = jitter
         self._fruitless = 0
         self.why = ""
 
@@ -81,7 +85,8 @@ class Asker:
             waiting = left
             if not waiting or self._fruitless >= self._attempts:
                 break
-            await self._sleep(min(max(pause, _FIRST_WAIT * 2**self._fruitless), _LONGEST_WAIT))
+            ours = backoff(self._fruitless + 1, _FIRST_WAIT, _LONGEST_WAIT, self._jitter())
+            await self._sleep(max(min(pause, _LONGEST_WAIT), ours))
         return results
 
     async def _round(

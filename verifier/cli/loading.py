@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import aclosing
+from random import random
 from typing import Protocol
 
 import msgspec
 
+from verifier.backoff import backoff
 from verifier.errors import Unavailable, VerifierError
 from verifier.invoice.claim import Invalid
 from verifier.ledger.feed import Blocks, FeedResult, Rejection, Rejections, row_chunks
@@ -16,6 +18,7 @@ from verifier.ledger.feed import Blocks, FeedResult, Rejection, Rejections, row_
 # One transaction: about a second, so that progress shows and little is lost by an interruption.
 TRANSACTION_BYTES = 24 << 20
 TRIES = 5
+LONGEST_WAIT = 10.0
 
 Taken = Callable[[int, int], None]
 
@@ -58,12 +61,14 @@ class Loading:
         taken: Taken,
         rejected: Callable[[Rejection], None],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        jitter: Callable[[], float] = random,
     ) -> None:
         self._writer = writer
         self._max_line = max_line
         self._taken = taken
         self._rejected = rejected
         self._sleep = sleep
+        self._jitter = jitter
         self.totals = Totals()
 
     async def load(self, blocks: Iterable[bytes]) -> None:
@@ -94,7 +99,9 @@ class Loading:
                         f"the ledger cannot be written ({error.reason}); "
                         f"{self.totals.lines:,} lines are in: begin again when it can"
                     ) from error
-                await self._sleep(max(error.retry_after, 2**attempt))
+                await self._sleep(
+                    max(error.retry_after, backoff(attempt + 1, 1.0, LONGEST_WAIT, self._jitter()))
+                )
                 taken = _nothing  # they were counted at the first try
         raise AssertionError("unreachable")
 

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from verifier.backoff import backoff
 from verifier.cli.gathering import Gatherer
 from verifier.cli.signals import Stop
 from verifier.errors import VerifierError
@@ -44,13 +45,8 @@ class Policy(msgspec.Struct, frozen=True):
     longest_pause: float = 10.0
 
     def pause(self, deaths: int, random: float) -> float:
-        """Seconds before a restart after ``deaths`` quick ends in a row.
-
-        ``random`` in [0, 1) halves it at most, so that workers that fail together do not
-        come back together.
-        """
-        longest: float = min(self.longest_pause, self.first_pause * 2 ** max(0, deaths - 1))
-        return longest * (0.5 + random / 2)
+        """Seconds before a restart after ``deaths`` quick ends in a row."""
+        return backoff(deaths, self.first_pause, self.longest_pause, random)
 
 
 class Worker:

@@ -27,7 +27,7 @@ FAILURES = (
 
 # The longest pause between attempts to reach a server that is gone; a restarted one is noticed
 # within it.
-MAX_BACKOFF = 2.0
+LONGEST_PAUSE = 2.0
 
 _READER = {
     "application_name": "verifier-read",
@@ -110,15 +110,6 @@ def reason_of(error: BaseException) -> str:
     if isinstance(error, asyncpg.InsufficientResourcesError):
         return "no_resources"
     return "no_database"
-
-
-def backoff(failures: int, shortest: float, jitter: float) -> float:
-    """Seconds until the next attempt after so many that failed in a row.
-
-    ``jitter`` is between 0 and 1: workers that lost a server together do not come back together.
-    """
-    pause: float = min(shortest * 2 ** min(failures - 1, 10), MAX_BACKOFF)
-    return pause * (0.5 + jitter / 2)
 
 
 async def within(event: asyncio.Event, seconds: float) -> None:

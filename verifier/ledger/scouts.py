@@ -13,8 +13,9 @@ from random import random
 
 import asyncpg
 
+from verifier.backoff import backoff
 from verifier.config import Config
-from verifier.ledger.connections import FAILURES, backoff, open_reader
+from verifier.ledger.connections import FAILURES, LONGEST_PAUSE, open_reader
 from verifier.ledger.history import History
 from verifier.ledger.hosts import single_hosts
 from verifier.ledger.probes import state_of
@@ -75,7 +76,9 @@ class Scouts:
                     failures = 0
                     self._history.noticed(cluster, timeline)
                 self._history.witness(host)
-                pause = backoff(failures, interval, self._jitter()) if failures else interval
+                pause = interval
+                if failures:
+                    pause = backoff(failures, interval, LONGEST_PAUSE, self._jitter())
                 await asyncio.sleep(pause)
         finally:
             if connection is not None:

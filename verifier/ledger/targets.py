@@ -17,12 +17,20 @@ from random import random
 import asyncpg
 import structlog
 
+from verifier.backoff import backoff
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.invoice.record import Live, Position, Reading
 from verifier.ledger.changes import Changes, Follower
 from verifier.ledger.channels import Channel, Channels, Rows
-from verifier.ledger.connections import FAILURES, Role, backoff, open_reader, reason_of, within
+from verifier.ledger.connections import (
+    FAILURES,
+    LONGEST_PAUSE,
+    Role,
+    open_reader,
+    reason_of,
+    within,
+)
 from verifier.ledger.history import History
 from verifier.ledger.hosts import single_hosts
 from verifier.ledger.observer import Observer
@@ -165,7 +173,7 @@ class Target(ABC):
                     failures, pause = 0, interval
                 else:
                     failures += 1
-                    pause = backoff(failures, interval, self._jitter())
+                    pause = backoff(failures, interval, LONGEST_PAUSE, self._jitter())
                 await within(self._wake, pause)
         finally:
             self._observer.drop()
