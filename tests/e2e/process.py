@@ -20,7 +20,12 @@ class Process(msgspec.Struct):
     """A running ``verifier serve``."""
 
     url: str
-    pid: int
+    handle: asyncio.subprocess.Process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.handle.pid
 
     @property
     def port(self) -> int:
@@ -72,7 +77,7 @@ async def started(settings: Mapping[str, object], *options: str) -> AsyncIterato
         async with asyncio.timeout(30):
             said = (await process.stdout.readline()).decode().split()
         assert said[:1] == ["ready"], said
-        yield Process(said[1], process.pid)
+        yield Process(said[1], process)
     finally:
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)

@@ -9,39 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
 
+from tests.e2e.process import serving
 from tests.support import Database
 from verifier.ledger.migrate import migrate
 from verifier.synthetic import example
-
-
-@asynccontextmanager
-async def serving(
-    database: Database, *options: str
-) -> AsyncIterator[tuple[str, subprocess.Popen[str]]]:
-    """A running ``verifier serve`` over a database, and where it serves."""
-    await migrate(database.primary_dsn)
-    process = await asyncio.to_thread(
-        subprocess.Popen[str],
-        [sys.executable, "-m", "verifier", "serve", *options],
-        env=environ(database),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    try:
-        assert process.stdout
-        async with asyncio.timeout(30):
-            line = await asyncio.to_thread(process.stdout.readline)
-        assert line.startswith("ready http://127.0.0.1:")
-        yield line.split()[1], process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def environ(database: Database) -> dict[str, str]:
@@ -55,16 +30,16 @@ def environ(database: Database) -> dict[str, str]:
 @pytest.mark.parametrize("workers", ["1", "2"])
 async def test_ready_then_answers_then_stops(database: Database, workers: str) -> None:
     """It says ready on the port that it took, answers, and SIGTERM ends it with exit code 0."""
-    async with serving(database, "--port", "0", "--workers", workers) as (url, process):
+    async with serving(database, "--workers", workers) as service:
         async with (
             aiohttp.ClientSession() as session,
-            session.post(f"{url}/v1/verify", data=example.QUESTION) as response,
+            session.post(f"{service.url}/v1/verify", data=example.QUESTION) as response,
         ):
             # The example is in no ledger here, and its day is long complete.
             assert (await response.json())["verdict"] == "not_found"
-        process.send_signal(signal.SIGTERM)
+        service.handle.send_signal(signal.SIGTERM)
         async with asyncio.timeout(15):
-            assert await asyncio.to_thread(process.wait) == 0
+            assert await service.handle.wait() == 0
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -89,20 +64,22 @@ async def test_taken_port(database: Database, workers: str) -> None:
 
 async def test_second_signal_ends_at_once(database: Database) -> None:
     """A second signal does not wait for requests that are still running."""
-    async with serving(database, "--port", "0") as (url, process):
+    async with serving(database) as service:
 
         async def slow() -> AsyncIterator[bytes]:
             yield b"{}\n"
             await asyncio.Event().wait()
 
         async with aiohttp.ClientSession() as session:
-            asking = asyncio.create_task(session.post(f"{url}/v1/verify/batch", data=slow()))
+            asking = asyncio.create_task(
+                session.post(f"{service.url}/v1/verify/batch", data=slow())
+            )
             await asyncio.wait({asking}, timeout=0.5)
-            process.send_signal(signal.SIGINT)
+            service.handle.send_signal(signal.SIGINT)
             await asyncio.wait({asking}, timeout=0.5)
-            assert process.poll() is None
-            process.send_signal(signal.SIGINT)
+            assert service.handle.returncode is None
+            service.handle.send_signal(signal.SIGINT)
             async with asyncio.timeout(3):
-                assert await asyncio.to_thread(process.wait) == -signal.SIGKILL
+                assert await service.handle.wait() == -signal.SIGKILL
             with pytest.raises(aiohttp.ClientError):
                 await asking
