@@ -11,7 +11,7 @@ import pytest
 from tests.ledger.support import connected
 from verifier.embedded import Cluster
 from verifier.errors import MigrationError
-from verifier.ledger.migrate import bundled, check_schema, migrate
+from verifier.ledger.migrate import bundled, migrate
 
 TWO = {
     "0001_first": "CREATE TABLE first (n int)",
@@ -25,7 +25,6 @@ async def test_fresh_database_gets_everything_in_order(blank: str) -> None:
     assert names == sorted(bundled())
     assert names[0] == "0001_invoice"
     async with connected(blank) as connection:
-        await check_schema(connection)
         assert await connection.fetchval("SELECT count(*) FROM invoice") == 0
 
 
@@ -56,9 +55,6 @@ async def test_newer_schema_is_refused(blank: str) -> None:
     await migrate(blank, {**bundled(), "9999_from_the_future": "SELECT 1"})
     with pytest.raises(MigrationError, match=r"newer than this program.*9999_from_the_future"):
         await migrate(blank)
-    async with connected(blank) as connection:
-        with pytest.raises(MigrationError, match="9999_from_the_future"):
-            await check_schema(connection)
 
 
 async def test_number_before_an_applied_one_is_refused(blank: str) -> None:
@@ -88,18 +84,6 @@ async def test_busy_table_is_not_waited_for(blank: str) -> None:
         with pytest.raises(MigrationError, match=r"0003_wider: .*lock timeout"):
             await migrate(blank, wider)
     assert await migrate(blank, wider) == ["0003_wider"]
-
-
-async def test_check_schema_tells_what_to_do(blank: str) -> None:
-    """A schema that is missing or older is an error that says how to mend it."""
-    async with connected(blank) as connection:
-        with pytest.raises(MigrationError, match="no schema yet: run `verifier migrate`"):
-            await check_schema(connection)
-        files = bundled()
-        first = min(files)
-        await migrate(blank, {first: files[first]})
-        with pytest.raises(MigrationError, match="lacks 0002_region_watermark"):
-            await check_schema(connection)
 
 
 async def test_watermarks_that_no_clock_tells_are_mended(blank: str) -> None:

@@ -93,18 +93,6 @@ async def _migrate(connection: asyncpg.Connection, migrations: Mapping[str, str]
     return missing
 
 
-async def check_schema(connection: asyncpg.Connection) -> None:
-    """MigrationError unless the schema is exactly the one that this program was written for."""
-    migrations = bundled()
-    if await connection.fetchval("SELECT to_regclass('schema_migration') IS NULL"):
-        raise MigrationError("the database has no schema yet: run `verifier migrate`")
-    done = await _applied(connection)
-    _compare(done, migrations)
-    missing = [name for name in migrations if name not in done]
-    if missing:
-        raise MigrationError(f"the schema lacks {', '.join(missing)}: run `verifier migrate`")
-
-
 async def _applied(connection: asyncpg.Connection) -> dict[str, str]:
     rows = await connection.fetch("SELECT name, checksum FROM schema_migration ORDER BY name")
     return {row["name"]: row["checksum"] for row in rows}
