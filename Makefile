@@ -90,8 +90,8 @@ docs: $(VENV)/.runtime ## writes the tables of settings and metrics anew
 lock: $(VENV)/bin/pip ## newest versions that pyproject.toml admits, with their hashes
 	$(PYTHON) -m venv $(VENV)/lock
 	$(VENV)/lock/bin/python -m pip install -qq --disable-pip-version-check pip-tools
-	$(LOCK) --upgrade --extra build --output-file requirements.txt pyproject.toml
-	$(LOCK) --upgrade --extra dev --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
+	$(LOCK) --upgrade --extra build --extra up --output-file requirements.txt pyproject.toml
+	$(LOCK) --upgrade --extra dev --extra up --constraint requirements.txt --output-file requirements-dev.txt pyproject.toml
 
 .PHONY: clean
 clean: ## removes what make has made, the demo ledger included

