@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import groupby, pairwise
+from itertools import count, groupby, pairwise
+from types import SimpleNamespace
+
+import pytest
 
 from verifier.api.turns import Turns
 
@@ -51,6 +54,31 @@ async def test_c15_many_leave_a_question_its_rounds_between_two_pieces() -> None
     between = [len(list(run)) for what, run in groupby(done) if what == "other"]
     # Towards the end few are left.
     assert min(between[1:-10]) >= 4
+
+
+async def test_where_rounds_are_long_bulk_goes_on_in_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else questions that fill the service would keep all bulk out."""
+    turns = Turns()
+    moments = count()
+    clock = SimpleNamespace(time=lambda: next(moments) / 1_000)
+    monkeypatch.setattr("verifier.api.turns.get_running_loop", lambda: clock)
+    done: list[str] = []
+
+    async def bulk() -> None:
+        for _ in range(5):
+            await turns.next()
+            done.append("bulk")
+
+    async def other() -> None:
+        while True:
+            done.append("other")
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(other())
+    await asyncio.gather(*(bulk() for _ in range(20)))
+    others.cancel()
+    between = [len(list(run)) for what, run in groupby(done) if what == "other"]
+    assert max(between[1:]) <= 2
 
 
 async def test_a_cancelled_wait_for_a_turn_is_over() -> None:

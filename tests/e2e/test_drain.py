@@ -89,6 +89,28 @@ async def test_a_request_that_comes_behind_a_running_one_is_not_begun() -> None:
         assert raw.statuses(await reader.read()) == [422]
 
 
+async def test_a_batch_that_is_read_slowly_is_answered_to_the_end() -> None:
+    """What its client has not taken in when the service could end is waited for."""
+    loop = asyncio.get_running_loop()
+    async with started({}) as process:
+        with socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            client.setblocking(False)
+            await loop.sock_connect(client, ("127.0.0.1", process.port))
+            await loop.sock_sendall(client, raw.LARGE)
+            await raw.becomes(process.port, "verifier_unread_answers", 1)
+            os.kill(process.pid, signal.SIGTERM)
+            answer = bytearray()
+            async with asyncio.timeout(9):
+                while block := await loop.sock_recv(client, 16_384):
+                    answer += block
+                    # 3 MB a second, less than the service writes.
+                    await asyncio.sleep(len(block) / 3e6)
+    head, _, body = bytes(answer).partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].split()[0])
+    assert len(body) == length
+
+
 async def test_a_busy_stream_ends_with_an_incomplete_summary() -> None:
     """However fast its client sends and reads, it ends at once and says that it is not whole."""
     head = b"POST /v1/verify/stream HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

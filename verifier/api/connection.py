@@ -118,12 +118,12 @@ class Connection(RequestHandler):
         """
         if self._current_request is None:
             return
-        closing = self._close, self._force_close
+        close, force = self._close, self._force_close
         self._close = self._force_close = False
         try:
             self.data_received(data)
         finally:
-            self._close, self._force_close = closing
+            self._close, self._force_close = self._close or close, self._force_close or force
 
     def pause_reading(self) -> None:
         """Read no more for now, and have the parser keep what it has."""

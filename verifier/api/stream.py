@@ -144,7 +144,7 @@ class _Stream:
         self._writing = False
 
     async def answer(self, put_off: Callable[[], None]) -> None:
-        """Answer until the request ends; each block written puts off the end by a timeout."""
+        """Answer until the request ends; each block read or written puts off the end."""
         config = self._config
         async with aclosing(blocks_of_lines(self._request.content, config.max_line)) as blocks:
             async for block in blocks:
@@ -152,6 +152,8 @@ class _Stream:
                     items: Sequence[Item] = [codec.too_long(config.max_line)]
                 else:
                     items = await reading.read_lines(block, self._turns)
+                    # That others went first is no standstill.
+                    put_off()
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
                         await self._write(encoded)

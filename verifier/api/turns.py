@@ -9,6 +9,8 @@ _PIECE_SECONDS = 0.0001
 
 # A single question takes so many rounds of the event loop from its arrival to its answer.
 _ROUNDS = 4
+# Rounds that take longer are full of questions, and bulk has to go on beside them too.
+_ROUNDS_SECONDS = 0.0005
 
 
 class Turns:
@@ -23,12 +25,17 @@ class Turns:
 
         With a bare sleep(0) each of n batches would do a piece in every round of the loop, and a
         single question would wait for n pieces in each of its rounds. The more of them there are,
-        the more rounds lie between two pieces.
+        the more rounds lie between two pieces, while they are short.
         """
         self._waiting += 1
         try:
             async with self._lock:
-                for _ in range(min(self._waiting, _ROUNDS)):
+                clock = get_running_loop().time
+                over = clock() + _ROUNDS_SECONDS
+                await sleep(0)
+                for _ in range(1, min(self._waiting, _ROUNDS)):
+                    if clock() >= over:
+                        break
                     await sleep(0)
         finally:
             self._waiting -= 1

@@ -1,0 +1,65 @@
+"""Duplicates of a request are found whatever lies between them, and however they are written."""
+
+from __future__ import annotations
+
+import asyncio
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.engine.desk import Desk
+from tests.invoice.samples import Given, Sample
+from verifier.engine import verifier
+
+# Of twenty invoices the ledger has fifteen, of which memory may know those with even numbers.
+SAMPLES = [Sample(number=f"2611{serial:016d}") for serial in range(20)]
+KNOWN = SAMPLES[:15]
+
+
+def untidy(question: Given) -> Given:
+    """The same invoice with its number in full-width digits, which has to be repaired."""
+    wide = str.maketrans("0123456789", "０１２３４５６７８９")
+    return question | {"number": question["number"].translate(wide)}
+
+
+ASKED = st.tuples(st.sampled_from([*range(20), None]), st.booleans())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ASKED, min_size=1, max_size=24), st.booleans())
+def test_each_repeat_is_told_where_it_came_first(
+    asked: list[tuple[int | None, bool]], warm: bool
+) -> None:
+    """As by a look at all keys before it; loads and blocks are of a few items here."""
+    given: list[Given] = []
+    expected: dict[int, int] = {}
+    first: dict[int, int] = {}
+    for index, (which, is_untidy) in enumerate(asked):
+        if which is None:
+            given.append({"number": "1"})
+            continue
+        question = SAMPLES[which].minimal()
+        given.append(untidy(question) if is_untidy else question)
+        if first.setdefault(which, index) != index:
+            expected[index] = first[which]
+
+    async def found() -> dict[int, int | None]:
+        desk = Desk(*KNOWN)
+        if warm:
+            await desk.ask_many(*(sample.minimal() for sample in KNOWN[::2]))
+        answers = await desk.ask_many(*given, duplicates=True)
+        return {
+            index: hint.first_index
+            for index, answer in enumerate(answers)
+            for hint in answer.hints
+            if hint.code == "duplicate_in_request"
+        }
+
+    with (
+        mock.patch.object(verifier, "ITEMS_PER_LOAD", 4),
+        mock.patch.object(verifier, "ITEMS_PER_BLOCK", 3),
+        mock.patch.object(verifier, "HINTED_PER_BLOCK", 2),
+        mock.patch.object(verifier, "ANSWERS_PER_BLOCK", 2),
+    ):
+        assert asyncio.run(found()) == expected
