@@ -26,8 +26,17 @@ def untidy(question: Given) -> Given:
 ASKED = st.tuples(st.sampled_from([*range(20), None]), st.booleans())
 
 
+def one_repeat(count: int, which: int) -> list[tuple[int | None, bool]]:
+    """So many different ones, and one of them again."""
+    return [*((index, False) for index in range(count)), (which % count, False)]
+
+
+# What is drawn at random repeats something early on, and then all is looked at.
+ONE_REPEAT = st.builds(one_repeat, st.integers(1, 20), st.integers(0, 19))
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.lists(ASKED, min_size=1, max_size=24), st.booleans())
+@given(st.lists(ASKED, min_size=1, max_size=24) | ONE_REPEAT, st.booleans())
 def test_each_repeat_is_told_where_it_came_first(
     asked: list[tuple[int | None, bool]], warm: bool
 ) -> None:
