@@ -54,10 +54,13 @@ async def test_a_question_with_a_token_is_asked_once_more(
 
     async with started(ledger) as it:
         await it.write(line(1))
-        _, *replicas = it.lookup._targets
+        primary, *replicas = it.lookup._targets
         reading = replicas[0].reading
         assert reading is not None
         assert reading.position is not None
+        at_least = it.lookup.history.resolve(reading.position)
+        # Its own last look may be older than that of the replica.
+        await until(lambda: primary.reading is not None and primary.reading.shows(at_least))
         for replica in replicas:
             monkeypatch.setattr(replica, "fetch", cancelled)
         findings = await it.lookup.fetch_at([number(1)], reading.position)
