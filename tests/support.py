@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-from collections.abc import Coroutine, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import asyncpg
@@ -40,6 +42,23 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end in a loop of its own, leaving the current one of the test as it is."""
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(work)
+
+
+@asynccontextmanager
+async def other_work() -> AsyncIterator[Counter[str]]:
+    """Work that wants each round of the event loop, beside what is tested; counts ``rounds``."""
+    done = Counter[str]()
+
+    async def work() -> None:
+        while True:
+            done["rounds"] += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(work())
+    try:
+        yield done
+    finally:
+        task.cancel()
 
 
 async def wait_replayed(

@@ -7,6 +7,7 @@ from unittest import mock
 
 from aiohttp.test_utils import make_mocked_request
 
+from tests.support import other_work
 from verifier.api.readers import Readers
 from verifier.api.respond import Responder
 from verifier.api.turns import Turns
@@ -18,17 +19,10 @@ async def test_c17_groups_of_many_answers_are_written_in_turns() -> None:
     turns = Turns()
     written: list[int] = []
     between: list[int] = []
-    rounds = 0
-
-    async def other() -> None:
-        nonlocal rounds
-        while True:
-            rounds += 1
-            await asyncio.sleep(0)
 
     def writelines(group: list[bytes]) -> None:
         written.append(sum(map(len, group)))
-        between.append(rounds)
+        between.append(other["rounds"])
 
     async def answer() -> None:
         request = make_mocked_request(
@@ -40,8 +34,7 @@ async def test_c17_groups_of_many_answers_are_written_in_turns() -> None:
         responder = Responder(lambda: 0.0, Readers(1.0, Metrics(), 256), turns, 1_000)
         await responder.parts(request, "batch", [b"x" * 400] * 20)
 
-    others = asyncio.create_task(other())
-    await asyncio.gather(*(answer() for _ in range(8)))
-    others.cancel()
+    async with other_work() as other:
+        await asyncio.gather(*(answer() for _ in range(8)))
     assert written == [800] * 80
     assert len(set(between)) == 80

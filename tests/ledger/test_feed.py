@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 from tests.ledger.support import blocks, line, named, number, red_letter, status_line
+from tests.support import other_work
 from verifier.invoice.line import Row, read
 from verifier.ledger.feed import Chunk, Rejections, StatusChunk, row_chunks, status_chunks
 
@@ -132,15 +132,6 @@ async def test_status_changes_of_an_invoice_add_up() -> None:
 
 async def test_reading_gives_way_to_other_work() -> None:
     """Reading a long block lets other tasks run in between."""
-    turns = 0
-
-    async def other() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    task = asyncio.create_task(other())
-    await rows(b"\n".join(line(n) for n in range(2_000)))
-    task.cancel()
-    assert turns > 20
+    async with other_work() as other:
+        await rows(b"\n".join(line(n) for n in range(2_000)))
+    assert other["rounds"] > 20

@@ -80,8 +80,7 @@ class Readers:
         """
         if request.protocol.writing_paused:
             await self._within(request, route, asyncio.ensure_future(request.writer.drain()))
-        if request.transport is None:
-            raise ConnectionResetError("the client is gone")
+        transport_of(request)
 
     async def written(
         self, request: web.BaseRequest, route: str, response: web.Response
@@ -148,6 +147,13 @@ class Readers:
             writing.cancel()
             # Else its error would keep this frame, which keeps the task, which keeps the error.
             del writing
+
+
+def transport_of(request: web.BaseRequest) -> asyncio.Transport:
+    """What a request's connection is written to; ConnectionResetError when the client is gone."""
+    if request.transport is None:
+        raise ConnectionResetError("the client is gone")
+    return request.transport
 
 
 def _abort(request: web.BaseRequest) -> None:

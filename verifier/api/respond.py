@@ -8,14 +8,13 @@ sends any response, so keep-alive, back-pressure and shutdown are aiohttp's own.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from email.utils import formatdate
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-from verifier.api.readers import Done, Readers
+from verifier.api.readers import Done, Readers, transport_of
 from verifier.api.turns import Turns
 
 JSON = {"Content-Type": "application/json"}
@@ -91,12 +90,12 @@ class Responder:
                 group.append(parts.pop())
             await self._readers.taken(request, route)
             await self._turns.next()
-            _transport_of(request).writelines(group)
+            transport_of(request).writelines(group)
         await request.writer.write_eof()
         # To the last byte: what is still here when a draining service ends would be lost.
-        _transport_of(request).set_write_buffer_limits(0)
+        transport_of(request).set_write_buffer_limits(0)
         await self._readers.taken(request, route)
-        _transport_of(request).set_write_buffer_limits()
+        transport_of(request).set_write_buffer_limits()
         return Done(keep_alive=keep_alive)
 
     def _head_now(self) -> bytes:
@@ -109,10 +108,3 @@ class Responder:
                 f"Date: {formatdate(now, usegmt=True)}\r\nContent-Length: "
             ).encode()
         return self._head
-
-
-def _transport_of(request: web.BaseRequest) -> asyncio.Transport:
-    """ConnectionError when the client is gone."""
-    if request.transport is None:
-        raise ConnectionResetError("the client is gone")
-    return request.transport

@@ -18,7 +18,7 @@ from verifier.ledger.feed import Blocks, FeedResult, Rejection, Rejections, row_
 # One transaction: about a second, so that progress shows and little is lost by an interruption.
 TRANSACTION_BYTES = 24 << 20
 TRIES = 5
-LONGEST_WAIT = 10.0
+_LONGEST_WAIT = 10.0
 
 Taken = Callable[[int, int], None]
 
@@ -100,7 +100,7 @@ class Loading:
                         f"{self.totals.lines:,} lines are in: begin again when it can"
                     ) from error
                 await self._sleep(
-                    max(error.retry_after, backoff(attempt + 1, 1.0, LONGEST_WAIT, self._jitter()))
+                    max(error.retry_after, backoff(attempt + 1, 1.0, _LONGEST_WAIT, self._jitter()))
                 )
                 taken = _nothing  # they were counted at the first try
         raise AssertionError("unreachable")

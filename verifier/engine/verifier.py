@@ -36,8 +36,8 @@ FetchAt = Callable[[Sequence[str], Position], Awaitable[Mapping[str, Finding]]]
 # writes it at once, and larger writes cost less: 400 items instead of 125 are worth 5 % (P8).
 ITEMS_PER_BLOCK = 400
 
-# So many answers that are no matches from memory take as long, and so many with hints half of it,
-# since each request can have one for nearly all its answers.
+# So many answers that are no matches from memory take as long. So many with hints take half of it:
+# a batch that repeats one invoice has them throughout.
 ANSWERS_PER_BLOCK = 125
 HINTED_PER_BLOCK = 50
 
