@@ -13,6 +13,7 @@ import pytest
 from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
 from tests.support import Database
 from verifier.api import schemas
+from verifier.api.turns import Turns
 from verifier.invoice.record import USES
 from verifier.invoice.verdict import VERDICTS
 
@@ -100,6 +101,21 @@ async def test_a_stream_that_stands_still_ends_incomplete(service: Service) -> N
         answers = [json.loads(line) async for line in response.content]
     assert [answer.get("verdict") for answer in answers] == ["match", None]
     assert (answers[-1]["complete"], answers[-1]["reason"]) == (False, "idle_timeout")
+
+
+async def test_a_wait_for_others_is_no_standstill(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream whose turn comes late, after the bound on its client's silence, is answered whole."""
+
+    async def late(_: Turns) -> float:
+        await asyncio.sleep(0.6)
+        return 0.0
+
+    monkeypatch.setattr(Turns, "next", late)
+    *answers, end = await service.stream([QUESTION])
+    assert [answer["verdict"] for answer in answers] == ["match"]
+    assert end["complete"] is True
 
 
 async def test_cut_streams_leave_nothing_behind(service: Service) -> None:

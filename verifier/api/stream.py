@@ -7,7 +7,7 @@ are written, so a client that reads slowly slows down its own sending and nothin
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 
 from aiohttp import ClientPayloadError, web
@@ -53,15 +53,15 @@ class Streams:
         self._config = config
         self._metrics = metrics
         self._counts = Counts(metrics, "stream")
-        self._under_way: set[asyncio.Timeout] = set()
+        self._under_way: set[_Patience] = set()
         self._draining = False
         metrics.in_progress.labels("stream").set_function(lambda: len(self._under_way))
 
     def drain(self) -> None:
         """End every stream at its next wait, with an incomplete summary."""
         self._draining = True
-        for timeout in self._under_way:
-            timeout.reschedule(0)
+        for patience in self._under_way:
+            patience.end()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Answers in the order of the lines, while the request is still being sent."""
@@ -84,23 +84,18 @@ class Streams:
             after=b"\n",
         )
         stream = _Stream(request, response, bulk, self._turns, self._readers, self._config)
-        clock = asyncio.get_running_loop().time
         ended = ""
         try:
             try:
-                async with asyncio.timeout(self._config.idle_timeout) as timeout:
-                    self._under_way.add(timeout)
-
-                    def put_off() -> None:
-                        # A drain has the last word.
-                        last = self._draining
-                        timeout.reschedule(0 if last else clock() + self._config.idle_timeout)
-
+                async with asyncio.timeout(None) as timeout:
+                    patience = _Patience(timeout, self._config.idle_timeout)
+                    self._under_way.add(patience)
+                    if self._draining:
+                        patience.end()
                     try:
-                        put_off()
-                        await stream.answer(put_off)
+                        await stream.answer(patience)
                     finally:
-                        self._under_way.discard(timeout)
+                        self._under_way.discard(patience)
             except TimeoutError:
                 ended = "closing" if self._draining else "idle_timeout"
             except RequestPayloadError as error:
@@ -123,6 +118,34 @@ class Streams:
             raise Unavailable("overloaded")
 
 
+class _Patience:
+    """How long a stream waits for its client: so many seconds each time, until it has to end.
+
+    What takes long on our side, because others have their turns, is no standstill.
+    """
+
+    def __init__(self, timeout: asyncio.Timeout, seconds: float) -> None:
+        self._timeout = timeout
+        self._seconds = seconds
+        self._is_over = False
+
+    def begin(self) -> None:
+        """The client is waited for from now on."""
+        if not self._is_over:
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._seconds)
+
+    def pause(self) -> None:
+        """The client has done its part."""
+        if not self._is_over:
+            self._timeout.reschedule(None)
+
+    def end(self) -> None:
+        """Wait for nothing any more."""
+        self._is_over = True
+        if not self._timeout.expired():
+            self._timeout.reschedule(0)
+
+
 class _Stream:
     """One stream: what it reads from and writes to."""
 
@@ -143,21 +166,23 @@ class _Stream:
         self._config = config
         self._writing = False
 
-    async def answer(self, put_off: Callable[[], None]) -> None:
-        """Answer until the request ends; each block read or written puts off the end."""
+    async def answer(self, patience: _Patience) -> None:
+        """Answer until the request ends."""
         config = self._config
+        patience.begin()
         async with aclosing(blocks_of_lines(self._request.content, config.max_line)) as blocks:
             async for block in blocks:
+                patience.pause()
                 if block is None:
                     items: Sequence[Item] = [codec.too_long(config.max_line)]
                 else:
                     items = await reading.read_lines(block, self._turns)
-                    # That others went first is no standstill.
-                    put_off()
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
+                        patience.begin()
                         await self._write(encoded)
-                        put_off()
+                        patience.pause()
+                patience.begin()
 
     async def _write(self, block: bytes) -> None:
         self._writing = True
