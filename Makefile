@@ -55,7 +55,7 @@ check: $(VENV)/.dev ## format, lint, types, layers, migrations, docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/squawk verifier/ledger/migrations/*.sql
+	$(BIN)/squawk verifier/database/migrations/*.sql
 	@$(CONFIGURATION) | diff docs/configuration.md - || { echo "docs/configuration.md is out of date: make docs" >&2; exit 1; }
 	@$(METRICS) | diff docs/metrics.md - || { echo "docs/metrics.md is out of date: make docs" >&2; exit 1; }
 

@@ -1,10 +1,11 @@
 """Two revisions against each other: ``python -m bench.compare REV [NEW]``; NEW is the work tree.
 
-The hot paths of this tree's ``bench`` run with the package ``verifier`` of either revision. Judged
-is the count of instructions, which repeats to a tenth of a percent, so that its bound can be
-narrow; times are taken in turns on one core and shown with the interval that holds their median
-ratio with 99 %. A time is judged too, by a wider bound and only when a second look agrees: for
-what waits instead of working, and for machines without valgrind. Bounds stand in budget.toml.
+Each revision runs the hot paths of its own ``bench``, so that they may be compared whatever has
+been moved or renamed in between; those that both have by name are. Judged is the count of
+instructions, which repeats to a tenth of a percent, so that its bound can be narrow; times are
+taken in turns on one core and shown with the interval that holds their median ratio with 99 %. A
+time is judged too, by a wider bound and only when a second look agrees: for what waits instead of
+working, and for machines without valgrind. Bounds stand in budget.toml.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ import msgspec
 from bench.counts import HOW_TO_INSTALL, ROOT, ToolError, available, count, environment
 
 BUDGET = Path(__file__).parent / "budget.toml"
+
+# What a revision is measured with.
+PACKAGES = ("verifier", "bench")
 
 # Pairs of times for each case at the first look; the second one takes three times as many.
 PAIRS = 16
@@ -114,18 +118,19 @@ def interval(ratios: Iterable[float]) -> Times:
 
 
 def export(revision: str, into: Path) -> Path:
-    """Lay out a tree with the package of a revision, a folder or, for "", the work tree.
+    """Lay out the package and the ``bench`` of a revision, a folder or, for "", the work tree.
 
-    Beside it stands this tree's ``bench``. NoRevision when there is no such revision.
+    NoRevision when there is no such revision.
     """
     into.mkdir()
     source = Path(revision or ROOT)
     if (source / "verifier" / "__init__.py").is_file():
         ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source / "verifier", into / "verifier", ignore=ignored)
+        for package in PACKAGES:
+            shutil.copytree(source / package, into / package, ignore=ignored)
     else:
         archive = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", revision, "verifier"],
+            ["git", "-C", str(ROOT), "archive", revision, *PACKAGES],
             capture_output=True,
             check=False,
         )
@@ -133,7 +138,6 @@ def export(revision: str, into: Path) -> Path:
             raise NoRevision(f"{revision} is not here: {archive.stderr.decode().strip()}")
         with tarfile.open(fileobj=BytesIO(archive.stdout)) as packed:
             packed.extractall(into, filter="data")
-    (into / "bench").symlink_to(ROOT / "bench")
     return into
 
 

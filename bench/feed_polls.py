@@ -34,9 +34,9 @@ from bench.scale_common import (
     values,
 )
 from verifier.config import Config
-from verifier.ledger.changes import Follower
-from verifier.ledger.connections import open_reader
-from verifier.ledger.probes import Prober
+from verifier.database.connections import open_reader
+from verifier.ledger.changes.follower import Follower
+from verifier.ledger.lookup.probes import Prober
 
 POLLERS = (1, 60)
 SECONDS = 15.0

@@ -22,7 +22,7 @@ from bench.processes import RigError, python
 from bench.rig import COLD, Rig
 from verifier.cli.supervisor import READY
 from verifier.config import Config
-from verifier.invoice.line import Row, read
+from verifier.wire.lines import Row, read
 
 STARTS = 3
 IMPORT = "bench_import"

@@ -20,8 +20,8 @@ SLOWER = 0.10
 SLOWED = (
     ("verifier/invoice/verdict.py", "agrees", "verdict/agrees"),
     ("verifier/invoice/verdict.py", "judge", "verdict/judge-match"),
-    ("verifier/api/codec.py", "decode_question", "codec/decode-single"),
-    ("verifier/api/codec.py", "encode", "codec/encode-match"),
+    ("verifier/wire/questions.py", "decode_question", "codec/decode-single"),
+    ("verifier/wire/answers.py", "encode", "codec/encode-match"),
 )
 PATTERNS = [path for *_, path in SLOWED]
 

@@ -21,12 +21,12 @@ import msgspec
 
 from bench import processes
 from bench.processes import Server, python
+from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.errors import MigrationError
 from verifier.invoice.fields import oldest_date
 from verifier.invoice.record import key_of
 from verifier.invoice.verdict import SHANGHAI
-from verifier.ledger.migrate import migrate
 from verifier.synthetic.ledger import Invoice, Ledger
 from verifier.synthetic.questions import Questions
 from verifier.synthetic.shapes import minimal

@@ -10,8 +10,9 @@ import msgspec
 
 from verifier.invoice import record
 from verifier.invoice.claim import Question
-from verifier.invoice.record import Live, Reading, Record, key_of
+from verifier.invoice.record import Record, key_of
 from verifier.invoice.verdict import window_at
+from verifier.state import Live, Reading
 from verifier.synthetic.ledger import Invoice, Ledger
 from verifier.synthetic.shapes import minimal
 

@@ -15,8 +15,8 @@ from io import BytesIO
 import asyncpg
 import msgspec
 
-from verifier.invoice.line import COLUMNS, Row, read
 from verifier.synthetic.ledger import Ledger
+from verifier.wire.lines import COLUMNS, Row, read
 
 TOGETHER = 20_000
 

@@ -25,12 +25,12 @@ from bench.processes import RigError, python
 from bench.rig import SEED
 from bench.scale_common import Sample, Section, digits, on_core, percent, spread, values
 from verifier.config import Config
+from verifier.database.connections import open_reader
+from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.invoice.record import key_of
 from verifier.invoice.verdict import SHANGHAI
-from verifier.ledger.connections import open_reader
-from verifier.ledger.invoices import LOOK_UP, asked
-from verifier.ledger.migrate import migrate
+from verifier.ledger.lookup.invoices import LOOK_UP, asked
 from verifier.synthetic.ledger import Ledger
 
 # Generators side by side: with PostgreSQL's own processes they keep two cores busy.

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 from bench.samples import READING, WINDOW, Case, batch, bodies, findings, questions, record_of
 from bench.samples import invoices as sample_invoices
-from verifier.api import codec
-from verifier.engine.steps import Block
 from verifier.engine.verifier import ITEMS_PER_BLOCK
+from verifier.invoice.answers import Block
 from verifier.invoice.claim import Claim, Invalid
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, Match, invalid, judge
+from verifier.wire import questions as decoding
+from verifier.wire.answers import Encoder
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -20,24 +21,24 @@ if TYPE_CHECKING:
 
 def decode_single() -> Callable[[], object]:
     """One body each."""
-    sent, decode = bodies(), codec.decode_question
+    sent, decode = bodies(), decoding.decode_question
     return lambda: [decode(body) for body in sent]
 
 
 def decode_batch() -> Callable[[], object]:
     """All in one body."""
     body, count = batch(), len(bodies())
-    return lambda: codec.decode_batch(body, count)
+    return lambda: decoding.decode_batch(body, count)
 
 
 def decode_lines() -> Callable[[], object]:
     """A block of a stream."""
     block = b"\n".join(bodies())
-    return lambda: codec.decode_lines(block)
+    return lambda: decoding.decode_lines(block)
 
 
 def _encoded(answers: Sequence[Answer | Match]) -> Callable[[], object]:
-    encode = codec.Encoder("0123456789ab").encode
+    encode = Encoder("0123456789ab").encode
     return lambda: [encode(answer, "zh") for answer in answers]
 
 
@@ -50,7 +51,7 @@ def encode_match() -> Callable[[], object]:
 
 def encode_many() -> Callable[[], object]:
     """The same as a batch encodes them."""
-    encode, items = codec.Encoder("0123456789ab").encode_many, questions()
+    encode, items = Encoder("0123456789ab").encode_many, questions()
     keys, records = list(findings()), list(findings().values())
     blocks = []
     for at in range(0, len(records), ITEMS_PER_BLOCK):

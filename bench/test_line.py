@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.samples import Case, invoices
-from verifier.invoice.line import Row, read
+from verifier.wire.lines import Row, read
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

@@ -9,7 +9,7 @@ import msgspec
 
 from bench.samples import READING, Case, invoices
 from verifier.invoice.record import key_of
-from verifier.ledger.invoices import findings
+from verifier.ledger.lookup.invoices import findings
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

@@ -16,10 +16,10 @@ from yarl import URL
 
 from bench.engine import loop, repeated
 from bench.samples import NOON, Case
-from verifier.api.readers import Readers
-from verifier.api.respond import JSON, Responder
-from verifier.api.turns import Turns
+from verifier.api.server.readers import Readers
+from verifier.api.server.respond import JSON, Responder
 from verifier.metrics import Metrics
+from verifier.pacing import Turns
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

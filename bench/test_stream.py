@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from bench.engine import make_verifier, repeated
 from bench.samples import Case, bodies
-from verifier.api import codec, reading
-from verifier.api.handlers import Bulk, Counts
-from verifier.api.turns import Turns
+from verifier.api.verify.handlers import Bulk, Counts
 from verifier.metrics import Metrics
+from verifier.pacing import Turns
+from verifier.wire import answers
+from verifier.wire import batches as reading
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -21,7 +22,7 @@ def _lines(times: int) -> Callable[[], object]:
     metrics = Metrics()
     verifier = make_verifier(metrics, full=True)
     turns = Turns()
-    encoder, counts = codec.Encoder("0123456789ab"), Counts(metrics, "stream")
+    encoder, counts = answers.Encoder("0123456789ab"), Counts(metrics, "stream")
     block = b"\n".join(bodies() * times)
 
     async def work() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import asyncpg
 import pytest
 
-from tests.support import Database, run, wait_replayed
+from tests.support import Database, connected, run, wait_replayed
 from verifier.embedded import Cluster
 
 # Small, so that several clusters fit on a small machine beside the tests themselves.
@@ -51,3 +51,12 @@ def database(cluster: Cluster) -> Iterator[Database]:
     run(create())
     yield database
     run(execute(f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def blank(cluster: Cluster) -> str:
+    """Empty a database of the primary of everything, and return its DSN."""
+    dsn = cluster.primary.dsn_for("postgres")
+    async with connected(dsn) as connection:
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    return dsn

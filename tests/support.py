@@ -24,6 +24,16 @@ class Database(NamedTuple):
     replica_dsns: tuple[str, ...]
 
 
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of the test's own."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
 def require_tool(name: str, found: bool | None = None) -> None:
     """Skip the test where a tool is missing; fail it where CI=true, which has all of them.
 

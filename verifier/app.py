@@ -14,21 +14,18 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from verifier.api import routes
-from verifier.api.body import Bodies
-from verifier.api.codec import Encoder
-from verifier.api.crowd import Crowd
-from verifier.api.feeds import Feeds
-from verifier.api.guard import Guard
-from verifier.api.handlers import Handlers
 from verifier.api.health import Health
-from verifier.api.readers import Readers
-from verifier.api.refusals import Lines, Refusals
-from verifier.api.respond import Responder
-from verifier.api.server import Runner, affordable_connections
-from verifier.api.shortcut import shorten
-from verifier.api.stream import Streams
-from verifier.api.tokens import Tokens
-from verifier.api.turns import Turns
+from verifier.api.ingest import Feeds
+from verifier.api.server.body import Bodies
+from verifier.api.server.crowd import Crowd
+from verifier.api.server.guard import Guard
+from verifier.api.server.readers import Readers
+from verifier.api.server.refusals import Lines, Refusals
+from verifier.api.server.respond import Responder
+from verifier.api.server.server import Runner, affordable_connections
+from verifier.api.server.shortcut import shorten
+from verifier.api.verify.handlers import Handlers
+from verifier.api.verify.stream import Streams
 from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
 from verifier.engine.freshness import Freshness
@@ -36,10 +33,13 @@ from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.errors import ConfigError, Unavailable
-from verifier.ledger.lookup import Lookup
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
+from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
 from verifier.metrics.exposition import Exposition
+from verifier.pacing import Turns
+from verifier.wire.answers import Encoder
+from verifier.wire.tokens import Tokens
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from time import perf_counter, process_time
 import msgspec
 import orjson
 
-from verifier.api.codec import Batch
+from verifier.wire.questions import Batch
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import uvloop
 
-from verifier.invoice.line import COLUMNS
+from verifier.wire.lines import COLUMNS
 
 
 async def main() -> None:

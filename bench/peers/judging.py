@@ -10,14 +10,14 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from verifier.api import problems
-from verifier.api.codec import Encoder
-from verifier.engine.steps import Item
 from verifier.invoice import record
-from verifier.invoice.claim import Invalid, Question, is_canonical, raw_keys, reference_of
+from verifier.invoice.claim import Invalid, Item, Question, is_canonical, raw_keys, reference_of
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Reading, Record
+from verifier.invoice.record import Record
 from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge, window_at
+from verifier.state import Reading
+from verifier.wire.answers import Encoder
+from verifier.wire.problems import document as problem
 
 # What the service reads of an invoice, as one would write it: a row each, a column each.
 SELECT = """
@@ -129,7 +129,7 @@ class Judge:
     def _encoded(self, answer: Answer, why: Invalid) -> tuple[int, bytes]:
         if why.errors:
             members = self._encoder.members(answer, "zh")
-            return 422, problems.document("invalid", "zh", "", members)
+            return 422, problem("invalid", "zh", "", members)
         answer.reading = self._reading()
         answer.source = "primary"
         return 200, self._encoder.encode(answer, "zh")

@@ -9,7 +9,7 @@ from aiohttp import web
 from bench.peers.bare import JSON
 from bench.peers.judging import SELECT_ONE, Judge, open_pool
 from bench.peers.server import serve
-from verifier.api import codec
+from verifier.wire import questions
 
 JUDGE = web.AppKey("judge", Judge)
 
@@ -18,7 +18,7 @@ def build() -> web.Application:
     """The application; the database is the one of BENCH_DSN."""
 
     async def verify(request: web.Request) -> web.Response:
-        item = codec.decode_question(await request.read())
+        item = questions.decode_question(await request.read())
         status, body = await request.app[JUDGE].answer(item)
         return web.Response(status=status, body=body, headers=JSON)
 

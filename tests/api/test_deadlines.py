@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
-from verifier.api.deadlines import Deadlines
+from verifier.api.server.deadlines import Deadlines
 
 
 class Waiting:

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import StreamReader
 from aiohttp.base_protocol import BaseProtocol
 
-from verifier.api.leftovers import Leftovers
+from verifier.api.server.leftovers import Leftovers
 
 
 def body() -> StreamReader:

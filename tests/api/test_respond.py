@@ -8,10 +8,10 @@ from unittest import mock
 from aiohttp.test_utils import make_mocked_request
 
 from tests.support import other_work
-from verifier.api.readers import Readers
-from verifier.api.respond import Responder
-from verifier.api.turns import Turns
+from verifier.api.server.readers import Readers
+from verifier.api.server.respond import Responder
 from verifier.metrics import Metrics
+from verifier.pacing import Turns
 
 
 async def test_c17_groups_of_many_answers_are_written_in_turns() -> None:

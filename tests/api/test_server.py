@@ -6,8 +6,8 @@ import resource
 
 import pytest
 
-from verifier.api.connection import as_lost
-from verifier.api.server import OTHER_FILES, affordable_connections
+from verifier.api.server.connection import as_lost
+from verifier.api.server.server import OTHER_FILES, affordable_connections
 
 
 @pytest.mark.parametrize("error", [OSError(113, "no route"), TimeoutError(110, "timed out")])

@@ -8,11 +8,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from verifier.api.readers import Readers
-from verifier.api.respond import Responder
-from verifier.api.timing import timed
-from verifier.api.turns import Turns
+from verifier.api.server.readers import Readers
+from verifier.api.server.respond import Responder
+from verifier.api.server.timing import timed
 from verifier.metrics import Metrics
+from verifier.pacing import Turns
 
 
 def outcomes(metrics: Metrics) -> dict[str, float]:

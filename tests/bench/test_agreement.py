@@ -14,9 +14,9 @@ from bench import agreement
 from bench.processes import RigError, Server
 from tests.support import Database, run, wait_replayed
 from verifier.config import Config
+from verifier.database.migrate import migrate
 from verifier.invoice.verdict import SHANGHAI
-from verifier.ledger.migrate import migrate
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
 from verifier.synthetic.ledger import Ledger
 from verifier.synthetic.questions import Questions
 

@@ -42,13 +42,13 @@ def test_bounds_are_wider_in_ci() -> None:
     assert bounds("parent").times > bounds("compare").times > 1
 
 
-def test_a_revision_is_laid_out_with_this_bench(tmp_path: Path) -> None:
-    """The package is the revision's, the hot paths are this tree's."""
+def test_a_revision_is_laid_out_with_its_own_bench(tmp_path: Path) -> None:
+    """Package and hot paths are the revision's."""
     if subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).returncode:
         pytest.skip("this tree is no clone")
     tree = export("HEAD", tmp_path / "old")
     assert (tree / "verifier" / "__init__.py").is_file()
-    assert (tree / "bench").resolve() == ROOT / "bench"
+    assert (tree / "bench" / "driver.py").is_file()
     with pytest.raises(NoRevision, match="no-such-revision"):
         export("no-such-revision", tmp_path / "other")
 

@@ -18,7 +18,7 @@ from bench.rig import QUICK
 from bench.scale_common import Sample, Section, children, on_core, spread, turns
 from bench.scale_memory import simulate
 from tests.support import Database
-from verifier.ledger.migrate import migrate
+from verifier.database.migrate import migrate
 
 _PAGE = scale.PAGE
 

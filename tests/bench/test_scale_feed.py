@@ -13,7 +13,7 @@ from bench.feed import Writer
 from bench.load import Void
 from bench.processes import RigError
 from tests.support import Database, run
-from verifier.ledger.migrate import migrate
+from verifier.database.migrate import migrate
 from verifier.synthetic.ledger import Ledger
 
 ROWS = 50

@@ -10,7 +10,7 @@ from verifier.cli import loading
 from verifier.cli.loading import TRIES, LoadError, Loading
 from verifier.errors import Unavailable
 from verifier.invoice.fields import FieldError
-from verifier.ledger.feed import Blocks, FeedResult, Rejection
+from verifier.ledger.ingest.chunks import Blocks, FeedResult, Rejection
 
 
 class FakeWriter:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from tests.support import Database, wait_replayed
-from verifier.ledger.migrate import migrate
+from verifier.database.migrate import migrate
 
 
 class Process(msgspec.Struct):

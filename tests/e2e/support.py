@@ -16,7 +16,7 @@ from tests.support import Database, wait_replayed
 from verifier import app
 from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
-from verifier.ledger.migrate import migrate
+from verifier.database.migrate import migrate
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 

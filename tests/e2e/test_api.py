@@ -15,8 +15,9 @@ from openapi_spec_validator import validate
 
 from tests.e2e.support import CONFORMANCE, NDJSON, NOON, Json, Service, clock_at, running
 from tests.support import Database
-from verifier.api import openapi, schemas
+from verifier.api import openapi
 from verifier.synthetic import example
+from verifier.wire import schemas
 
 LINES = (CONFORMANCE / "ledger.ndjson").read_bytes().splitlines()
 DIGITAL = next(line for line in map(json.loads, LINES) if line["kind"] == "digital_special")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.support import CONFORMANCE, NDJSON, NOON, Json, Service, clock_at, running
 from tests.support import Database, wait_replayed
-from verifier.api import schemas
+from verifier.wire import schemas
 
 LINES = (CONFORMANCE / "ledger.ndjson").read_bytes().splitlines()
 DIGITAL = next(line for line in map(json.loads, LINES) if line["kind"] == "digital_special")

@@ -17,7 +17,7 @@ import pytest_asyncio
 
 from tests.e2e import raw
 from verifier import app
-from verifier.api.connection import Connection
+from verifier.api.server.connection import Connection
 from verifier.config import Config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,9 +14,9 @@ import pytest
 
 from tests.e2e.support import NDJSON, Service, running
 from tests.support import Database
-from verifier.api import schemas
-from verifier.ledger.migrate import migrate
+from verifier.database.migrate import migrate
 from verifier.synthetic import example
+from verifier.wire import schemas
 
 JSON = {"Content-Type": "application/json"}
 WATERMARK = b'{"complete_until": "2026-11-01T00:00:00Z"}'

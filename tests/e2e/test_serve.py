@@ -15,7 +15,7 @@ import pytest
 
 from tests.e2e.process import serving
 from tests.support import Database
-from verifier.ledger.migrate import migrate
+from verifier.database.migrate import migrate
 from verifier.synthetic import example
 
 

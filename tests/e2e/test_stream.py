@@ -12,10 +12,10 @@ import pytest
 
 from tests.e2e.support import CONFORMANCE, NOON, Json, Service, clock_at, running
 from tests.support import Database
-from verifier.api import schemas
-from verifier.api.turns import Turns
 from verifier.invoice.record import USES
 from verifier.invoice.verdict import VERDICTS
+from verifier.pacing import Turns
+from verifier.wire import schemas
 
 LINES = (CONFORMANCE / "ledger.ndjson").read_bytes().splitlines()
 DIGITAL = next(line for line in map(json.loads, LINES) if line["kind"] == "digital_special")
@@ -106,7 +106,7 @@ async def test_a_stream_that_stands_still_ends_incomplete(service: Service) -> N
 async def test_a_wait_for_others_is_no_standstill(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stream whose turn comes late, after the bound on its client's silence, is answered whole."""
+    """A stream whose turn comes after the bound on its client's silence is answered whole."""
 
     async def late(_: Turns) -> float:
         await asyncio.sleep(0.6)

@@ -6,15 +6,16 @@ import json
 
 from tests.engine.fakes import Clock, Ledger
 from tests.invoice.samples import Given, Sample
-from verifier.api.codec import decode_question
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
-from verifier.engine.steps import Block, Item
 from verifier.engine.verifier import Verifier
-from verifier.invoice.record import Position
+from verifier.invoice.answers import Block
+from verifier.invoice.claim import Item
 from verifier.invoice.verdict import Answer, Match
 from verifier.metrics import Metrics
+from verifier.state import Position
+from verifier.wire.questions import decode_question
 
 LIMITS = Limits(slots=3, max_batch=4, waiting_singles=50, waiting_bulk=50, max_wait=1.0)
 ABSENT = Sample(number="26112000000000000009")

@@ -13,7 +13,8 @@ from verifier.clocks import Clocks
 from verifier.engine.calls import Loaded
 from verifier.engine.loader import Loader
 from verifier.errors import Unavailable
-from verifier.invoice.record import Absence, Finding, Live, Position, Reading, Record
+from verifier.invoice.record import Absence, Finding, Record
+from verifier.state import Live, Position, Reading
 
 Found = Mapping[str, Finding]
 

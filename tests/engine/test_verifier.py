@@ -12,7 +12,7 @@ from verifier.engine.loader import Limits
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
-from verifier.invoice.record import Position
+from verifier.state import Position
 
 # -- the order of judgement
 

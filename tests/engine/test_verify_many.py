@@ -14,12 +14,11 @@ from tests.engine.desk import ABSENT, Desk, answers_of, item_of
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samples, seeds, told_by
 from verifier.engine.loader import Limits
-from verifier.engine.steps import Item
 from verifier.engine.verifier import HINTED_PER_BLOCK, ITEMS_PER_BLOCK, ITEMS_PER_LOAD
-from verifier.invoice.claim import Question
+from verifier.invoice.claim import Item, Question
 from verifier.invoice.hints import Hint
-from verifier.invoice.record import Position
 from verifier.invoice.verdict import Answer
+from verifier.state import Position
 
 ROOMY = Limits(slots=2, max_batch=128, waiting_singles=5000, waiting_bulk=5000, max_wait=1.0)
 

@@ -17,9 +17,9 @@ from tests.faults.scenario import form
 from tests.faults.service import Service
 from tests.support import wait_replayed
 from verifier.config import Config
+from verifier.database.migrate import migrate
 from verifier.embedded import Cluster, Server
-from verifier.ledger.migrate import migrate
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
 
 
 class Ground:

@@ -13,7 +13,7 @@ from tests.faults.scenario import FULL, Row, form, play
 from tests.faults.service import Service
 from tests.faults.test_voids import slow_transactions
 from verifier.config import Config
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
 
 COMMITS = """
 DO $$

@@ -15,14 +15,15 @@ from typing import Any
 import pytest
 
 from tests.e2e.support import NDJSON, Service, running
-from tests.ledger.support import connected, line, number, replay_paused, status_line
-from tests.support import Database
+from tests.ledger.support import line, number, replay_paused, status_line
+from tests.support import Database, connected
 from verifier.engine.freshness import Freshness
 from verifier.engine.memory import Memory
-from verifier.invoice.record import Absence, Finding, Position
-from verifier.ledger import targets
-from verifier.ledger.changes import Changes, Follower
-from verifier.ledger.lookup import Lookup
+from verifier.invoice.record import Absence, Finding
+from verifier.ledger.changes.follower import Changes, Follower
+from verifier.ledger.lookup import targets
+from verifier.ledger.lookup.lookup import Lookup
+from verifier.state import Position
 
 BOUND = 0.6
 PROBES = 0.05

@@ -8,7 +8,7 @@ import msgspec
 
 from verifier.invoice.claim import Invalid
 from verifier.invoice.kinds import KINDS, Kind
-from verifier.invoice.line import COLUMNS, Row
+from verifier.wire.lines import COLUMNS, Row
 
 NUMBER = "26112000000000000001"
 OTHER = "26112000000000000002"

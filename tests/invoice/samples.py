@@ -15,9 +15,10 @@ from verifier.invoice.claim import Claim, Invalid, Question
 from verifier.invoice.codes import NUMBER_REGIONS, REGIONS
 from verifier.invoice.kinds import KINDS, STATUSES
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Reading, Record, build, key_of
+from verifier.invoice.record import Record, build, key_of
 from verifier.invoice.taxids import ALPHABET, check_character
 from verifier.invoice.verdict import Answer, invalid, judge, window_at
+from verifier.state import Reading
 from verifier.synthetic.identities import check_code_of, code_of
 
 # The conformance set's moment: 2026-11-24T12:00:00+08:00.

@@ -29,9 +29,9 @@ from tests.invoice.samples import (
 from tests.invoice.spellings import spell
 from verifier.invoice import qr
 from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, raw_keys, reference_of
+from verifier.invoice.flaws import REPEATED
 from verifier.invoice.kinds import KINDS
 from verifier.invoice.parsing import parse
-from verifier.invoice.strict import REPEATED
 
 _FIELDS = Question.__struct_fields__
 

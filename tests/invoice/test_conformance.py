@@ -9,11 +9,11 @@ import pytest
 
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import NOON, WINDOW, told_by
-from verifier.api.codec import decode_question
 from verifier.invoice.claim import Claim, Invalid, Question, raw_keys
 from verifier.invoice.kinds import USABLE_STATUSES
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge
+from verifier.wire.questions import decode_question
 
 
 def answer_of(given: Any) -> Answer:

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.invoice.samples import READING, Sample, digits, samples, told_by
-from verifier.api import schemas
 from verifier.invoice.record import (
     ASKS_AMOUNT,
     ASKS_AMOUNT_AND_CHECK_CODE,
@@ -24,6 +23,7 @@ from verifier.invoice.record import (
     identity_of,
     key_of,
 )
+from verifier.wire import schemas
 
 
 @given(st.one_of(st.just(""), digits(10), digits(12)), digits(8), digits(20))

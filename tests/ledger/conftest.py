@@ -7,25 +7,17 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import pytest
 
-from tests.ledger.support import config, connected
-from tests.support import Database, run, wait_replayed
+from tests.ledger.support import config
+from tests.support import Database, connected, run, wait_replayed
+from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
-from verifier.ledger.migrate import migrate
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
 
 
 async def execute(dsn: str, sql: str) -> None:
     """Run some SQL on a connection of its own."""
     async with connected(dsn) as connection:
         await connection.execute(sql)
-
-
-@pytest.fixture
-async def blank(cluster: Cluster) -> str:
-    """Empty a database of the primary of everything, and return its DSN."""
-    dsn = cluster.primary.dsn_for("postgres")
-    await execute(dsn, "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
-    return dsn
 
 
 @pytest.fixture(scope="session")

@@ -8,18 +8,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import asyncpg
 import msgspec
 
-from tests.support import Database, wait_replayed
+from tests.support import Database, connected, wait_replayed
 from verifier.clocks import Clocks
 from verifier.config import Config
-from verifier.invoice.record import Finding, Position, Record
-from verifier.ledger.channels import Channel
-from verifier.ledger.feed import FeedResult, Rejection, WatermarkResult
-from verifier.ledger.lookup import Lookup
-from verifier.ledger.writer import Writer
+from verifier.invoice.record import Finding, Record
+from verifier.ledger.ingest.chunks import FeedResult, Rejection, WatermarkResult
+from verifier.ledger.ingest.writer import Writer
+from verifier.ledger.lookup.channels import Channel
+from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
+from verifier.state import Position
 
 
 def number(sequence: int) -> str:
@@ -106,16 +106,6 @@ def named(rejections: Iterable[Rejection]) -> list[tuple[int, str, str]]:
 def counts(result: FeedResult) -> tuple[int, int, int]:
     """Accepted, unchanged and rejected lines."""
     return result.accepted, result.unchanged, result.rejected_count
-
-
-@asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection of the test's own."""
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 class HeardChanges:

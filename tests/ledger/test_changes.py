@@ -10,15 +10,15 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from tests.ledger.support import HeardChanges, connected
-from tests.support import Database, wait_replayed
+from tests.ledger.support import HeardChanges
+from tests.support import Database, connected, wait_replayed
 from verifier.config import Config
+from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
-from verifier.ledger import writer as writer_module
-from verifier.ledger.changes import Follower
-from verifier.ledger.gaps import MAX_GAPS
-from verifier.ledger.migrate import migrate
-from verifier.ledger.writer import Writer
+from verifier.ledger.changes.follower import Follower
+from verifier.ledger.changes.gaps import MAX_GAPS
+from verifier.ledger.ingest import writer as writer_module
+from verifier.ledger.ingest.writer import Writer
 
 INSERT = """
 INSERT INTO invoice (

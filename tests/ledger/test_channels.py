@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from verifier.errors import Unavailable
-from verifier.ledger.channels import Channel, Channels
+from verifier.ledger.lookup.channels import Channel, Channels
 
 
 class FakeConnection:

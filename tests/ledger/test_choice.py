@@ -9,16 +9,16 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from tests.ledger.support import HeardChanges, Ledger, connected, line, started, until
-from tests.support import Database
+from tests.ledger.support import HeardChanges, Ledger, line, started, until
+from tests.support import Database, connected
 from verifier.clocks import system_clocks
 from verifier.config import Config
-from verifier.ledger.changes import Follower
-from verifier.ledger.choice import choose
-from verifier.ledger.history import History
-from verifier.ledger.probes import SETTLING_PROBES, Probe
-from verifier.ledger.roles import Replica
-from verifier.ledger.targets import Target
+from verifier.ledger.changes.follower import Follower
+from verifier.ledger.lookup.choice import choose
+from verifier.ledger.lookup.history import History
+from verifier.ledger.lookup.probes import SETTLING_PROBES, Probe
+from verifier.ledger.lookup.roles import Replica
+from verifier.ledger.lookup.targets import Target
 
 BOUND = 1.0
 

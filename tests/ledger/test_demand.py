@@ -8,10 +8,10 @@ import socket
 import pytest
 from structlog.testing import capture_logs
 
-from tests.ledger.support import blocks, config, connected, line, number, started
-from tests.support import Database
+from tests.ledger.support import blocks, config, line, number, started
+from tests.support import Database, connected
 from verifier.config import Config
-from verifier.ledger import demand
+from verifier.ledger.lookup import demand
 
 _TAKEN = """
 SELECT count(*) FROM pg_stat_activity

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 from tests.ledger.support import blocks, line, named, number, red_letter, status_line
 from tests.support import other_work
-from verifier.invoice.line import Row, read
-from verifier.ledger.feed import Chunk, Rejections, StatusChunk, row_chunks, status_chunks
+from verifier.ledger.ingest.chunks import Chunk, Rejections, StatusChunk, row_chunks, status_chunks
+from verifier.wire.lines import Row, read
 
 MAX_LINE = 2_000
 

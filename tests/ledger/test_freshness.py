@@ -13,7 +13,6 @@ import pytest
 from tests.ledger.support import (
     Ledger,
     blocks,
-    connected,
     give_back,
     line,
     number,
@@ -21,9 +20,9 @@ from tests.ledger.support import (
     started,
     until,
 )
-from tests.support import Database, wait_replayed
+from tests.support import Database, connected, wait_replayed
 from verifier.invoice.record import Record
-from verifier.ledger.targets import Target
+from verifier.ledger.lookup.targets import Target
 
 
 async def test_date_is_never_newer_than_what_is_shown(ledger: Database) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.ledger.gaps import MAX_GAPS, Gap, Gaps
+from verifier.ledger.changes.gaps import MAX_GAPS, Gap, Gaps
 
 
 def unseen(gaps: Gaps, up_to: int) -> set[int]:

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from verifier.errors import Unavailable
-from verifier.ledger.gate import Gate, Wish
+from verifier.ledger.lookup.gate import Gate, Wish
 
 
 class FakeTarget:

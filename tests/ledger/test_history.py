@@ -8,9 +8,9 @@ import pytest
 
 from tests.ledger.test_probes import position
 from verifier.errors import Unavailable
-from verifier.invoice.record import Position
-from verifier.ledger.history import History
-from verifier.ledger.probes import Probe
+from verifier.ledger.lookup.history import History
+from verifier.ledger.lookup.probes import Probe
+from verifier.state import Position
 
 CLUSTER = "7"
 

@@ -13,12 +13,12 @@ import pytest
 
 from tests.ledger.support import blocks, config, line, started, until
 from tests.support import Database
+from verifier.database.connections import Role, open_reader
 from verifier.errors import ConfigError, Unavailable
-from verifier.ledger.connections import Role, open_reader
-from verifier.ledger.history import History
-from verifier.ledger.hosts import Contact, find, single_hosts
-from verifier.ledger.scouts import Scouts, scouted, survey
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
+from verifier.ledger.lookup.history import History
+from verifier.ledger.lookup.hosts import Contact, find, single_hosts
+from verifier.ledger.lookup.scouts import Scouts, scouted, survey
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from tests.invoice.samples import told_by
 from tests.ledger.support import (
     HeardChanges,
     blocks,
-    connected,
     found,
     give_back,
     line,
@@ -23,13 +22,13 @@ from tests.ledger.support import (
     replay_paused,
     started,
 )
-from tests.support import Database, wait_replayed
+from tests.support import Database, connected, wait_replayed
 from verifier.clocks import system_clocks
 from verifier.config import Config
 from verifier.errors import ConfigError
 from verifier.invoice.record import Record, build
-from verifier.ledger.invoices import LOOK_UP
-from verifier.ledger.lookup import Lookup
+from verifier.ledger.lookup.invoices import LOOK_UP
+from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
 
 

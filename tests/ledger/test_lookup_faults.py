@@ -8,22 +8,14 @@ import time
 
 import pytest
 
-from tests.ledger.support import (
-    Ledger,
-    connected,
-    found,
-    line,
-    number,
-    started,
-    until,
-)
-from tests.support import Database, wait_replayed
+from tests.ledger.support import Ledger, found, line, number, started, until
+from tests.support import Database, connected, wait_replayed
 from verifier.config import Config
+from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.errors import Unavailable
-from verifier.invoice.record import Position
-from verifier.ledger.channels import Rows
-from verifier.ledger.migrate import migrate
+from verifier.ledger.lookup.channels import Rows
+from verifier.state import Position
 
 
 async def test_cancelled_caller_costs_its_channel_only(ledger: Database) -> None:

@@ -15,9 +15,9 @@ from tests.ledger.overlap import STATUSES, contradictions, invoices, states
 from tests.ledger.support import blocks, config, counts, line
 from tests.support import Database
 from verifier.errors import Unavailable
-from verifier.ledger import feed
-from verifier.ledger.feed import FeedResult
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest import chunks as feed
+from verifier.ledger.ingest.chunks import FeedResult
+from verifier.ledger.ingest.writer import Writer
 
 CLIENTS, FEEDS, LINES, POOL = 10, 6, 120, range(400)
 
@@ -131,7 +131,7 @@ async def test_a_feed_that_something_else_holds_up_is_refused_in_the_end(
     ledger: Database, primary: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits for a transaction that is no feed gives up after a bounded number of tries."""
-    monkeypatch.setattr("verifier.ledger.writer._TRIES", 3)
+    monkeypatch.setattr("verifier.ledger.ingest.writer._TRIES", 3)
     writer = Writer(config(ledger, write_lock_timeout=0.05))
     await writer.ingest(blocks([line(1)]))
     async with primary.transaction():

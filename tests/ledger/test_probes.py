@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ledger.support import connected
-from tests.support import Database
-from verifier.ledger.history import History
-from verifier.ledger.probes import Probe, Prober, cluster_of
+from tests.support import Database, connected
+from verifier.ledger.lookup.history import History
+from verifier.ledger.lookup.probes import Probe, Prober, cluster_of
 
 
 def position(began: float, lsn: int, timeline: int = 1) -> Probe:

@@ -18,8 +18,8 @@ from tests.ledger.support import (
     status_line,
 )
 from tests.support import Database
-from verifier.ledger.migrate import bundled
-from verifier.ledger.writer import Writer
+from verifier.database.migrate import bundled
+from verifier.ledger.ingest.writer import Writer
 
 
 async def red_letters(primary: asyncpg.Connection, blue: int) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from tests.ledger.support import connected, number
-from tests.support import Database
+from tests.ledger.support import number
+from tests.support import Database, connected
 
 COLUMNS = (
     "key, kind, issue_date, amount, tax, total, check_code, status, seller_tax_id, seller_name, "

@@ -8,19 +8,11 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from tests.ledger.support import (
-    blocks,
-    connected,
-    counts,
-    line,
-    named,
-    number,
-    status_line,
-)
-from tests.support import Database
+from tests.ledger.support import blocks, counts, line, named, number, status_line
+from tests.support import Database, connected
 from verifier.config import Config
 from verifier.errors import ConfigError
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
 
 
 async def test_all_fields_arrive(writer: Writer, primary: asyncpg.Connection) -> None:

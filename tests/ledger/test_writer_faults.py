@@ -19,7 +19,7 @@ from tests.ledger.support import (
 from tests.support import Database, wait_replayed
 from verifier.embedded import Cluster
 from verifier.errors import Unavailable
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
 
 
 async def test_failing_source_leaves_nothing(writer: Writer, primary: asyncpg.Connection) -> None:

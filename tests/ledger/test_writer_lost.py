@@ -10,7 +10,7 @@ import pytest
 from tests.ledger.support import blocks, line
 from tests.support import Database
 from verifier.errors import Unavailable
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.writer import Writer
 
 # Waits at the first row, so that the rest of the COPY is not read.
 SLOW = """

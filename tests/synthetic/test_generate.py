@@ -11,7 +11,6 @@ import msgspec
 import pytest
 from msgspec import UNSET
 
-from verifier.invoice import line
 from verifier.invoice.codes import REGIONS, kind_of_code, region_of
 from verifier.invoice.kinds import KINDS, PAPER_TWIN, STATUSES
 from verifier.invoice.record import key_of
@@ -26,6 +25,7 @@ from verifier.synthetic.ledger import (
     Ledger,
     generate,
 )
+from verifier.wire import lines as line
 
 UNTIL = date(2026, 11, 24)
 ROWS = 50_000

@@ -9,8 +9,8 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from verifier.api import problems
-from verifier.api.respond import JSON
+from verifier.api.server import problems
+from verifier.api.server.respond import JSON
 from verifier.errors import Unavailable
 from verifier.metrics.exposition import Exposition
 

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 import verifier
-from verifier.api import schemas
-from verifier.api.codec import Batch
-from verifier.api.problems import CONTENT_TYPE as PROBLEM_TYPE
 from verifier.invoice.claim import Question
-from verifier.invoice.line import Line, StatusLine
+from verifier.wire import schemas
+from verifier.wire.lines import Line, StatusLine
+from verifier.wire.problems import CONTENT_TYPE as PROBLEM_TYPE
+from verifier.wire.questions import Batch
 
 _JSON = "application/json"
 _NDJSON = "application/x-ndjson"

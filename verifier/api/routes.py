@@ -7,15 +7,16 @@ from functools import partial
 import msgspec
 from aiohttp import hdrs, web
 
-from verifier.api import openapi, problems
-from verifier.api.feeds import Feeds
-from verifier.api.guard import JSON_TYPES, NDJSON_TYPES, Guard
-from verifier.api.handlers import Handlers
+from verifier.api import openapi
 from verifier.api.health import Health
-from verifier.api.readers import Readers
-from verifier.api.respond import JSON
-from verifier.api.stream import Streams
-from verifier.api.timing import Handler, timed
+from verifier.api.ingest import Feeds
+from verifier.api.server import problems
+from verifier.api.server.guard import JSON_TYPES, NDJSON_TYPES, Guard
+from verifier.api.server.readers import Readers
+from verifier.api.server.respond import JSON
+from verifier.api.server.timing import Handler, timed
+from verifier.api.verify.handlers import Handlers
+from verifier.api.verify.stream import Streams
 from verifier.metrics import Metrics
 
 

@@ -14,8 +14,8 @@ from verifier.cli.progress import LineProgress
 from verifier.config import Config
 from verifier.errors import ClusterError
 from verifier.invoice.verdict import SHANGHAI
-from verifier.ledger.feed import Rejection
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.chunks import Rejection
+from verifier.ledger.ingest.writer import Writer
 from verifier.synthetic import example
 from verifier.synthetic.ledger import Ledger
 

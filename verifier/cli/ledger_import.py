@@ -17,8 +17,8 @@ from verifier.cli.loading import Loading, Totals
 from verifier.cli.progress import LineProgress
 from verifier.cli.settings import with_primary
 from verifier.config import Config
-from verifier.ledger.feed import Rejection
-from verifier.ledger.writer import Writer
+from verifier.ledger.ingest.chunks import Rejection
+from verifier.ledger.ingest.writer import Writer
 
 # Rejected lines that are shown; the others are counted, and are in --rejects.
 _SHOWN = 20

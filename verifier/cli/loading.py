@@ -13,7 +13,7 @@ import msgspec
 from verifier.backoff import backoff
 from verifier.errors import Unavailable, VerifierError
 from verifier.invoice.claim import Invalid
-from verifier.ledger.feed import Blocks, FeedResult, Rejection, Rejections, row_chunks
+from verifier.ledger.ingest.chunks import Blocks, FeedResult, Rejection, Rejections, row_chunks
 
 # One transaction: about a second, so that progress shows and little is lost by an interruption.
 TRANSACTION_BYTES = 24 << 20

@@ -7,7 +7,7 @@ import asyncio
 import typer
 
 from verifier.cli.settings import with_primary
-from verifier.ledger import migrate as schema
+from verifier.database import migrate as schema
 
 
 def migrate() -> None:

@@ -20,7 +20,7 @@ from verifier.cli.settings import for_host, with_primary
 from verifier.cli.supervisor import Policy, Supervisor
 from verifier.config import PREFIX, Config
 from verifier.errors import ConfigError
-from verifier.ledger import demand
+from verifier.ledger.lookup import demand
 from verifier.metrics.exposition import Exposition
 
 log = structlog.get_logger()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verifier.engine.steps import Block
+from verifier.invoice.answers import Block
 from verifier.invoice.hints import Hint
 from verifier.invoice.record import Record
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from verifier.invoice.record import Position, Reading, Record
+from verifier.invoice.record import Record
+from verifier.state import Position, Reading
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ Nothing here waits. Most items get their answer in the first step, without being
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -15,9 +15,10 @@ from verifier.engine.calls import Outcome
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, reference_of
+from verifier.invoice.answers import Block
+from verifier.invoice.claim import Claim, Invalid, Item, Question, is_canonical, reference_of
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Finding, Position, Reading, Record
+from verifier.invoice.record import Finding, Record
 from verifier.invoice.verdict import (
     Answer,
     Match,
@@ -27,46 +28,12 @@ from verifier.invoice.verdict import (
     judge,
     window_at,
 )
-
-# A question as decoded; as a mapping when it does not fit the structure (the parser says why, or
-# takes a JSON number); already Invalid when it is no JSON object at all.
-Item = Question | Mapping[str, Any] | Invalid
+from verifier.state import Position, Reading
 
 _STALE = Unavailable("stale")
 
 # Seconds after the wall clock was set in which the former day may still be today.
 _WINDOW_HOLDS = 0.05
-
-
-class Block(msgspec.Struct, gc=False):
-    """Some items of a request, the raw key of each, and the answers in the same order.
-
-    In place of a Match from memory stands its Record alone, which holds as of ``reading``. Until
-    all is answered, there may be the key of an item that has to be loaded, its Claim once it was
-    parsed, or None where it takes a closer look.
-    """
-
-    items: Sequence[Any]
-    keys: Sequence[str]
-    answers: list[Any]
-    reading: Reading | None
-    # Whether all answers are matches from memory.
-    recalled: bool
-
-    def answer(self, index: int) -> Answer | Match:
-        """The answer at a place, in full."""
-        answer: Answer | Match | Record = self.answers[index]
-        if not isinstance(answer, Record):
-            return answer
-        assert self.reading is not None
-        return Match(self.keys[index], answer, self.reading, "cache", self.items[index].reference)
-
-    def parts(self, size: int) -> Iterator[Block]:
-        """The same in blocks of at most so many items."""
-        for start in range(0, len(self.answers), size):
-            part = slice(start, start + size)
-            items, keys, answers = self.items[part], self.keys[part], self.answers[part]
-            yield Block(items, keys, answers, self.reading, self.recalled)
 
 
 class Steps:

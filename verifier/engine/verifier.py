@@ -23,11 +23,13 @@ from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.loader import UNCHECKED, Loader
 from verifier.engine.memory import Memory
-from verifier.engine.steps import Block, Item, Steps
+from verifier.engine.steps import Steps
 from verifier.errors import Unavailable
-from verifier.invoice.claim import Claim, raw_keys
-from verifier.invoice.record import Finding, Position
+from verifier.invoice.answers import Block
+from verifier.invoice.claim import Claim, Item, raw_keys
+from verifier.invoice.record import Finding
 from verifier.invoice.verdict import Answer, Match
+from verifier.state import Position
 
 # Reads keys from a state that includes a position.
 FetchAt = Callable[[Sequence[str], Position], Awaitable[Mapping[str, Finding]]]

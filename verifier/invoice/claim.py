@@ -94,6 +94,10 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
     more_errors: int = 0
 
 
+# A question as decoded; as a mapping when it does not fit the structure (the parser says why, or
+# takes a JSON number); already Invalid when it is no JSON object at all.
+Item = Question | Mapping[str, Any] | Invalid
+
 # Whether a raw key has the form of a real one, so that it may be looked up as it stands.
 is_canonical = re.compile(r"\d{20}|\d{10}-\d{8}|\d{12}-\d{8}", re.ASCII).fullmatch
 

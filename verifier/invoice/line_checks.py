@@ -1,7 +1,7 @@
 """The fields of a ledger line, one by one: what is wrong with each, or its canonical form.
 
-Only lines that are not in canonical form come here, see line.py. The rules are those of domain.md
-§2-§5; every bad field is reported once, and none causes a follow-up error in another.
+Only lines that are not in canonical form come here, see wire/lines.py. The rules are those of
+domain.md §2-§5; every bad field is reported once, and none causes a follow-up error in another.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from verifier.invoice import fields
 from verifier.invoice.claim import Invalid
 from verifier.invoice.codes import REGIONS, region_of_code, region_of_number
 from verifier.invoice.fields import FieldError
+from verifier.invoice.flaws import flaws
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
 from verifier.invoice.names import listed
 from verifier.invoice.record import MAX_NAME, key_of
-from verifier.invoice.strict import flaws
 
 MAX_TAX_ID = 20
 # An invoice may be taken back bit by bit, by any number of red letters that together do not exceed

@@ -16,6 +16,8 @@ from verifier.invoice.fields import FieldError
 
 # So many errors are listed for an item or a line; of the others there is the number.
 MAX_ERRORS = 20
+# Errors that the rejected lines of an answer have in all; of further lines it gives the number.
+MAX_LISTED = 1_000
 
 # An unknown field's name comes back in the error; this much of it.
 _LONGEST_NAME = 64

@@ -16,11 +16,11 @@ from verifier.invoice import fields, hints, qr
 from verifier.invoice.claim import FIELDS, Claim, Invalid, reference_of
 from verifier.invoice.codes import kind_of_code, region_of
 from verifier.invoice.fields import FieldError
+from verifier.invoice.flaws import flaws
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 from verifier.invoice.names import listed
 from verifier.invoice.record import key_of
-from verifier.invoice.strict import flaws
 
 _ALL_KINDS = " ".join(KINDS)
 _PLAIN_MONEY = re.compile(r"-?\d+(\.\d*)?", re.ASCII)

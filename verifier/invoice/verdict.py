@@ -25,11 +25,11 @@ from verifier.invoice.record import (
     ASKS_AMOUNT_AND_CHECK_CODE,
     ASKS_CHECK_CODE,
     ASKS_TOTAL,
-    Reading,
     Record,
 )
 from verifier.invoice.taxids import fails_check
 from verifier.invoice.watermarks import OLDEST
+from verifier.state import Reading
 
 VerdictName = Literal["match", "mismatch", "not_found", "pending", "invalid", "unavailable"]
 VERDICTS: tuple[VerdictName, ...] = (

@@ -1,0 +1,93 @@
+"""Reading request bodies within bounds of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import StreamReader, hdrs, web
+
+from verifier.errors import BadRequest, Unavailable
+
+
+def compressed(request: web.BaseRequest) -> bool:
+    """Whether the body has a content encoding; none is unpacked."""
+    return request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() != "identity"
+
+
+def refuse_compressed(request: web.BaseRequest) -> None:
+    """Raise BadRequest when the body is compressed."""
+    if compressed(request):
+        raise BadRequest("content_encoding", "expected a body without Content-Encoding")
+
+
+class Bodies:
+    """Receives whole bodies, each within ``seconds``.
+
+    ``most`` bounds the bytes held of all those that are still being received; ``kept`` of them are
+    for others than bulk.
+    """
+
+    def __init__(self, most: int, kept: int, seconds: float) -> None:
+        self._room = most
+        self._kept = kept
+        self._seconds = seconds
+
+    async def read(self, request: web.BaseRequest, limit: int, *, bulk: bool = False) -> bytes:
+        """The whole body of at most ``limit`` bytes; raises BadRequest and Unavailable.
+
+        A small body has arrived with its headers, which costs neither a timer nor a wait. A
+        trickled one is not bounded by aiohttp.
+        """
+        content = request.content
+        if content.is_eof():
+            body = _arrived(content)
+        else:
+            body = await self._receive(content, limit, self._kept if bulk else 0)
+        if len(body) > limit:
+            raise BadRequest("body_too_large", f"expected at most {limit} bytes")
+        return body
+
+    async def _receive(self, content: StreamReader, limit: int, spare: int) -> bytes:
+        blocks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._seconds):
+                while size <= limit:
+                    block = await content.readany()
+                    if not block:
+                        break
+                    blocks.append(block)
+                    size += len(block)
+                    self._room -= len(block)
+                    if self._room < spare:
+                        raise Unavailable("overloaded")
+        except TimeoutError:
+            raise BadRequest(
+                "body_timeout", f"expected the body within {self._seconds:g} s"
+            ) from None
+        finally:
+            self._room += size
+        return b"".join(blocks)
+
+
+def _arrived(content: StreamReader) -> bytes:
+    """A body that has arrived as a whole: what read_nowait returns, for a fifth of its time."""
+    if type(content) is not StreamReader:
+        # What stands for no body.
+        return b""
+    blocks = content._buffer  # noqa: SLF001 # aiohttp's own way looks after what may still come
+    return blocks.popleft() if len(blocks) == 1 else content.read_nowait(-1)
+
+
+def receiving(content: StreamReader, seconds: float) -> Callable[[], Awaitable[bytes]]:
+    """Gives what has arrived of a body each time; BadRequest when nothing does for ``seconds``."""
+
+    async def receive() -> bytes:
+        try:
+            async with asyncio.timeout(seconds):
+                return await content.readany()
+        except TimeoutError:
+            raise BadRequest("body_timeout", f"expected more within {seconds:g} s") from None
+
+    return receive

@@ -1,0 +1,83 @@
+"""The connections of a worker together: how many there may be, and who makes room for others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Protocol
+
+from verifier.api.server.refusals import Refusals
+
+# Seconds for which one that was turned away is listened to. To close at once, with its request not
+# read, would reset the connection, and the answer would be lost.
+LINGER = 1.0
+
+# One in so many of the bound may linger so.
+LINGERING = 8
+
+
+class Member(Protocol):
+    """A connection, as far as others concern it."""
+
+    def asked_nothing(self) -> bool:
+        """Whether no request has come yet."""
+
+    def force_close(self) -> None:
+        """Close without a word."""
+
+
+class Crowd:
+    """Admits ``most`` connections."""
+
+    def __init__(self, most: int, refusals: Refusals) -> None:
+        self._most = most
+        self._refusals = refusals
+        self._members: set[Member] = set()
+        # Those that had not asked anything when they were looked at, the oldest first.
+        self._new: OrderedDict[Member, None] = OrderedDict()
+        self._lingering: dict[Member, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._members)
+
+    def admit(self, member: Member) -> bool:
+        """Whether there is room for one more, if need be in the place of a silent one.
+
+        Who connects and asks nothing would else keep out all others, as long as it likes to
+        connect again.
+        """
+        if len(self._members) >= self._most and not self._close_silent():
+            return False
+        self._members.add(member)
+        self._new[member] = None
+        return True
+
+    def turn_away(self, member: Member, transport: asyncio.Transport) -> None:
+        """Say that there is no room and close; without a word when many are being told."""
+        if len(self._lingering) * LINGERING >= self._most:
+            self._refusals.count("too_many_connections")
+            transport.abort()
+            return
+        transport.write(self._refusals.unread("too_many_connections"))
+        transport.write_eof()
+        loop = asyncio.get_running_loop()
+        self._lingering[member] = loop.call_later(LINGER, transport.abort)
+
+    def leave(self, member: Member) -> None:
+        """Forget one that is closed."""
+        self._members.discard(member)
+        self._new.pop(member, None)
+        timer = self._lingering.pop(member, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _close_silent(self) -> bool:
+        while self._new:
+            oldest, _ = self._new.popitem(last=False)
+            if oldest.asked_nothing():
+                self._refusals.count("silent_connection")
+                self._members.discard(oldest)
+                oldest.force_close()
+                return True
+        return False

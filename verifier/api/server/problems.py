@@ -1,0 +1,71 @@
+"""Responses with a problem document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from verifier.errors import BadRequest, Unavailable
+from verifier.wire.messages import Language, language_of
+from verifier.wire.problems import CONTENT_TYPE, PROBLEMS, document
+
+
+def language(request: web.BaseRequest) -> Language:
+    """The language that the caller prefers."""
+    return language_of(request.headers.get("Accept-Language", ""))
+
+
+def problem(
+    request: web.BaseRequest,
+    code: str,
+    detail: str,
+    *,
+    retry_after: int = 0,
+    members: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """The response for a code; ``retry_after`` is in seconds, 0 for none."""
+    sent = {"Content-Type": CONTENT_TYPE, **(headers or {})}
+    if retry_after:
+        sent["Retry-After"] = str(retry_after)
+    return web.Response(
+        status=PROBLEMS[code][0],
+        body=document(code, language(request), detail, members or {}),
+        headers=sent,
+    )
+
+
+def of_error(request: web.BaseRequest, error: BadRequest | Unavailable) -> web.Response:
+    """The response for a request that fails as a whole."""
+    if isinstance(error, Unavailable):
+        return problem(
+            request,
+            "unavailable",
+            error.reason,
+            retry_after=error.retry_after,
+            members={"reason": error.reason, "retry_after": error.retry_after},
+        )
+    return problem(request, error.code, error.detail)
+
+
+_HTTP_CODES = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    417: "expectation_failed",
+}
+
+
+def http_code(error: web.HTTPException) -> str:
+    """The code for what aiohttp itself refuses."""
+    return _HTTP_CODES.get(error.status, "bad_request")
+
+
+def of_http(
+    request: web.BaseRequest, error: web.HTTPException, members: Mapping[str, Any]
+) -> web.Response:
+    """The response for what aiohttp itself refuses (no such route or method, an expectation)."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    return problem(request, http_code(error), error.reason, members=members, headers=headers)

@@ -1,0 +1,166 @@
+"""Clients that take in their answers slowly, or go on sending what they were refused for.
+
+They are waited for within bounds, then cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.web_protocol import RequestPayloadError
+
+from verifier.api.server.leftovers import Leftovers
+from verifier.api.server.timing import CLIENT_GONE, Handler
+from verifier.metrics import Metrics
+
+# A transport asks to wait from 64 KiB on: below half of it nothing has to, heads included.
+_SMALL = 32_768
+
+# Seconds for which what is left of a refused request's body is read.
+_LINGER = 10.0
+
+
+class SlowReader(ConnectionResetError):
+    """The client did not take in its answer in time; its connection is cut."""
+
+
+class Done(web.StreamResponse):
+    """What a handler returns that has written its response by itself."""
+
+    status = 200
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        # Not StreamResponse's: it makes the objects that this class does without.
+        self._keep_alive = keep_alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Write nothing."""
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Write nothing."""
+
+
+class Cut(Done):
+    """What a handler returns when its connection has ended.
+
+    An error would be logged as one of the service's own.
+    """
+
+    # Nobody sees it; it has a time of its own in the histograms.
+    status = CLIENT_GONE
+
+    def __init__(self) -> None:
+        super().__init__(keep_alive=False)
+
+
+class Readers:
+    """What waits until clients have taken in what is written to them.
+
+    ``seconds`` is how long each may take for what waits in its connection's buffer; ``most`` is how
+    many may be waited for at once.
+    """
+
+    def __init__(self, seconds: float, metrics: Metrics, most: int) -> None:
+        self._seconds = seconds
+        self._most = most
+        self._errors = metrics.http_errors
+        self._leftovers = Leftovers(_LINGER, most)
+        # By the tasks that wait for them, the oldest first.
+        self._behind: OrderedDict[asyncio.Task[None], tuple[web.BaseRequest, str]] = OrderedDict()
+        metrics.unread.set_function(lambda: len(self._behind))
+
+    async def taken(self, request: web.BaseRequest, route: str) -> None:
+        """Wait while the client's buffer is full.
+
+        Raises SlowReader, and ConnectionError when the client is gone.
+        """
+        if request.protocol.writing_paused:
+            await self._within(request, route, asyncio.ensure_future(request.writer.drain()))
+        transport_of(request)
+
+    async def written(
+        self, request: web.BaseRequest, route: str, response: web.Response
+    ) -> web.StreamResponse:
+        """The response, written unless it is too small for its client to hold it up.
+
+        What is left of the request's body is passed over, so that the client comes to read why it
+        was refused. Cut when it does not take in the response, does not end, or is gone.
+        """
+        transport = request.transport
+        sending = not request.content.is_eof()
+        if transport is not None and (
+            sending or transport.get_write_buffer_size() or (response.content_length or 0) > _SMALL
+        ):
+            writing = asyncio.ensure_future(_write(request, response))
+            try:
+                await self._within(request, route, writing)
+                if sending:
+                    await self.rest_passed(request)
+            except (ConnectionError, RequestPayloadError):
+                return Cut()
+            except TimeoutError:
+                _abort(request)
+                return Cut()
+        return response
+
+    async def rest_passed(self, request: web.BaseRequest) -> None:
+        """Wait until the client of a written response has ended its request's body.
+
+        Raises TimeoutError when it does not, and what breaks off a body.
+        """
+        await self._leftovers.pass_over(request.content)
+
+    def bounded(self, route: str, handler: Handler) -> Handler:
+        """The handler, whose plain responses are written within the bound."""
+
+        async def bounded_handler(request: web.Request) -> web.StreamResponse:
+            response = await handler(request)
+            if isinstance(response, web.Response):
+                return await self.written(request, route, response)
+            return response
+
+        return bounded_handler
+
+    async def _within(
+        self, request: web.BaseRequest, route: str, writing: asyncio.Task[None]
+    ) -> None:
+        if len(self._behind) >= self._most:
+            _, (oldest, whose) = self._behind.popitem(last=False)
+            self._errors.add(whose, "too_many_unread")
+            _abort(oldest)
+        self._behind[writing] = request, route
+        # A wait for the buffer that was cancelled would spoil the next one, hence no timeout().
+        try:
+            await asyncio.wait({writing}, timeout=self._seconds)
+            if writing.done():
+                writing.result()
+                return
+            self._errors.add(route, "slow_reader")
+            _abort(request)
+            raise SlowReader(f"nothing taken in for {self._seconds:g} s")
+        finally:
+            self._behind.pop(writing, None)
+            writing.cancel()
+            # Else its error would keep this frame, which keeps the task, which keeps the error.
+            del writing
+
+
+def transport_of(request: web.BaseRequest) -> asyncio.Transport:
+    """What a request's connection is written to; ConnectionResetError when the client is gone."""
+    if request.transport is None:
+        raise ConnectionResetError("the client is gone")
+    return request.transport
+
+
+def _abort(request: web.BaseRequest) -> None:
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _write(request: web.BaseRequest, response: web.Response) -> None:
+    await response.prepare(request)
+    await response.write_eof()

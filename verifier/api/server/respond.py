@@ -1,0 +1,110 @@
+"""The response that most requests get: status, headers and body in one write.
+
+aiohttp's Response makes a multi-dict of headers, fills in half a dozen and serialises them anew
+for each answer, which costs more than the answer itself (bench/test_respond.py). Here the head is
+bytes that change once a second, with the date. It goes through the two methods by which aiohttp
+sends any response, so keep-alive, back-pressure and shutdown are aiohttp's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from email.utils import formatdate
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+
+from verifier.api.server.readers import Done, Readers, transport_of
+from verifier.pacing import Turns
+
+JSON = {"Content-Type": "application/json"}
+
+
+class _Ready(web.StreamResponse):
+    """A single answer, whose bytes are complete."""
+
+    # Of every one; StreamResponse would look it up.
+    status = 200
+
+    def __init__(self, data: bytes, readers: Readers) -> None:
+        # Not StreamResponse's: it makes the objects that this class does without. What the
+        # server asks of a response is prepare, write_eof and keep_alive.
+        self._keep_alive = True
+        self._data = data
+        self._readers = readers
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        """Write all of it."""
+        self._request = request
+        writer = request.writer
+        await writer.write(self._data)
+        return writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Wait while the client is slow to take it."""
+        request = self._request
+        await request.writer.write_eof(data)
+        if request.protocol.writing_paused:
+            await self._readers.taken(request, "verify")
+
+
+class Responder:
+    """Makes responses; ``clock`` gives seconds since the epoch, for the Date header.
+
+    Of answers in parts, ``group`` bytes are handed to a connection at a time, in turns: the kernel
+    takes longer to take them in than we do to make them.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], readers: Readers, turns: Turns, group: int
+    ) -> None:
+        self._clock = clock
+        self._readers = readers
+        self._turns = turns
+        self._group = group
+        self._second = 0
+        self._head = b""
+
+    def json(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+        """A 200 with the answer to a single question."""
+        if request.version != HttpVersion11 or not request.keep_alive:
+            return web.Response(body=body, headers=JSON)
+        return _Ready(b"%b%d\r\n\r\n%b" % (self._head_now(), len(body), body), self._readers)
+
+    async def parts(
+        self, request: web.BaseRequest, route: str, parts: list[bytes]
+    ) -> web.StreamResponse:
+        """Write a 200 with a JSON body that comes in parts, which are used up.
+
+        The next group is written, in one system call, when the client has taken in the last.
+        Raises SlowReader when it does not in time, and ConnectionError when it is gone.
+        """
+        keep_alive = request.version == HttpVersion11 and request.keep_alive is True
+        ending = b"\r\n\r\n" if keep_alive else b"\r\nConnection: close\r\n\r\n"
+        await request.writer.write(b"%b%d%b" % (self._head_now(), sum(map(len, parts)), ending))
+        parts.reverse()
+        while parts:
+            group = [parts.pop()]
+            room = self._group - len(group[0])
+            while parts and (room := room - len(parts[-1])) >= 0:
+                group.append(parts.pop())
+            await self._readers.taken(request, route)
+            await self._turns.next()
+            transport_of(request).writelines(group)
+        await request.writer.write_eof()
+        # To the last byte: what is still here when a draining service ends would be lost.
+        transport_of(request).set_write_buffer_limits(0)
+        await self._readers.taken(request, route)
+        transport_of(request).set_write_buffer_limits()
+        return Done(keep_alive=keep_alive)
+
+    def _head_now(self) -> bytes:
+        """The head up to the length of the body."""
+        now = int(self._clock())
+        if now != self._second:
+            self._second = now
+            self._head = (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                f"Date: {formatdate(now, usegmt=True)}\r\nContent-Length: "
+            ).encode()
+        return self._head

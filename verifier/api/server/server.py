@@ -1,0 +1,101 @@
+"""The server: aiohttp's, with connections of our own (connection.py) and a bound on them."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from verifier.api.server.connection import Connection
+from verifier.api.server.crowd import Crowd
+from verifier.api.server.deadlines import Deadlines
+from verifier.api.server.refusals import Refusals
+from verifier.config import Config
+
+log = structlog.get_logger()
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# Open files that are no clients' connections: those to databases, logs, the loop's own.
+OTHER_FILES = 512
+
+
+class Server(web.Server):
+    """Makes a Connection for each client."""
+
+    def __init__(
+        self,
+        plain: web.Server,
+        refusals: Refusals,
+        crowd: Crowd,
+        config: Config,
+    ) -> None:
+        super().__init__(
+            _answering(plain.request_handler, refusals),
+            request_factory=plain.request_factory,
+            loop=plain._loop,  # noqa: SLF001
+            **plain._kwargs,  # noqa: SLF001 # aiohttp gives no other way to have its settings
+        )
+        self.refusals = refusals
+        self.crowd = crowd
+        self.config = config
+        self.heads = Deadlines(config.header_timeout, self._loop)
+
+    def __call__(self) -> Connection:
+        """Called for every client."""
+        return Connection(self, self._loop, **self._kwargs)
+
+
+class Runner(web.AppRunner):
+    """Starts and stops an application behind a Server; ``settings`` are aiohttp's."""
+
+    def __init__(
+        self,
+        app: web.Application,
+        refusals: Refusals,
+        crowd: Crowd,
+        config: Config,
+        **settings: Any,
+    ) -> None:
+        super().__init__(app, **settings)
+        self._refusals = refusals
+        self._crowd = crowd
+        self._config = config
+
+    async def _make_server(self) -> Server:
+        plain = await super()._make_server()
+        return Server(plain, self._refusals, self._crowd, self._config)
+
+
+def _answering(handler: Handler, refusals: Refusals) -> Handler:
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except web.HTTPException as error:
+            return refusals.of_http(request, error)
+
+    return answer
+
+
+def affordable_connections(wanted: int) -> int:
+    """How many connections the limit of open files allows, at most ``wanted``.
+
+    Raises this process's soft limit as far as its hard limit lets it, and says so when that is
+    not enough.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return wanted
+    limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if limit == needed:
+        log.info("limit of open files raised", before=soft, now=limit)
+        return wanted
+    # With a tiny limit, half of it.
+    affordable = max(limit - OTHER_FILES, limit // 2)
+    log.warning("fewer connections than set", wanted=wanted, now=affordable, open_files=limit)
+    return affordable

@@ -1,0 +1,30 @@
+"""Flaws: what is wrong with a member whatever it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from verifier.invoice.fields import FieldError
+
+
+class _Repeated:
+    """The type of REPEATED."""
+
+    def __repr__(self) -> str:
+        return "REPEATED"
+
+
+# In place of the value of a name that is given more than once, or in whose value that happens.
+REPEATED: Final = _Repeated()
+
+
+def flaws(given: Mapping[str, Any]) -> dict[str, FieldError]:
+    """What is wrong with members whatever they are for: given more than once, or text with NUL."""
+    return {
+        name: FieldError(name, "duplicate_field")
+        if value is REPEATED
+        else FieldError(name, "bad_format", "≠ U+0000")
+        for name, value in given.items()
+        if value is REPEATED or (type(value) is str and "\0" in value)
+    }

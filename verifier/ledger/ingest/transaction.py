@@ -1,0 +1,134 @@
+"""One transaction of the ledger feed, in which the next chunk is read while one is merged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from verifier.database.connections import FAILURES, or_terminated, unavailable
+from verifier.errors import Unavailable
+from verifier.ledger.ingest.merge import Merge
+
+# What two feeds do to each other that touch the same invoices at the same time.
+CONFLICTS = (
+    asyncpg.UniqueViolationError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+)
+# Mistakes of this program rather than faults of the database: not for callers to try again.
+_MISTAKES = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.SyntaxOrAccessError,
+)
+
+# The flushed position covers the transaction after its COMMIT, and replicas can reach it.
+_POSITION = """
+SELECT
+    ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int,
+    pg_current_wal_flush_lsn()::text
+"""
+
+
+class Position(msgspec.Struct, frozen=True):
+    """A place in the primary's log; ``lsn`` as PostgreSQL writes it, e.g. ``0/3000148``."""
+
+    timeline: int
+    lsn: str
+
+
+class Transaction:
+    """A transaction that is committed once, or ends without having happened."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+        self.merge = Merge(connection)
+        self._running: asyncio.Task[None] | None = None
+        self._over = False
+        connection.add_termination_listener(self._lost)
+
+    @classmethod
+    async def begin(cls, connection: asyncpg.Connection) -> Transaction:
+        """Begin; a connection that cannot is terminated."""
+        with or_terminated(connection):
+            await connection.execute("BEGIN")
+        return cls(connection)
+
+    async def begin_again(self) -> None:
+        """Undo what was done so far and begin anew, after an error that the server has answered."""
+        with translated(), or_terminated(self.connection):
+            await self.connection.execute("ROLLBACK; BEGIN")
+        self.merge = Merge(self.connection)
+
+    async def put(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have some work done next. Returns when what was put before is done; raises its error."""
+        with ExitStack() as undo:
+            # It is not awaited any more, whatever ended the work before it.
+            undo.callback(work.close)
+            await self._settle()
+            undo.pop_all()
+        self._running = asyncio.create_task(work)
+
+    async def commit(self) -> Position:
+        """Finish all work and COMMIT; the position in the log that covers it."""
+        await self._settle()
+        with translated():
+            await self.merge.link()
+            # PostgreSQL answers COMMIT with ROLLBACK, not with an error, if it comes to that.
+            if await self.connection.execute("COMMIT") != "COMMIT":
+                raise Unavailable("conflict")
+            timeline, lsn = (await self.connection.fetch(_POSITION))[0]
+        self._over = True
+        return Position(timeline, lsn)
+
+    async def end(self) -> bool:
+        """Whether the connection can be used again. What was not committed did not happen."""
+        try:
+            running = self._running
+            self.connection.remove_termination_listener(self._lost)
+            if running is not None:
+                # Before its connection goes: a COPY that waits to write would never hear of that.
+                running.cancel()
+                await asyncio.wait({running})
+                # Whoever ended early knows why; this is what came of it.
+                _ = running.cancelled() or running.exception()
+        finally:
+            if not self._over:
+                self.connection.terminate()
+        return self._over
+
+    async def _settle(self) -> None:
+        running = self._running
+        if running is not None:
+            # Not awaited itself: to cancel it would open a second connection, to cancel the query.
+            await asyncio.wait({running})
+            self._running = None
+            if running.cancelled():
+                raise Unavailable("no_database")
+            with translated():
+                running.result()
+
+    def _lost(self, _: Any) -> None:
+        # The same when the connection goes by itself.
+        if self._running is not None:
+            self._running.cancel()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """What the database raises, as Unavailable; mistakes of this program stay what they are."""
+    try:
+        yield
+    except CONFLICTS as error:
+        raise Unavailable("conflict") from error
+    except asyncpg.UndefinedTableError as error:
+        raise unavailable(error) from error
+    except _MISTAKES:
+        raise
+    except FAILURES as error:
+        raise unavailable(error) from error

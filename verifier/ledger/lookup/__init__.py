@@ -1,0 +1,1 @@
+"""Looking invoices up: replicas, what they have shown, and which of them answers."""

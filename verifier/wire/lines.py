@@ -1,0 +1,282 @@
+"""One line of the ledger feed (contract.md §4): read, checked, and laid out as a row for COPY.
+
+The feed is the word of those who issue, so nothing is repaired: what is not canonical is rejected
+with its field, except that amounts may be JSON numbers or lack decimals. A line in canonical form,
+which nearly all are, is laid out as its row and checked by one regular expression over the row;
+only what fails that is looked at field by field (line_checks.py), to say what is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from verifier.invoice.claim import Invalid
+from verifier.invoice.codes import NUMBER_REGIONS, region_of_code, region_of_number
+from verifier.invoice.fields import FieldError
+from verifier.invoice.kinds import KINDS, STATUSES, Kind
+from verifier.invoice.line_checks import (
+    CHECK_CODES,
+    MAX_RED_LETTERS,
+    MAX_TAX_ID,
+    canonical,
+    canonical_status,
+    is_date,
+    is_moment,
+    reference_key,
+)
+from verifier.invoice.record import MAX_NAME, key_of
+from verifier.wire.lacking import NO_TEXT, NOTHING, lacking
+from verifier.wire.strict import UNREADABLE, colons_stand, members
+
+
+class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """The identity of another invoice."""
+
+    number: str
+    code: str = NO_TEXT
+
+
+class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """An invoice as the feed gives it: the members of an answer's ``invoice`` and three more.
+
+    ``region`` follows from the identity and is only compared. A line without ``red_letters``
+    leaves those that the ledger knows as they are.
+    """
+
+    kind: str
+    number: str
+    date: str
+    amount: str | int | float
+    tax: str | int | float
+    total: str | int | float
+    status: str
+    code: str = NO_TEXT
+    check_code: str = NO_TEXT
+    seller_tax_id: str = NO_TEXT
+    seller_name: Annotated[str, Meta(max_length=MAX_NAME)] = NO_TEXT
+    buyer_tax_id: str = NO_TEXT
+    buyer_name: Annotated[str, Meta(max_length=MAX_NAME)] = NO_TEXT
+    region: str | None = NOTHING
+    red_letter_of: Reference | None = NOTHING
+    red_letters: Annotated[list[Reference], Meta(max_length=MAX_RED_LETTERS)] | None = NOTHING
+    issued_at: str | None = NOTHING
+
+
+class StatusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
+    """A new status of a known invoice, and the red letter that brought it about."""
+
+    number: str
+    status: str
+    code: str = NO_TEXT
+    red_letter: Reference | None = NOTHING
+
+
+class StatusChange(msgspec.Struct, frozen=True, gc=False):
+    """A status line that is right; ``red_letter`` is a key or empty."""
+
+    key: str
+    status: str
+    red_letter: str
+
+
+class Row(msgspec.Struct, gc=False):
+    """A line as COPY's text format takes it.
+
+    ``text`` holds the values of ``COLUMNS``: tab-separated, escaped, without a line end.
+    ``red_letters`` is the array literal of one more column, empty when the line does not mention
+    them. ``red_letter_of`` is a key or empty.
+    """
+
+    key: str
+    text: str
+    red_letters: str
+    red_letter_of: str
+
+
+COLUMNS = (
+    "key", "kind", "issue_date", "amount", "tax", "total", "check_code", "status",
+    "seller_tax_id", "seller_name", "buyer_tax_id", "buyer_name", "red_letter_of", "issued_at",
+)  # fmt: skip
+
+_decode = msgspec.json.Decoder(Line).decode
+_decode_status = msgspec.json.Decoder(StatusLine).decode
+_NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
+
+_MEMBERS = len(Line.__struct_fields__)
+_STATUS_MEMBERS = len(StatusLine.__struct_fields__)
+_REFERENCE_MEMBERS = len(Reference.__struct_fields__)
+
+# COPY's names of the characters that would end a value or a row.
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _shape(kind: Kind) -> re.Pattern[str]:
+    """What a canonical row of this kind looks like, up to the buyer's name."""
+    if kind.digital:
+        key = rf"\d\d(?:{'|'.join(NUMBER_REGIONS)})\d{{16}}"
+    else:
+        codes = "|".join(rf"\d{{{length}}}" for length in kind.code_lengths)
+        key = rf"(?:{codes})-(?!0{{8}})\d{{8}}"
+    money = r"(?:-?(?:0|[1-9]\d{0,10})\.\d\d\t){3}"
+    # The length of a name is the decoder's part; names with control characters go the long way.
+    party = rf"[0-9A-Z]{{0,{MAX_TAX_ID}}}\t[^\x00-\x1f\\]*\t"
+    return re.compile(
+        rf"{key}\t{kind.name}\t\d{{4}}-\d\d-\d\d\t{money}{CHECK_CODES[kind.name].whole}\t"
+        rf"(?:{'|'.join(STATUSES)})\t{party}{party}",
+        re.ASCII,
+    )
+
+
+_SHAPES = {kind.name: _shape(kind) for kind in KINDS.values()}
+
+
+def read_many(texts: Sequence[bytes]) -> list[Row | Invalid]:
+    """What ``read`` makes of each of some lines of NDJSON, in less time."""
+    before = lacking()
+    try:
+        lines = list(map(_decode, texts))
+    except UNREADABLE:
+        return [read(text) for text in texts]
+    rows = [row for line in lines if (row := _canonical(line)) is not None]
+    if len(rows) == len(lines) and _given_once(rows, texts, lacking() - before):
+        return [*rows]
+    return [read(text) for text in texts]
+
+
+def read(data: bytes) -> Row | Invalid:
+    """The row of one line of NDJSON, or what is wrong with it."""
+    before = lacking()
+    try:
+        line = _decode(data)
+    except UNREADABLE:
+        return _read_carefully(data)
+    row = _canonical(line)
+    if row is None or not _given_once((row,), (data,), lacking() - before):
+        return _read_carefully(data)
+    return row
+
+
+def _given_once(rows: Sequence[Row], texts: Sequence[bytes], lacked: int) -> bool:
+    """Whether the texts of some rows, which lack so many members, surely have no name twice.
+
+    Each member has its colon, as have those that are within the values, unless as an escape.
+    """
+    members = _MEMBERS * len(rows) - lacked
+    for row in rows:
+        if row.red_letter_of or row.red_letters:
+            named = 1 if row.red_letter_of else 0
+            if len(row.red_letters) > len("{}"):
+                named += row.red_letters.count(",") + 1
+            members += _REFERENCE_MEMBERS * named
+    given = b"\n".join(texts)
+    within = "\n".join([row.text for row in rows]).count(":")
+    return given.count(b":") == members + within and (not within or colons_stand(given))
+
+
+def _canonical(line: Line) -> Row | None:
+    """The row of a line in canonical form; None when it has to be looked at field by field."""
+    code = line.code
+    key = f"{code}-{line.number}" if code else line.number
+    head = _head(line, key)
+    shape = _SHAPES.get(line.kind)
+    if shape is None or shape.fullmatch(head) is None or not is_date(line.date):
+        return None
+    said = line.region
+    silent = said is None or said is NOTHING
+    if code or not silent:
+        region = region_of_code(code) if code else region_of_number(key)
+        if region is None or not (silent or said == region):
+            return None
+    return _row(line, key, head)
+
+
+def read_status(data: bytes) -> StatusChange | Invalid:
+    """The change that one line of NDJSON tells, or what is wrong with it."""
+    before = lacking()
+    try:
+        line = _decode_status(data)
+    except UNREADABLE:
+        return _read_status_carefully(data)
+    members = _STATUS_MEMBERS - (lacking() - before)
+    key, red_letter = reference_key(line.code, line.number), ""
+    red = line.red_letter
+    if red is not None and red is not NOTHING:
+        members += _REFERENCE_MEMBERS
+        red_letter = reference_key(red.code, red.number)
+        if red_letter in ("", key):
+            return _read_status_carefully(data)
+    if not key or line.status not in STATUSES or data.count(b":") != members:
+        return _read_status_carefully(data)
+    return StatusChange(key, line.status, red_letter)
+
+
+def _read_status_carefully(data: bytes) -> StatusChange | Invalid:
+    values = _checked(data, canonical_status)
+    if isinstance(values, Invalid):
+        return values
+    red = values.get("red_letter")
+    return StatusChange(
+        key_of(values.get("code", ""), values["number"]),
+        values["status"],
+        key_of(red["code"], red["number"]) if red else "",
+    )
+
+
+def _checked(
+    data: bytes, check: Callable[[Mapping[str, Any]], dict[str, Any] | Invalid]
+) -> dict[str, Any] | Invalid:
+    try:
+        given = members(data)
+    except UNREADABLE:
+        return _NOT_AN_OBJECT
+    return check(given) if isinstance(given, dict) else _NOT_AN_OBJECT
+
+
+def _read_carefully(data: bytes) -> Row | Invalid:
+    values = _checked(data, canonical)
+    if isinstance(values, Invalid):
+        return values
+    line = msgspec.convert(values, Line)
+    line = msgspec.structs.replace(
+        line,
+        seller_name=line.seller_name.translate(_ESCAPES),
+        buyer_name=line.buyer_name.translate(_ESCAPES),
+    )
+    key = key_of(line.code, line.number)
+    row = _row(line, key, _head(line, key))
+    assert row is not None
+    return row
+
+
+def _head(line: Line, key: str) -> str:
+    return (
+        f"{key}\t{line.kind}\t{line.date}\t{line.amount}\t{line.tax}\t{line.total}\t"
+        f"{line.check_code}\t{line.status}\t{line.seller_tax_id}\t{line.seller_name}\t"
+        f"{line.buyer_tax_id}\t{line.buyer_name}\t"
+    )
+
+
+def _row(line: Line, key: str, head: str) -> Row | None:
+    """The row, or None when one of the seldom members is wrong."""
+    origin, origin_text, blue = "", "\\N", line.red_letter_of
+    if blue is not None and blue is not NOTHING:
+        origin = origin_text = reference_key(blue.code, blue.number)
+        if not origin or origin == key:
+            return None
+    issued_at = line.issued_at
+    if issued_at is None or issued_at is NOTHING:
+        issued_at = "\\N"
+    elif not is_moment(issued_at):
+        return None
+    red_letters = ""
+    if line.red_letters is not None and line.red_letters is not NOTHING:
+        keys = {reference_key(letter.code, letter.number) for letter in line.red_letters}
+        if "" in keys or key in keys:
+            return None
+        red_letters = f"{{{','.join(sorted(keys))}}}"
+    return Row(key, f"{head}{origin_text}\t{issued_at}", red_letters, origin)

@@ -1,0 +1,54 @@
+"""Problem documents (RFC 9457): one table maps each code to its status and title."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from verifier.wire.messages import Language
+
+# code -> (status, Chinese title, English title)
+PROBLEMS: dict[str, tuple[int, str, str]] = {
+    "invalid": (422, "输入有误", "The question is malformed"),
+    "unavailable": (503, "暂不可用", "The question could not be checked"),
+    "malformed_json": (400, "不是有效的 JSON", "The body is not JSON"),
+    "malformed_batch": (400, "批量请求格式不正确", "The body is not a batch"),
+    "malformed_watermark": (400, "水位格式不正确", "The body is not a watermark"),
+    "invalid_watermark": (422, "水位时间超出范围", "The watermark is out of range"),
+    "malformed_token": (400, "一致性令牌无效", "The consistency token is not one of ours"),
+    "content_encoding": (415, "不接受压缩的请求", "Compressed requests are refused"),
+    "unsupported_media_type": (415, "不接受这种内容类型", "The media type is not taken here"),
+    "cross_site": (403, "拒绝跨站请求", "Requests by other sites' pages are refused"),
+    "ledger_not_exposed": (403, "账簿接口未开放", "The ledger is not exposed on this host"),
+    "nothing_accepted": (422, "没有一行被接受", "No line was accepted"),
+    "body_too_large": (413, "请求过大", "The body is too large"),
+    "too_many_items": (413, "批量条数过多", "The batch has too many items"),
+    "body_timeout": (408, "接收请求超时", "The body did not arrive in time"),
+    "unknown_region": (404, "地区代码不存在", "There is no such region"),
+    "not_found": (404, "没有这个地址", "There is no such address"),
+    "method_not_allowed": (405, "不支持的方法", "The method is not allowed here"),
+    "bad_request": (400, "请求有误", "The request is malformed"),
+    "header_too_large": (431, "请求头过大", "The head of the request is too large"),
+    "header_timeout": (408, "接收请求头超时", "The head of the request did not arrive in time"),
+    "expectation_failed": (417, "不支持的 Expect", "The expectation cannot be met"),
+    "internal": (500, "内部错误", "Internal error"),
+}
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def document(code: str, language: Language, detail: str, members: Mapping[str, Any]) -> bytes:
+    """The JSON of a problem; ``members`` are extensions."""
+    status, chinese, english = PROBLEMS[code]
+    return msgspec.json.encode(
+        {
+            "type": f"urn:verifier:problem:{code}",
+            "title": chinese if language == "zh" else english,
+            "status": status,
+            "code": code,
+            "detail": detail,
+            **members,
+        }
+    )
