@@ -15,9 +15,9 @@ from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
-from verifier.invoice.record import Finding
 from verifier.metrics import Metrics
 from verifier.state import Position
+from verifier.wire.records import Finding
 
 LIMITS = Limits(slots=3, max_batch=128, waiting_singles=5_000, waiting_bulk=4_000, max_wait=1.0)
 

@@ -33,7 +33,7 @@ from bench.scale_common import (
     turns,
     values,
 )
-from verifier.config import Config
+from verifier.config import Databases
 from verifier.database.connections import open_reader
 from verifier.ledger.changes.follower import Follower
 from verifier.ledger.lookup.probes import Prober
@@ -59,7 +59,7 @@ async def poll(
     connection: asyncpg.Connection, heard: Heard, first: float, interval: float, until: float
 ) -> int:
     """Poll until a moment; how often."""
-    follower = await Follower.begin(connection, Config().query_timeout, time())
+    follower = await Follower.begin(connection, Databases().query_timeout, time())
     prober = await Prober.over(connection)
     polls, due = 0, first
     while due < until:
@@ -73,7 +73,7 @@ async def poll(
 
 async def main(pollers: int, seconds: float) -> None:
     """Print the figures as JSON."""
-    config, dsn = Config(), os.environ["BENCH_DSN"]
+    config, dsn = Databases(), os.environ["BENCH_DSN"]
     connections = [await open_reader(dsn, config) for _ in range(pollers)]
     pids = [connection.get_server_pid() for connection in connections]
     heard = Heard()
@@ -157,8 +157,9 @@ def _section(samples: Mapping[str, list[Sample]]) -> Section:
         )
     note = (
         "A poll is a probe (position, watermarks) and a look at the feed: three statements over a "
-        f"connection of its own, every {Config().probe_interval:g} s from each worker. All pollers "
-        "are one process here, with the service's own statements; CPU is that of their backends."
+        f"connection of its own, every {Databases().probe_interval:g} s from each worker. All "
+        "pollers are one process here, with the service's own statements; CPU is that of their "
+        "backends."
     )
     return Section("Polls of many workers", rows, note, dict(samples))
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from bench.samples import record_of
 from verifier.engine.cache import Cache
-from verifier.invoice.record import Record, key_of
+from verifier.invoice.identity import key_of
 from verifier.synthetic.ledger import Ledger
+from verifier.wire.records import Record
 
 
 def resident() -> int:

@@ -53,8 +53,8 @@ class Programs:
         said = self.peer(
             "raw",
             str(keys),
-            str(config.read_connections),
-            str(config.max_batch),
+            str(config.databases.read_connections),
+            str(config.loading.max_batch),
             str(self.rig.scale.seconds),
         )
         rate = said["rows"] / said["seconds"]

@@ -25,7 +25,7 @@ from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.errors import MigrationError
 from verifier.invoice.fields import oldest_date
-from verifier.invoice.record import key_of
+from verifier.invoice.identity import key_of
 from verifier.invoice.verdict import SHANGHAI
 from verifier.synthetic.ledger import Invoice, Ledger
 from verifier.synthetic.questions import Questions

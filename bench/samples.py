@@ -8,13 +8,14 @@ from functools import cache
 
 import msgspec
 
-from verifier.invoice import record
 from verifier.invoice.claim import Question
-from verifier.invoice.record import Record, key_of
+from verifier.invoice.identity import key_of
 from verifier.invoice.verdict import window_at
 from verifier.state import Live, Reading
 from verifier.synthetic.ledger import Invoice, Ledger
 from verifier.synthetic.shapes import minimal
+from verifier.wire import records
+from verifier.wire.records import Record
 
 ITEMS = 1_000
 NOON = datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp()
@@ -36,7 +37,7 @@ def invoices(count: int = ITEMS) -> tuple[Invoice, ...]:
 def record_of(invoice: Invoice) -> Record:
     """What memory keeps of it."""
     origin = invoice.red_letter_of
-    return record.build(
+    return records.build(
         key_of(invoice.code, invoice.number),
         invoice.kind,
         invoice.date,

@@ -24,11 +24,11 @@ import msgspec
 from bench.processes import RigError, python
 from bench.rig import SEED
 from bench.scale_common import Sample, Section, digits, on_core, percent, spread, values
-from verifier.config import Config
+from verifier.config import Config, Databases
 from verifier.database.connections import open_reader
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
-from verifier.invoice.record import key_of
+from verifier.invoice.identity import key_of
 from verifier.invoice.verdict import SHANGHAI
 from verifier.ledger.lookup.invoices import LOOK_UP, asked
 from verifier.synthetic.ledger import Ledger
@@ -37,7 +37,7 @@ from verifier.synthetic.ledger import Ledger
 FILLERS = 3
 # Distinct keys: more pages than shared buffers hold, where the ledger has more.
 KEYS = 600_000
-TOGETHER = Config().max_batch
+TOGETHER = Config().loading.max_batch
 # What a row takes on disk with its index, and the log that it leaves behind for a while.
 ROW_BYTES, LOG_BYTES = 500, 6 << 30
 
@@ -149,7 +149,7 @@ async def _look_up(
         invoice = ledger.invoice(row)
         keys.append(key_of(invoice.code, invoice.number))
     await admin.execute("SELECT pg_prewarm('invoice'), pg_prewarm('invoice_pkey')")
-    reader = await open_reader(dsn, Config())
+    reader = await open_reader(dsn, Databases())
     try:
         statement = await reader.prepare(LOOK_UP)
         samples: dict[str, list[Sample]] = {"single": [], "batch": []}

@@ -26,7 +26,7 @@ BUSY, ZONES = 0.5, 3
 PEAK_WRITES = 10  # times the average
 CLUSTERS, SERVERS, READ = 16, 4, 2  # a primary, two replicas that are read, one elsewhere
 # Of a worker to a replica, for look-ups; one more is for the probes.
-CONNECTIONS = Config().read_connections
+CONNECTIONS = Config().databases.read_connections
 INTERVAL = 0.5  # seconds between the probes of a server
 SERVER_CORES, SERVER_GB, DISK_FULL = 4, 64, 0.7
 POD_GB = 2

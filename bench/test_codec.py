@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from bench.samples import READING, WINDOW, Case, batch, bodies, findings, questions, record_of
 from bench.samples import invoices as sample_invoices
 from verifier.engine.verifier import ITEMS_PER_BLOCK
-from verifier.invoice.answers import Block
 from verifier.invoice.claim import Claim, Invalid
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, Match, invalid, judge
 from verifier.wire import questions as decoding
 from verifier.wire.answers import Encoder
+from verifier.wire.blocks import Block
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bench.samples import READING, Case, invoices
-from verifier.invoice.record import key_of
+from verifier.invoice.identity import key_of
 from verifier.ledger.lookup.invoices import findings
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from bench.engine import loop, repeated
 from bench.samples import NOON, Case
 from verifier.api.server.readers import Readers
 from verifier.api.server.respond import JSON, Responder
+from verifier.config import Answers
 from verifier.metrics import Metrics
 from verifier.pacing import Turns
 
@@ -89,7 +90,7 @@ def _written(respond: Callable[[web.BaseRequest], web.StreamResponse]) -> Callab
 
 def ready() -> Callable[[], object]:
     """All bytes in one write."""
-    responder = Responder(lambda: NOON, Readers(30.0, Metrics(), 256), Turns(), 1 << 20)
+    responder = Responder(lambda: NOON, Readers(Answers(), Metrics()), Turns(), 1 << 20)
     return _written(lambda request: responder.json(request, BODY))
 
 

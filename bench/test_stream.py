@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from bench.engine import make_verifier, repeated
 from bench.samples import Case, bodies
-from verifier.api.verify.handlers import Bulk, Counts
+from verifier.api.verify.bulk import Bulk, Counts
 from verifier.metrics import Metrics
 from verifier.pacing import Turns
 from verifier.wire import answers

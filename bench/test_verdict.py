@@ -10,9 +10,9 @@ import msgspec
 from bench.samples import WINDOW, Case, bodies, invoices, record_of
 from verifier.invoice.claim import Claim, Question, raw_keys
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Record
 from verifier.invoice.verdict import agrees, judge
 from verifier.synthetic.shapes import minimal
+from verifier.wire.records import Record
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture

@@ -13,6 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import asyncpg
 import pytest
 
+from verifier.config import Config
+from verifier.ledger.ingest.writer import Writer
+from verifier.ledger.lookup.history import History
+
 T = TypeVar("T")
 
 
@@ -32,6 +36,11 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+def writer_of(config: Config, history: History | None = None) -> Writer:
+    """A writer with these settings."""
+    return Writer(config.databases, config.ingest, config.requests.max_line, history)
 
 
 def require_tool(name: str, found: bool | None = None) -> None:

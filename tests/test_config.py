@@ -48,4 +48,4 @@ def test_a_dsn_that_is_refused_is_not_quoted() -> None:
 def test_settings_that_fit_are_taken() -> None:
     """Both names of PostgreSQL's scheme are, in either case."""
     given = {"VERIFIER_PRIMARY_DSN": GOOD.upper(), "VERIFIER_REPLICA_DSNS": "postgres://a@b/c"}
-    assert Config.from_env(given).replica_dsns == ("postgres://a@b/c",)
+    assert Config.from_env(given).databases.replica_dsns == ("postgres://a@b/c",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from verifier.config import table
+from verifier.config.__main__ import table
 from verifier.metrics import __main__ as metrics
 
 DOCS = Path(__file__).parents[1] / "docs"

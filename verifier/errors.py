@@ -7,6 +7,9 @@ operator has to mend something (the rest).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class VerifierError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -30,12 +33,24 @@ class Unavailable(VerifierError):
 
 
 class BadRequest(VerifierError):
-    """A request that cannot be read or answered as a whole; ``code`` picks the HTTP status."""
+    """A request that cannot be read or answered as a whole; ``code`` picks the HTTP status.
 
-    def __init__(self, code: str, detail: str) -> None:
+    ``members`` are more of its problem document, ``headers`` of its response.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        *,
+        members: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+        self.members = members
+        self.headers = headers
 
 
 class ConfigError(VerifierError):

@@ -10,14 +10,14 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from verifier.invoice import record
 from verifier.invoice.claim import Invalid, Item, Question, is_canonical, raw_keys, reference_of
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Record
 from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge, window_at
 from verifier.state import Reading
+from verifier.wire import records
 from verifier.wire.answers import Encoder
 from verifier.wire.problems import document as problem
+from verifier.wire.records import Record
 
 # What the service reads of an invoice, as one would write it: a row each, a column each.
 SELECT = """
@@ -121,7 +121,7 @@ class Judge:
         names = map(msgspec.json.encode, (seller_name, buyer_name))
         listed = ",".join([str(len(flushes)), *flushes]) if flushes else ""
         values = [*plain, origin or "", listed, *names, self._reading()]
-        return record.build(*values)
+        return records.build(*values)
 
     def _reading(self) -> Reading:
         return Reading("primary", self._clock(), {})

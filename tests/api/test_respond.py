@@ -10,6 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 from tests.support import other_work
 from verifier.api.server.readers import Readers
 from verifier.api.server.respond import Responder
+from verifier.config import Answers
 from verifier.metrics import Metrics
 from verifier.pacing import Turns
 
@@ -31,7 +32,7 @@ async def test_c17_groups_of_many_answers_are_written_in_turns() -> None:
             protocol=mock.Mock(writing_paused=False),
             transport=mock.Mock(writelines=writelines),
         )
-        responder = Responder(lambda: 0.0, Readers(1.0, Metrics(), 256), turns, 1_000)
+        responder = Responder(lambda: 0.0, Readers(Answers(), Metrics()), turns, 1_000)
         await responder.parts(request, "batch", [b"x" * 400] * 20)
 
     async with other_work() as other:

@@ -12,11 +12,10 @@ import pytest
 
 from bench import agreement
 from bench.processes import RigError, Server
-from tests.support import Database, run, wait_replayed
+from tests.support import Database, run, wait_replayed, writer_of
 from verifier.config import Config
 from verifier.database.migrate import migrate
 from verifier.invoice.verdict import SHANGHAI
-from verifier.ledger.ingest.writer import Writer
 from verifier.synthetic.ledger import Ledger
 from verifier.synthetic.questions import Questions
 
@@ -31,7 +30,7 @@ def test_what_two_answers_have_in_common() -> None:
 
 async def _fill(database: Database, ledger: Ledger) -> None:
     await migrate(database.primary_dsn)
-    writer = Writer(Config(primary_dsn=database.primary_dsn))
+    writer = writer_of(Config.of(primary_dsn=database.primary_dsn))
 
     async def lines() -> AsyncIterator[bytes]:
         yield b"".join(ledger.lines()).rstrip()

@@ -18,7 +18,7 @@ from verifier.errors import Unavailable
 
 # Seconds that a gathering waits for a worker in these tests.
 WAIT = 0.2
-QUIET = Config(report_interval=60.0, scrape_wait=WAIT)
+QUIET = Config.of(report_interval=60.0, scrape_wait=WAIT).numbers
 
 
 @asynccontextmanager
@@ -186,7 +186,7 @@ def shown(number: int) -> bytes:
 async def test_what_nobody_reads_is_not_kept() -> None:
     """A supervisor that does not read gets no more reports and scrapes than its socket holds."""
     ours, theirs = socket.socketpair()
-    eager = Config(report_interval=0.1, scrape_wait=0.01)
+    eager = Config.of(report_interval=0.1, scrape_wait=0.01).numbers
     with ours:
         async with Reporter(theirs, eager) as reporter:
             reporter._interval = 0.0

@@ -20,7 +20,7 @@ def test_servers_admit_what_the_workers_take(workers: int, replicas: int, connec
 def test_too_many_connections_are_refused_with_the_sum() -> None:
     """Workers that would take more than a server should admit are refused (B13)."""
     with pytest.raises(ConfigError) as refused:
-        up._connections(Config(read_connections=64), 100, 2)
+        up._connections(Config.of(read_connections=64), 100, 2)
     said = str(refused.value)
     assert "--workers 100" in said
     assert "(100 workers + 1 being replaced) × (64 look-ups + 1 watching) + 12 spare = 6577" in said

@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 
 from tests.support import Database, wait_replayed
-from verifier import app
+from verifier.app import service
 from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
 from verifier.database.migrate import migrate
@@ -102,13 +102,13 @@ async def running(
     """The service over a database, on a free port of this machine."""
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
-    config = Config(
+    config = Config.of(
         primary_dsn=database.primary_dsn,
         replica_dsns=database.replica_dsns,
         **{"expose_ledger": "on"} | settings,
     )
     async with (
-        app.listening(app.build(config, clocks), config, "127.0.0.1", 0) as url,
+        service.Service(config, clocks).serving("127.0.0.1", 0) as url,
         aiohttp.ClientSession() as session,
     ):
         yield Service(url, session, database)

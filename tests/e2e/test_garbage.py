@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 
 from tests.e2e import raw
-from verifier import app
 from verifier.api.server.connection import Connection
+from verifier.app.service import Service
 from verifier.config import Config
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -67,8 +67,8 @@ def connections() -> int:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def port() -> AsyncIterator[int]:
     """That of a service without a database in this process."""
-    config = Config(primary_dsn="postgresql://127.0.0.1:1/nowhere", expose_ledger="on")
-    async with app.listening(app.build(config), config, "127.0.0.1", 0) as url:
+    config = Config.of(primary_dsn="postgresql://127.0.0.1:1/nowhere", expose_ledger="on")
+    async with Service(config).serving("127.0.0.1", 0) as url:
         yield int(url.rpartition(":")[2])
 
 

@@ -17,7 +17,9 @@ from structlog.testing import capture_logs
 from tests.e2e import process, raw
 from tests.e2e.support import Json, Service, running
 from tests.support import Database
-from verifier import app
+from verifier.api.routes import all_routes
+from verifier.api.server.route import Route
+from verifier.api.server.shapes import Operation
 from verifier.synthetic import example
 
 QUESTION = example.QUESTION.encode()
@@ -314,19 +316,14 @@ async def test_exception_in_a_handler(
 ) -> None:
     """It is a 500 problem, counted, and logged once: where it passed, and nothing it said."""
     caplog.set_level(logging.DEBUG)
-    build = app.build
 
     async def fail(request: web.Request) -> web.Response:
         raise LookupError(await request.text())
 
-    def with_fault(*arguments: Any) -> web.Application:
-        built = build(*arguments)
-        # In front of the route that answers for all other addresses.
-        built.router.add_route("POST", "/fault", fail)
-        built.router._resources.insert(0, built.router._resources.pop())
-        return built
+    def with_fault(*given: Any) -> list[Route]:
+        return [*all_routes(*given), Route("POST", "/fault", "fault", fail, Operation("", {}))]
 
-    monkeypatch.setattr(app, "build", with_fault)
+    monkeypatch.setattr("verifier.app.service.all_routes", with_fault)
     async with running(database) as service:
         with capture_logs() as lines:
             async with connected(service, post("/fault", TAX_ID)) as client:

@@ -10,11 +10,11 @@ from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
-from verifier.invoice.answers import Block
 from verifier.invoice.claim import Item
 from verifier.invoice.verdict import Answer, Match
 from verifier.metrics import Metrics
 from verifier.state import Position
+from verifier.wire.blocks import Block
 from verifier.wire.questions import decode_question
 
 LIMITS = Limits(slots=3, max_batch=4, waiting_singles=50, waiting_bulk=50, max_wait=1.0)

@@ -13,8 +13,8 @@ from verifier.clocks import Clocks
 from verifier.engine.calls import Loaded
 from verifier.engine.loader import Loader
 from verifier.errors import Unavailable
-from verifier.invoice.record import Absence, Finding, Record
 from verifier.state import Live, Position, Reading
+from verifier.wire.records import Absence, Finding, Record
 
 Found = Mapping[str, Finding]
 

@@ -19,11 +19,11 @@ from tests.engine.fakes import Clock, Found, seen, turns
 from tests.invoice.samples import Sample
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.record import Record
 from verifier.invoice.verdict import Answer
 from verifier.ledger.lookup.history import History
 from verifier.ledger.lookup.probes import Probe
 from verifier.state import Live, Position, Reading
+from verifier.wire.records import Record
 
 SAMPLES = [Sample(number=f"2611200000000000000{digit}") for digit in range(2)]
 BY_KEY = {sample.key: sample for sample in SAMPLES}

@@ -15,8 +15,8 @@ from verifier.engine import loader as loader_module
 from verifier.engine.calls import Loaded
 from verifier.engine.loader import Limits, Loader
 from verifier.errors import Unavailable
-from verifier.invoice.record import Finding
 from verifier.metrics import Metrics
+from verifier.wire.records import Finding
 
 LIMITS = Limits(slots=3, max_batch=2, waiting_singles=4, waiting_bulk=3, max_wait=1.0)
 

@@ -11,9 +11,9 @@ from tests.engine.fakes import turns
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
 from verifier.engine.doorkeeper import Doorkeeper
 from verifier.engine.loader import Limits
-from verifier.invoice.record import Record
 from verifier.invoice.verdict import Answer
 from verifier.state import Live
+from verifier.wire.records import Record
 
 FLUSHED = Sample(status="red_flushed")
 

@@ -33,10 +33,10 @@ from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
-from verifier.invoice.record import Finding
 from verifier.invoice.verdict import Answer, Match
 from verifier.metrics import Metrics
 from verifier.state import Position
+from verifier.wire.records import Finding
 
 # Below the life of an absence, so that each of the two is what counts at times.
 BOUND = 0.7

@@ -15,11 +15,10 @@ from tests.faults.items import Items
 from tests.faults.load import Load
 from tests.faults.scenario import form
 from tests.faults.service import Service
-from tests.support import wait_replayed
+from tests.support import wait_replayed, writer_of
 from verifier.config import Config
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster, Server
-from verifier.ledger.ingest.writer import Writer
 
 
 class Ground:
@@ -37,7 +36,7 @@ class Ground:
         await self.cluster.start()
         dsn = self.cluster.primary.dsn
         await migrate(dsn)
-        writer = Writer(Config(primary_dsn=dsn))
+        writer = writer_of(Config.of(primary_dsn=dsn))
         fed = await writer.ingest(_once(self.items.feed()))
         await writer.close()
         assert fed.rejected_count == 0

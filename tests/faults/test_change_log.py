@@ -12,8 +12,8 @@ from tests.faults.ground import Ground, ended
 from tests.faults.scenario import FULL, Row, form, play
 from tests.faults.service import Service
 from tests.faults.test_voids import slow_transactions
+from tests.support import writer_of
 from verifier.config import Config
-from verifier.ledger.ingest.writer import Writer
 
 COMMITS = """
 DO $$
@@ -48,7 +48,7 @@ async def held_open(ground: Ground) -> AsyncIterator[None]:
 @asynccontextmanager
 async def pruned_at_once(ground: Ground) -> AsyncIterator[None]:
     """Whatever has ended is pruned within milliseconds, long before all followers look."""
-    writer = Writer(Config(primary_dsn=ground.cluster.primary.dsn))
+    writer = writer_of(Config.of(primary_dsn=ground.cluster.primary.dsn))
 
     async def prune() -> None:
         while True:

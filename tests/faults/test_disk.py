@@ -25,7 +25,7 @@ from tests.faults.service import Service
 from tests.faults.wire import Pool, Reply, request
 from tests.support import require_tool, run
 from verifier.embedded import Server
-from verifier.invoice.record import key_of
+from verifier.invoice.identity import key_of
 from verifier.synthetic.ledger import Ledger
 
 MIB = 1 << 20

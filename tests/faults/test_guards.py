@@ -19,11 +19,11 @@ from tests.ledger.support import line, number, replay_paused, status_line
 from tests.support import Database, connected
 from verifier.engine.freshness import Freshness
 from verifier.engine.memory import Memory
-from verifier.invoice.record import Absence, Finding
 from verifier.ledger.changes.follower import Changes, Follower
 from verifier.ledger.lookup import targets
 from verifier.ledger.lookup.lookup import Lookup
 from verifier.state import Position
+from verifier.wire.records import Absence, Finding
 
 BOUND = 0.6
 PROBES = 0.05

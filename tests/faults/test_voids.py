@@ -15,7 +15,7 @@ from tests.faults.ground import Ground
 from tests.faults.items import Item
 from tests.faults.scenario import Row, form, play
 from tests.faults.service import Service
-from verifier.invoice.record import key_of
+from verifier.invoice.identity import key_of
 
 TIGHT = 0.5
 

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from tests.invoice.samples import READING
-from verifier.invoice.record import Record, build, key_of
+from verifier.invoice.identity import key_of
+from verifier.wire.records import Record, build
 
 FOLDER = Path(__file__).parent.parent / "conformance"
 

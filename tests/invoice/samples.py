@@ -13,13 +13,15 @@ from hypothesis import strategies as st
 
 from verifier.invoice.claim import Claim, Invalid, Question
 from verifier.invoice.codes import NUMBER_REGIONS, REGIONS
+from verifier.invoice.identity import key_of
 from verifier.invoice.kinds import KINDS, STATUSES
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Record, build, key_of
+from verifier.invoice.record import Held
 from verifier.invoice.taxids import ALPHABET, check_character
 from verifier.invoice.verdict import Answer, invalid, judge, window_at
 from verifier.state import Reading
 from verifier.synthetic.identities import check_code_of, code_of
+from verifier.wire.records import Record, build
 
 # The conformance set's moment: 2026-11-24T12:00:00+08:00.
 NOON = datetime(2026, 11, 24, 4, tzinfo=UTC).timestamp()
@@ -106,7 +108,7 @@ def ask(given: Given, record: Record | None, watermark: float = NOON) -> Answer:
     return invalid(parsed) if isinstance(parsed, Invalid) else judge(parsed, record, watermark)
 
 
-def told_by(record: Record | None) -> dict[str, Any]:
+def told_by(record: Held | None) -> dict[str, Any]:
     """What a match with a record tells: verdict, status, usable and invoice."""
     assert record is not None
     told: dict[str, Any] = msgspec.json.decode(b"{%b}" % record.members)

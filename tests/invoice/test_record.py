@@ -11,19 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.invoice.samples import READING, Sample, digits, samples, told_by
+from verifier.invoice.identity import identity_of, key_of
 from verifier.invoice.record import (
     ASKS_AMOUNT,
     ASKS_AMOUNT_AND_CHECK_CODE,
     ASKS_CHECK_CODE,
     ASKS_MORE,
     ASKS_TOTAL,
-    Record,
     asks_of,
-    build,
-    identity_of,
-    key_of,
 )
 from verifier.wire import schemas
+from verifier.wire.records import Record, build
 
 
 @given(st.one_of(st.just(""), digits(10), digits(12)), digits(8), digits(20))

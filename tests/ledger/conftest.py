@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from tests.ledger.support import config
-from tests.support import Database, connected, run, wait_replayed
+from tests.support import Database, connected, run, wait_replayed, writer_of
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.ledger.ingest.writer import Writer
@@ -50,7 +50,7 @@ async def ledger(shared_ledger: Database) -> Database:
 @pytest.fixture
 async def writer(ledger: Database) -> AsyncIterator[Writer]:
     """Make a writer to the test's ledger."""
-    writer = Writer(config(ledger))
+    writer = writer_of(config(ledger))
     yield writer
     await writer.close()
 

@@ -10,16 +10,15 @@ from typing import Any
 
 import msgspec
 
-from tests.support import Database, connected, wait_replayed
+from tests.support import Database, connected, wait_replayed, writer_of
 from verifier.clocks import Clocks
 from verifier.config import Config
-from verifier.invoice.record import Finding, Record
 from verifier.ledger.ingest.chunks import FeedResult, Rejection, WatermarkResult
-from verifier.ledger.ingest.writer import Writer
 from verifier.ledger.lookup.channels import Channel
 from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
 from verifier.state import Position
+from verifier.wire.records import Finding, Record
 
 
 def number(sequence: int) -> str:
@@ -89,7 +88,7 @@ def config(database: Database, **changes: Any) -> Config:
         "query_timeout": 0.5,
         "connect_timeout": 1.0,
     }
-    return Config(**{**given, **changes})
+    return Config.of(**{**given, **changes})
 
 
 def position_of(fed: FeedResult | WatermarkResult) -> Position:
@@ -133,13 +132,13 @@ class Ledger:
         self.config = config(database, **changes)
         self.changes = HeardChanges()
         self.lookup = Lookup(
-            self.config,
+            self.config.databases,
             self.metrics,
             Clocks(time.time, time.time),
             self.changes,
-            lambda started: started - self.config.max_staleness,
+            lambda started: started - self.config.staleness.max_staleness,
         )
-        self.writer = Writer(self.config)
+        self.writer = writer_of(self.config)
 
     async def write(self, *lines: bytes) -> None:
         """Bring lines into the ledger, and wait until the replicas have them."""

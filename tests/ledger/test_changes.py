@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.ledger.support import HeardChanges
-from tests.support import Database, connected, wait_replayed
+from tests.support import Database, connected, wait_replayed, writer_of
 from verifier.config import Config
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
@@ -169,7 +169,7 @@ async def pruning(database: Database) -> AsyncIterator[tuple[Writer, asyncpg.Con
     """A writer that prunes an empty ledger, and a connection to its primary."""
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
-    writer = Writer(Config(primary_dsn=database.primary_dsn))
+    writer = writer_of(Config.of(primary_dsn=database.primary_dsn))
     async with connected(database.primary_dsn) as connection:
         yield writer, connection
     await writer.close()
@@ -244,7 +244,7 @@ async def test_who_has_missed_what_was_pruned_says_so(database: Database, at: st
 
 async def test_who_has_seen_what_was_pruned_goes_on(following: Following) -> None:
     """Pruning costs those nothing who keep up: what they remember stays."""
-    writer = Writer(Config(primary_dsn=following.database.primary_dsn))
+    writer = writer_of(Config.of(primary_dsn=following.database.primary_dsn))
     await following.writers[0].execute(INSERT, 1, 1)
     assert await following.heard() == {key(1)}
     await writer.prune(3_600.0)

@@ -12,7 +12,7 @@ import pytest
 from tests.ledger.support import HeardChanges, Ledger, line, started, until
 from tests.support import Database, connected
 from verifier.clocks import system_clocks
-from verifier.config import Config
+from verifier.config import Databases
 from verifier.ledger.changes.follower import Follower
 from verifier.ledger.lookup.choice import choose
 from verifier.ledger.lookup.history import History
@@ -26,14 +26,14 @@ BOUND = 1.0
 def test_a_replica_settles_after_probes_in_a_row() -> None:
     """Only so many probes in a row within the bound, and each lapse begins them anew."""
     history = History()
-    config = Config(max_staleness=2.0)
     replica = Replica(
         "replica",
         "",
         1,
         history,
-        config,
+        Databases(),
         system_clocks(),
+        lambda started: started - 2.0,
         lambda: None,
         lambda _: None,
         HeardChanges(),

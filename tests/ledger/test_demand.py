@@ -28,11 +28,21 @@ def test_each_worker_takes_its_look_ups_its_feeds_and_one_to_watch(
 ) -> None:
     """Workers, and one that is being replaced, take what Config allows; the sum is shown."""
     given = Config()
-    assert demand.of_primary(given, workers, alone=False).connections == primary
-    assert demand.of_primary(given, workers, alone=True).connections == alone
-    assert demand.of_replica(given, workers).connections == replica
-    shown = demand.of_replica(given, 45).sum
+    assert (
+        demand.of_primary(given.databases, given.ingest, workers, alone=False).connections
+        == primary
+    )
+    assert (
+        demand.of_primary(given.databases, given.ingest, workers, alone=True).connections == alone
+    )
+    assert demand.of_replica(given.databases, workers).connections == replica
+    shown = demand.of_replica(given.databases, 45).sum
     assert shown == "(45 workers + 1 being replaced) × (4 look-ups + 1 watching) + 12 spare = 242"
+
+
+async def warn(given: Config, workers: int) -> None:
+    """Warn of servers that admit too few."""
+    await demand.warn(given.databases, given.ingest, workers)
 
 
 async def test_a_worker_takes_no_more_than_that(ledger: Database) -> None:
@@ -48,10 +58,14 @@ async def test_a_worker_takes_no_more_than_that(ledger: Database) -> None:
         for dsn, one, two in (
             (
                 ledger.primary_dsn,
-                demand.of_primary(given, 1, alone=False),
-                demand.of_primary(given, 2, alone=False),
+                demand.of_primary(given.databases, given.ingest, 1, alone=False),
+                demand.of_primary(given.databases, given.ingest, 2, alone=False),
             ),
-            (ledger.replica_dsns[0], demand.of_replica(given, 1), demand.of_replica(given, 2)),
+            (
+                ledger.replica_dsns[0],
+                demand.of_replica(given.databases, 1),
+                demand.of_replica(given.databases, 2),
+            ),
         ):
             async with connected(dsn) as connection:
                 taken = await connection.fetchval(_TAKEN)
@@ -61,13 +75,13 @@ async def test_a_worker_takes_no_more_than_that(ledger: Database) -> None:
 async def test_a_server_that_admits_too_few_is_warned_of(ledger: Database) -> None:
     """A server that admits fewer connections than the workers take is named, with the sum."""
     with capture_logs() as logs:
-        await demand.warn(config(ledger), 2)
+        await warn(config(ledger), 2)
     assert logs == []
     with capture_logs() as logs:
-        await demand.warn(config(ledger), 45)
+        await warn(config(ledger), 45)
     assert sorted(each["database"] for each in logs) == ["primary", "replica-1", "replica-2"]
     assert {each["admitted"] for each in logs} == {97}
-    assert demand.of_replica(config(ledger), 45).sum in [each["needed"] for each in logs]
+    assert demand.of_replica(config(ledger).databases, 45).sum in [each["needed"] for each in logs]
 
 
 async def test_a_server_that_cannot_be_asked_is_left_to_the_workers(ledger: Database) -> None:
@@ -78,5 +92,5 @@ async def test_a_server_that_cannot_be_asked_is_left_to_the_workers(ledger: Data
         given = config(ledger, replica_dsns=down, connect_timeout=0.3)
         with capture_logs() as logs:
             async with asyncio.timeout(3):
-                await demand.warn(given, 2)
+                await warn(given, 2)
     assert logs == []

@@ -21,8 +21,8 @@ from tests.ledger.support import (
     until,
 )
 from tests.support import Database, connected, wait_replayed
-from verifier.invoice.record import Record
 from verifier.ledger.lookup.targets import Target
+from verifier.wire.records import Record
 
 
 async def test_date_is_never_newer_than_what_is_shown(ledger: Database) -> None:
@@ -68,7 +68,7 @@ async def test_watermark_is_older_than_the_rows(ledger: Database) -> None:
     async with started(ledger, probe_interval=0.02, max_staleness=60.0) as it:
         start = datetime(2026, 1, 1, tzinfo=UTC)
         # The primary's word would hide what a replica gets wrong.
-        taken = [it.lookup._primary.take() for _ in range(it.config.primary_connections)]
+        taken = [it.lookup._primary.take() for _ in range(it.config.databases.primary_connections)]
         last = 0
         promised = 0
         done = False

@@ -12,10 +12,9 @@ import asyncpg
 import pytest
 
 from tests.ledger.support import blocks, config, line, started, until
-from tests.support import Database
+from tests.support import Database, writer_of
 from verifier.database.connections import Role, open_reader
 from verifier.errors import ConfigError, Unavailable
-from verifier.ledger.ingest.writer import Writer
 from verifier.ledger.lookup.history import History
 from verifier.ledger.lookup.hosts import Contact, find, single_hosts
 from verifier.ledger.lookup.scouts import Scouts, scouted, survey
@@ -79,7 +78,7 @@ async def found(
     """What is found, with a bound of one second for each host."""
 
     async def connect(dsn: str) -> asyncpg.Connection:
-        return await open_reader(dsn, config(database))
+        return await open_reader(dsn, config(database).databases)
 
     async with asyncio.timeout(5):
         contact = await find(dsns, role, connect, 1.0, history or History())
@@ -147,7 +146,7 @@ async def test_a_host_that_nobody_watches_is_heard(ledger: Database) -> None:
     hosts = scouted((dsn, ledger.replica_dsns[1]))
     assert len(hosts) == 2
     history = History(hosts)
-    scouts = Scouts(hosts, history, config(ledger))
+    scouts = Scouts(hosts, history, config(ledger).databases)
     scouts.start()
     async with asyncio.timeout(5):
         await history.heard()
@@ -159,7 +158,7 @@ async def test_a_host_that_nobody_watches_is_heard(ledger: Database) -> None:
 async def test_hosts_that_are_away_are_heard_out_too(ledger: Database) -> None:
     """A witness that does not answer keeps nobody waiting for ever."""
     history = History(["postgresql://nowhere.invalid/db"])
-    scouts = Scouts(["postgresql://nowhere.invalid/db"], history, config(ledger))
+    scouts = Scouts(["postgresql://nowhere.invalid/db"], history, config(ledger).databases)
     scouts.start()
     async with asyncio.timeout(5):
         await history.heard()
@@ -170,9 +169,9 @@ async def test_a_writer_by_itself_asks_the_replicas_first(ledger: Database) -> N
     """An import must not write to a primary that a replica knows to be left behind."""
     contact = await found(ledger, "primary", [ledger.primary_dsn])
     history = History()
-    await survey(ledger.replica_dsns, history, config(ledger))
+    await survey(ledger.replica_dsns, history, config(ledger).databases)
     assert history.highest(contact.cluster) == contact.timeline
-    writer = Writer(config(ledger))
+    writer = writer_of(config(ledger))
     await writer.ingest(blocks([line(1)]))
     assert writer._history.highest(contact.cluster) == contact.timeline
     writer._history.noticed(contact.cluster, contact.timeline + 1)

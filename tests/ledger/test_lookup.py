@@ -24,12 +24,12 @@ from tests.ledger.support import (
 )
 from tests.support import Database, connected, wait_replayed
 from verifier.clocks import system_clocks
-from verifier.config import Config
+from verifier.config import Config, Databases
 from verifier.errors import ConfigError
-from verifier.invoice.record import Record, build
 from verifier.ledger.lookup.invoices import LOOK_UP
 from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
+from verifier.wire.records import Record, build
 
 
 async def test_record_is_what_the_feed_said(ledger: Database) -> None:
@@ -109,7 +109,7 @@ async def test_full_bound_lets_a_fresh_replica_stand(ledger: Database) -> None:
     """While the primary's channels are taken, the word of a replica within the bound stands."""
     async with started(ledger) as it:
         await it.write(line(1))
-        taken = [it.lookup._primary.take() for _ in range(it.config.primary_connections)]
+        taken = [it.lookup._primary.take() for _ in range(it.config.databases.primary_connections)]
         findings = await it.lookup.fetch_many([number(1), number(2)])
         assert found(findings) == {number(1)}
         assert findings[number(2)].reading.source == "replica"
@@ -124,7 +124,9 @@ async def test_full_bound_leaves_out_what_a_stale_replica_lacks(ledger: Database
         async with replay_paused(ledger):
             await it.writer.ingest(blocks([line(2)]))
             await asyncio.sleep(0.6)
-            taken = [it.lookup._primary.take() for _ in range(it.config.primary_connections)]
+            taken = [
+                it.lookup._primary.take() for _ in range(it.config.databases.primary_connections)
+            ]
             # The primary would serve, but is busy; so have it out of the way for the choice.
             it.lookup._primary.serving = False
             findings = await it.lookup.fetch_many([number(1), number(2)])
@@ -158,7 +160,7 @@ async def test_without_replicas_the_primary_reads(ledger: Database) -> None:
     """A worker that has no replica asks the primary once, with all its look-up connections."""
     async with started(ledger, replica_dsns=()) as it:
         await it.write(line(1))
-        assert it.lookup.slots == it.config.read_connections
+        assert it.lookup.slots == it.config.databases.read_connections
         findings = await it.lookup.fetch_many([number(1), number(2)])
         assert found(findings) == {number(1)}
         assert {finding.reading.source for finding in findings.values()} == {"primary"}
@@ -186,7 +188,7 @@ async def test_callers_share_the_channels_evenly(ledger: Database) -> None:
         readings = {id(finding.reading) for findings in results for finding in findings.values()}
         assert len(readings) >= 2
         assert all(not target.busy for target in it.lookup._targets)
-        free = Config().primary_connections, *[Config().read_connections] * 2
+        free = Config().databases.primary_connections, *[Config().databases.read_connections] * 2
         assert tuple(len(target.free) for target in it.lookup._targets) == free
 
 
@@ -212,4 +214,4 @@ async def test_reader_cannot_write(ledger: Database) -> None:
 def test_primary_must_be_configured() -> None:
     """Without a primary, nothing dates the replicas."""
     with pytest.raises(ConfigError, match="VERIFIER_PRIMARY_DSN"):
-        Lookup(Config(replica_dsns=("x",)), Metrics(), system_clocks(), HeardChanges(), float)
+        Lookup(Databases(replica_dsns=("x",)), Metrics(), system_clocks(), HeardChanges(), float)

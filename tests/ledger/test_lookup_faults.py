@@ -32,7 +32,9 @@ async def test_cancelled_caller_costs_its_channel_only(ledger: Database) -> None
                 with pytest.raises(asyncio.CancelledError):
                     await caller
         (target,) = it.lookup._targets
-        await until(lambda: len(target.free) == Config().read_connections and not target.busy)
+        await until(
+            lambda: len(target.free) == Config().databases.read_connections and not target.busy
+        )
         assert found(await it.lookup.fetch_many([number(1)])) == {number(1)}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.ledger.overlap import STATUSES, contradictions, invoices, states
 from tests.ledger.support import blocks, config, counts, line
-from tests.support import Database
+from tests.support import Database, writer_of
 from verifier.errors import Unavailable
 from verifier.ledger.ingest import chunks as feed
 from verifier.ledger.ingest.chunks import FeedResult
@@ -45,7 +45,7 @@ async def test_overlapping_feeds_are_all_taken_in_about_the_time_of_one_after_an
     ledger: Database, primary: asyncpg.Connection
 ) -> None:
     """Ten clients feed invoices and states over each other: nobody is refused, nobody stalls."""
-    writers = [Writer(config(ledger)) for _ in range(CLIENTS)]
+    writers = [writer_of(config(ledger)) for _ in range(CLIENTS)]
     took = []
     for together in (False, True):
         await primary.execute("TRUNCATE invoice")
@@ -72,7 +72,7 @@ async def test_links_agree_after_any_interleaving(
     """Red letters and blue invoices name each other, however feeds overlap, long ones as well."""
     monkeypatch.setattr(feed, "_CHUNK_ROWS", chunk)
     for lines, pool, feeds in ((1, range(3), 30), (4, range(8), 20), (10, range(30), 10)):
-        writers = [Writer(config(ledger, write_lock_timeout=0.05)) for _ in range(6)]
+        writers = [writer_of(config(ledger, write_lock_timeout=0.05)) for _ in range(6)]
         await primary.execute("TRUNCATE invoice, listed_red_letter")
         assert len(await fed(writers, feeds, lines, pool)) == 6 * feeds
         assert await contradictions(primary) == []
@@ -90,7 +90,7 @@ async def test_long_feeds_of_the_same_invoices_are_both_taken(
     ledger: Database, writer: Writer
 ) -> None:
     """Two feeds of several chunks, in opposite orders, do not fail each other in two processes."""
-    other = Writer(config(ledger))
+    other = writer_of(config(ledger))
     lines = [line(n) for n in range(25_000)]
     results = await both(writer.ingest(blocks(lines)), other.ingest(blocks(lines[::-1])))
     assert sorted(map(counts, results)) == [(0, 25_000, 0), (25_000, 0, 0)]
@@ -99,7 +99,7 @@ async def test_long_feeds_of_the_same_invoices_are_both_taken(
 
 async def test_short_feeds_give_way_to_a_long_one(ledger: Database, writer: Writer) -> None:
     """A long feed is taken while short ones bring and change the same invoices all the time."""
-    others = [Writer(config(ledger, write_lock_timeout=0.1)) for _ in range(3)]
+    others = [writer_of(config(ledger, write_lock_timeout=0.1)) for _ in range(3)]
     done = asyncio.Event()
     await writer.ingest(blocks(line(n) for n in range(0, 30_000, 2)))
 
@@ -132,7 +132,7 @@ async def test_a_feed_that_something_else_holds_up_is_refused_in_the_end(
 ) -> None:
     """What waits for a transaction that is no feed gives up after a bounded number of tries."""
     monkeypatch.setattr("verifier.ledger.ingest.writer._TRIES", 3)
-    writer = Writer(config(ledger, write_lock_timeout=0.05))
+    writer = writer_of(config(ledger, write_lock_timeout=0.05))
     await writer.ingest(blocks([line(1)]))
     async with primary.transaction():
         await primary.execute("UPDATE invoice SET status = 'voided'")
@@ -151,7 +151,7 @@ async def test_a_feed_is_quick_when_statistics_say_that_the_ledger_is_empty(
     pool = range(60_000)
     for _ in range(2):
         await primary.execute(bogus)
-        writer = Writer(config(ledger))
+        writer = writer_of(config(ledger))
         began = time.monotonic()
         await writer.ingest(blocks(invoices(random, 30_000, pool)))
         await writer.set_status(blocks(states(random, 15_000, pool)))

@@ -17,7 +17,7 @@ from tests.ledger.support import (
     red_letter,
     status_line,
 )
-from tests.support import Database
+from tests.support import Database, writer_of
 from verifier.database.migrate import bundled
 from verifier.ledger.ingest.writer import Writer
 
@@ -65,7 +65,7 @@ async def test_red_letter_and_blue_invoice_at_the_same_time(
     ledger: Database, primary: asyncpg.Connection
 ) -> None:
     """Of two feeds that bring the halves at the same time, the later to commit sees the other's."""
-    writer = Writer(config(ledger, write_connections=4))
+    writer = writer_of(config(ledger, write_connections=4))
     for first in range(1, 61, 2):
         await asyncio.gather(
             writer.ingest(blocks([red_letter(first + 1, first)])),

@@ -22,9 +22,9 @@ from tests.ledger.support import (
 )
 from tests.support import Database, wait_replayed
 from verifier.errors import Unavailable
-from verifier.invoice.record import Record
 from verifier.ledger.lookup.targets import Target
 from verifier.state import Position
+from verifier.wire.records import Record
 
 LAST_DAY = datetime(2026, 3, 2, tzinfo=UTC)
 

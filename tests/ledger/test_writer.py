@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from tests.ledger.support import blocks, counts, line, named, number, status_line
-from tests.support import Database, connected
+from tests.support import Database, connected, writer_of
 from verifier.config import Config
 from verifier.errors import ConfigError
 from verifier.ledger.ingest.writer import Writer
@@ -175,4 +175,4 @@ async def test_position_covers_the_commit(ledger: Database, writer: Writer) -> N
 def test_primary_must_be_configured() -> None:
     """Without a primary there is nothing to feed."""
     with pytest.raises(ConfigError, match="VERIFIER_PRIMARY_DSN"):
-        Writer(Config())
+        writer_of(Config())

@@ -16,7 +16,7 @@ from tests.ledger.support import (
     line,
     status_line,
 )
-from tests.support import Database, wait_replayed
+from tests.support import Database, wait_replayed, writer_of
 from verifier.embedded import Cluster
 from verifier.errors import Unavailable
 from verifier.ledger.ingest.writer import Writer
@@ -60,7 +60,7 @@ async def test_cancelled_feed_leaves_nothing(writer: Writer, primary: asyncpg.Co
 
 async def test_slow_feed_is_bounded(ledger: Database) -> None:
     """A feed that does not end within its bound is given up."""
-    writer = Writer(config(ledger, write_timeout=0.2))
+    writer = writer_of(config(ledger, write_timeout=0.2))
 
     async def endless() -> AsyncIterator[bytes]:
         yield line(1)
@@ -73,7 +73,7 @@ async def test_slow_feed_is_bounded(ledger: Database) -> None:
 
 async def test_feeds_beyond_the_connections_are_refused(ledger: Database) -> None:
     """While all connections are taken, further feeds wait for a bounded time."""
-    writer = Writer(config(ledger, write_connections=1, connect_timeout=0.2))
+    writer = writer_of(config(ledger, write_connections=1, connect_timeout=0.2))
     reached, go_on = asyncio.Event(), asyncio.Event()
 
     async def long() -> AsyncIterator[bytes]:
@@ -93,7 +93,7 @@ async def test_feeds_beyond_the_connections_are_refused(ledger: Database) -> Non
 
 async def test_overlapping_feeds_of_new_invoices_both_succeed(ledger: Database) -> None:
     """Feeds that bring the same new invoices at the same time do not fail each other."""
-    writer = Writer(config(ledger))
+    writer = writer_of(config(ledger))
     lines = [line(n) for n in range(300)]
     results = await asyncio.gather(
         writer.ingest(blocks(lines)),
@@ -122,7 +122,7 @@ async def test_acknowledged_feed_survives_a_crash(
 
 async def test_primary_that_became_read_only(ledger: Database, primary: asyncpg.Connection) -> None:
     """A primary that refuses to write (SQLSTATE 25006) is unavailable until it writes again."""
-    writer = Writer(config(ledger))
+    writer = writer_of(config(ledger))
     name = ledger.name
     await primary.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
     try:
@@ -136,7 +136,7 @@ async def test_primary_that_became_read_only(ledger: Database, primary: asyncpg.
 
 async def test_replica_is_no_primary(ledger: Database) -> None:
     """A DSN that leads to a replica is unavailable for writing."""
-    writer = Writer(config(ledger, primary_dsn=ledger.replica_dsns[0]))
+    writer = writer_of(config(ledger, primary_dsn=ledger.replica_dsns[0]))
     with pytest.raises(Unavailable, match="read_only"):
         await writer.ingest(blocks([line(1)]))
     await writer.close()
@@ -144,7 +144,7 @@ async def test_replica_is_no_primary(ledger: Database) -> None:
 
 async def test_database_without_schema(database: Database) -> None:
     """A database that was not migrated is unavailable, and says why."""
-    writer = Writer(config(database))
+    writer = writer_of(config(database))
     with pytest.raises(Unavailable, match="no_schema"):
         await writer.ingest(blocks([line(1)]))
     await writer.close()

@@ -12,8 +12,8 @@ import pytest
 from msgspec import UNSET
 
 from verifier.invoice.codes import REGIONS, kind_of_code, region_of
+from verifier.invoice.identity import key_of
 from verifier.invoice.kinds import KINDS, PAPER_TWIN, STATUSES
-from verifier.invoice.record import key_of
 from verifier.invoice.taxids import fails_check
 from verifier.synthetic import ledger as module
 from verifier.synthetic.ledger import (

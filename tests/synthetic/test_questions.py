@@ -17,12 +17,12 @@ from msgspec.json import encode
 
 from tests.invoice.samples import READING, told_by
 from verifier.invoice import claim as claims
-from verifier.invoice import qr, record, verdict
+from verifier.invoice import identity, qr, verdict
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Record
 from verifier.synthetic.ledger import Ledger
 from verifier.synthetic.popularity import Popularity
 from verifier.synthetic.questions import DEFAULT_MIX, Case, Questions, questions
+from verifier.wire.records import Record, build
 
 UNTIL = date(2026, 11, 24)
 ROWS = 3_000
@@ -46,8 +46,8 @@ def records(ledger: Ledger) -> dict[str, Record]:
     """The ledger as the judge sees it."""
     built = {}
     for row in map(ledger.invoice, range(ROWS)):
-        key = record.key_of(row.code, row.number)
-        built[key] = record.build(
+        key = identity.key_of(row.code, row.number)
+        built[key] = build(
             key, row.kind, row.date, row.amount, row.tax, row.total, row.check_code,
             row.seller_tax_id, row.buyer_tax_id, row.status, "", "", encode(row.seller_name),
             encode(row.buyer_name), READING,

@@ -28,18 +28,19 @@ from tests.invoice.samples import (
     samples,
     seeds,
 )
-from verifier.invoice.answers import Block
 from verifier.invoice.claim import Question
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
-from verifier.invoice.record import USES, Record
+from verifier.invoice.record import USES
 from verifier.invoice.verdict import VERDICTS, Answer, Match
 from verifier.state import Reading
 from verifier.wire import schemas
 from verifier.wire.answers import Encoder, counts_json
+from verifier.wire.blocks import Block
 from verifier.wire.members import errors_json, iso
 from verifier.wire.messages import Language
+from verifier.wire.records import Record
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 

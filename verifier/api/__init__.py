@@ -1,1 +1,1 @@
-"""Everything aiohttp: routes, handlers, codec, problems, health, the OpenAPI document."""
+"""Everything aiohttp: the server below, and a folder or module for each kind of endpoint."""

@@ -9,10 +9,11 @@ import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from verifier.api.server import problems
 from verifier.api.server.respond import JSON
-from verifier.errors import Unavailable
+from verifier.api.server.route import Route
+from verifier.api.server.shapes import TEXT, Content, Operation, refusal
 from verifier.metrics.exposition import Exposition
+from verifier.wire import schemas
 
 
 class Health:
@@ -36,6 +37,16 @@ class Health:
         self.started = False
         self.draining = False
 
+    def routes(self) -> list[Route]:
+        """Where all that is asked."""
+        return [
+            Route("GET", "/v1/freshness", "freshness", self.freshness, FRESHNESS),
+            Route("GET", "/livez", "livez", self.livez, LIVEZ),
+            Route("GET", "/readyz", "readyz", self.readyz, READYZ),
+            Route("GET", "/startupz", "startupz", self.startupz, STARTUPZ),
+            Route("GET", "/metrics", "metrics", self.metrics, METRICS),
+        ]
+
     async def livez(self, _: web.Request) -> web.Response:
         """The event loop turns; never asks a database, whose failure a restart does not cure."""
         return _state(True, "live")
@@ -58,13 +69,9 @@ class Health:
         ]
         return _state(not reasons, "ready", reasons)
 
-    async def metrics(self, request: web.Request) -> web.Response:
-        """All metrics of all workers in the Prometheus text format."""
-        try:
-            text = await self._exposition.text()
-        except Unavailable as error:
-            self._exposition.metrics.http_errors.add("metrics", error.code)
-            return problems.of_error(request, error)
+    async def metrics(self, _: web.Request) -> web.Response:
+        """All metrics of all workers in the Prometheus text format. Raises Unavailable."""
+        text = await self._exposition.text()
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def freshness(self, _: web.Request) -> web.Response:
@@ -75,3 +82,26 @@ class Health:
 def _state(holds: bool, name: str, reasons: list[str] | None = None) -> web.Response:
     body = msgspec.json.encode({name: holds, **({"reasons": reasons} if reasons else {})})
     return web.Response(status=200 if holds else 503, body=body, headers=JSON)
+
+
+FRESHNESS = Operation(
+    "Watermarks by region, lag by database",
+    {200: Content(schemas.FreshnessReport, "As last seen.")},
+)
+LIVEZ = Operation("Is the process alive?", {200: Content(dict, "Yes.")})
+READYZ = Operation(
+    "Does the process take questions?",
+    {200: Content(dict, "Yes."), 503: Content(dict, "No, and why.")},
+)
+STARTUPZ = Operation(
+    "Has the process started?",
+    {200: Content(dict, "Yes."), 503: Content(dict, "Not yet.")},
+)
+METRICS = Operation(
+    "Prometheus metrics",
+    {
+        200: Content(str, "Text format.", TEXT),
+        503: refusal("The supervisor did not tell them in time."),
+    },
+    description="Of all workers: counters and histograms added up, gauges by worker.",
+)

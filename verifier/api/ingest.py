@@ -11,18 +11,33 @@ from aiohttp import ClientPayloadError, web
 
 from verifier.api.server import problems
 from verifier.api.server.body import Bodies, receiving
+from verifier.api.server.guard import JSON_TYPES, NDJSON_TYPES
 from verifier.api.server.respond import JSON
-from verifier.config import Config
-from verifier.errors import BadRequest, Unavailable
+from verifier.api.server.route import Cost, Handler, Route, Scope
+from verifier.api.server.shapes import (
+    LANGUAGE,
+    NDJSON,
+    UNREADABLE,
+    Content,
+    Operation,
+    Parameter,
+    problem,
+    refusal,
+)
+from verifier.api.server.slots import Slots
+from verifier.config import Requests
+from verifier.errors import BadRequest
 from verifier.invoice.codes import REGIONS
-from verifier.invoice.fields import FieldError
 from verifier.invoice.watermarks import FIELD, out_of_range
 from verifier.ledger.ingest.chunks import Blocks, FeedResult
 from verifier.ledger.ingest.writer import Writer
 from verifier.metrics import Metrics
-from verifier.wire import members
+from verifier.wire import members, schemas
+from verifier.wire.lines import Line, StatusLine
 from verifier.wire.ndjson import blocks_of_lines
-from verifier.wire.strict import UNREADABLE, repeated
+from verifier.wire.problems import CONTENT_TYPE as PROBLEM
+from verifier.wire.strict import UNREADABLE as NO_JSON
+from verifier.wire.strict import repeated
 from verifier.wire.tokens import Tokens
 
 
@@ -37,15 +52,15 @@ _EXAMPLE = '{"complete_until": "2026-11-23T16:00:00Z"}'
 _watermark = msgspec.json.Decoder(_Watermark)
 
 
-class Feeds:
-    """The routes under ``/v1/ledger``; ``wall`` tells the time in seconds since the epoch."""
+class Ingest:
+    """The routes that write the ledger; ``wall`` tells the time in seconds since the epoch."""
 
     def __init__(
         self,
         writer: Writer,
         bodies: Bodies,
         tokens: Tokens,
-        config: Config,
+        bounds: Requests,
         metrics: Metrics,
         wall: Callable[[], float],
     ) -> None:
@@ -53,63 +68,77 @@ class Feeds:
         self._bodies = bodies
         self._wall = wall
         self._tokens = tokens
-        self._config = config
-        self._metrics = metrics
-        self._under_way = 0
-        metrics.in_progress.labels("feed").set_function(lambda: self._under_way)
+        self._bounds = bounds
+        self._lines = metrics.ledger_lines
+        self._slots = Slots("feed", bounds.max_feeds, metrics)
+
+    def routes(self) -> list[Route]:
+        """Where they are."""
+
+        def route(
+            method: str, path: str, handler: Handler, operation: Operation, scope: Scope, cost: Cost
+        ) -> Route:
+            media = NDJSON_TYPES if cost == "items" else JSON_TYPES
+            name = path.rpartition("/")[2]
+            return Route(method, path, name, handler, operation, scope, cost, media)
+
+        return [
+            route("POST", "/v1/ledger/invoices", self.invoices, INVOICES, "ingest", "items"),
+            route("POST", "/v1/ledger/status", self.status, STATUS, "ingest", "items"),
+            route(
+                "PUT",
+                "/v1/ledger/regions/{region}/watermark",
+                self.watermark,
+                WATERMARK,
+                "watermark",
+                "one",
+            ),
+        ]
 
     async def invoices(self, request: web.Request) -> web.Response:
         """Upsert invoices, a line each; all accepted lines commit together."""
-        return await self._feed(request, "invoices", self._writer.ingest)
+        return await self._take_in(request, "invoices", self._writer.ingest)
 
     async def status(self, request: web.Request) -> web.Response:
         """Change the state of invoices, a line each; all accepted lines commit together."""
-        return await self._feed(request, "status", self._writer.set_status)
+        return await self._take_in(request, "status", self._writer.set_status)
 
     async def watermark(self, request: web.Request) -> web.Response:
         """Say until when a region is complete."""
         region = request.match_info["region"]
-        try:
-            if region not in REGIONS:
-                raise BadRequest("unknown_region", f"region: expected one of {' '.join(REGIONS)}")
-            body = await self._bodies.read(request, self._config.max_body)
-            moment = _moment(body)
-            if error := out_of_range(moment, self._wall()):
-                return self._refuse_moment(request, moment, error)
-            moved = await self._writer.set_watermark(region, moment)
-            token = self._tokens.issue(moved.timeline, moved.lsn)
-        except (BadRequest, Unavailable) as error:
-            return self._refuse(request, "watermark", error)
+        if region not in REGIONS:
+            raise BadRequest("unknown_region", f"region: expected one of {' '.join(REGIONS)}")
+        moment = _moment(await self._bodies.read(request, self._bounds.max_body))
+        if error := out_of_range(moment, self._wall()):
+            raise BadRequest(
+                "invalid_watermark",
+                f"{FIELD}: {moment.isoformat()}; expected {error.expected}",
+                members=members.errors_json([error], 0, problems.language(request)),
+            )
+        moved = await self._writer.set_watermark(region, moment)
         shown = {
             "region": region,
             "complete_until": members.iso(moment.timestamp()),
             "moved_back": moved.moved_back,
-            "token": token,
+            "token": self._tokens.issue(moved.timeline, moved.lsn),
         }
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
 
-    async def _feed(
+    async def _take_in(
         self, request: web.Request, name: str, apply: Callable[[Blocks], Awaitable[FeedResult]]
     ) -> web.Response:
-        config = self._config
-        if self._under_way >= config.max_feeds:
-            return self._refuse(request, name, Unavailable("overloaded"))
-        self._under_way += 1
-        try:
-            receive = receiving(request.content, config.idle_timeout)
-            blocks = blocks_of_lines(receive, config.max_line)
-            async with aclosing(blocks):
-                fed = await apply(blocks)
+        bounds = self._bounds
+        with self._slots.take():
+            receive = receiving(request.content, bounds.idle_timeout)
+            async with aclosing(blocks_of_lines(receive, bounds.max_line)) as blocks:
+                try:
+                    fed = await apply(blocks)
+                except ClientPayloadError as error:
+                    raise BadRequest("bad_request", str(error)) from error
             token = self._tokens.issue(fed.timeline, fed.lsn)
-        except (BadRequest, Unavailable) as error:
-            return self._refuse(request, name, error)
-        except ClientPayloadError as error:
-            return self._refuse(request, name, BadRequest("bad_request", str(error)))
-        finally:
-            self._under_way -= 1
         for outcome in ("accepted", "unchanged"):
-            self._metrics.ledger_lines.add(name, outcome, count=getattr(fed, outcome))
-        self._metrics.ledger_lines.add(name, "rejected", count=fed.rejected_count)
+            self._lines.add(name, outcome, count=getattr(fed, outcome))
+        self._lines.add(name, "rejected", count=fed.rejected_count)
         language = problems.language(request)
         shown = {
             "accepted": fed.accepted,
@@ -122,25 +151,9 @@ class Feeds:
             "token": token,
         }
         if not fed.accepted and not fed.unchanged:
-            self._metrics.http_errors.add(name, "nothing_accepted")
             detail = f"expected at least one good line, got {fed.rejected_count} bad ones"
-            return problems.problem(request, "nothing_accepted", detail, members=shown)
+            raise BadRequest("nothing_accepted", detail, members=shown)
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
-
-    def _refuse(
-        self, request: web.Request, route: str, error: BadRequest | Unavailable
-    ) -> web.Response:
-        self._metrics.http_errors.add(route, error.code)
-        return problems.of_error(request, error)
-
-    def _refuse_moment(
-        self, request: web.Request, moment: datetime, error: FieldError
-    ) -> web.Response:
-        code = "invalid_watermark"
-        self._metrics.http_errors.add("watermark", code)
-        shown = members.errors_json([error], 0, problems.language(request))
-        detail = f"{FIELD}: {moment.isoformat()}; expected {error.expected}"
-        return problems.problem(request, code, detail, members=shown)
 
 
 def _moment(body: bytes) -> datetime:
@@ -148,7 +161,7 @@ def _moment(body: bytes) -> datetime:
     try:
         moment = _watermark.decode(body).complete_until
         names = repeated(body)
-    except UNREADABLE as error:
+    except NO_JSON as error:
         raise BadRequest("malformed_watermark", f"{error}; expected {_EXAMPLE}") from error
     if names:
         raise BadRequest("malformed_watermark", f"{names[0]}: given twice; expected {_EXAMPLE}")
@@ -158,3 +171,40 @@ def _moment(body: bytes) -> datetime:
             f"{FIELD}: {moment.isoformat()}; expected Z or an offset such as +08:00 at the end",
         )
     return moment
+
+
+_KEPT_OUT = {
+    403: problem("Another site's page asks, or the ledger is not exposed on this host."),
+    415: problem("The body is compressed, or of another media type."),
+}
+_FED = {
+    200: Content(schemas.Fed, "What became of the lines."),
+    422: Content(schemas.NothingAccepted, "No line was accepted or unchanged.", PROBLEM),
+    **_KEPT_OUT,
+    503: refusal("The primary could not be written; nothing was committed."),
+}
+INVOICES = Operation(
+    "Feed invoices to the ledger, a line each",
+    _FED,
+    parameters=(LANGUAGE,),
+    body=Content(Line, media=NDJSON),
+)
+STATUS = Operation(
+    "Change the state of invoices, a line each",
+    _FED,
+    parameters=(LANGUAGE,),
+    body=Content(StatusLine, media=NDJSON),
+)
+WATERMARK = Operation(
+    "Say until when a region is complete",
+    {
+        200: Content(schemas.WatermarkSet, "The watermark as stored."),
+        404: problem("There is no such region."),
+        422: problem("The moment is in the future, or before 2000."),
+        503: refusal("The primary could not be written."),
+        **UNREADABLE,
+        **_KEPT_OUT,
+    },
+    parameters=(Parameter("region", "path", "A 4-digit region code.", r"^\d{4}$"), LANGUAGE),
+    body=Content(schemas.Watermark),
+)

@@ -52,12 +52,12 @@ async def fill(config: Config, data: Path, rows: int, say: Callable[[str], None]
         say(f"the demo ledger holds {demo.rows:,} invoices")
         return
     say(f"importing a demo ledger of {demo.rows:,} invoices")
-    writer = Writer(config)
+    writer = Writer(config.databases, config.ingest, config.requests.max_line)
     try:
         with LineProgress("importing", demo.rows + 1) as progress:
             loading = Loading(
                 writer,
-                config.max_line,
+                config.requests.max_line,
                 taken=lambda lines, _: progress.advance(lines, lines),
                 rejected=_refuse,
             )

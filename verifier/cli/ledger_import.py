@@ -65,8 +65,10 @@ def import_ledger(
 async def _import(
     config: Config, source: BinaryIO, progress: LineProgress, rejected: _Rejected
 ) -> Totals:
-    writer = Writer(config)
-    loading = Loading(writer, config.max_line, taken=progress.advance, rejected=rejected.add)
+    writer = Writer(config.databases, config.ingest, config.requests.max_line)
+    loading = Loading(
+        writer, config.requests.max_line, taken=progress.advance, rejected=rejected.add
+    )
     with signals.catching() as stop:
         try:
             await stop.unless(loading.load(blocks(source)))

@@ -15,6 +15,6 @@ def migrate() -> None:
 
     Safe to run at any time, by several at once, and while the service runs.
     """
-    for name in asyncio.run(schema.migrate(with_primary().primary_dsn)):
+    for name in asyncio.run(schema.migrate(with_primary().databases.primary_dsn)):
         typer.echo(f"applied {name}", err=True)
     typer.echo("the schema is up to date", err=True)

@@ -11,7 +11,7 @@ from typing import Self
 import msgspec
 
 from verifier.cli.channel import Ask, Channel, FromSupervisor, Report, Scrape, Shown
-from verifier.config import Config
+from verifier.config import Numbers
 from verifier.errors import Unavailable
 from verifier.metrics.exposition import Exposition
 from verifier.metrics.families import taken
@@ -25,11 +25,11 @@ _GATHERINGS = 3
 class Reporter(Exposition):
     """Reports while it is open (``async with``), and a last time when it is closed."""
 
-    def __init__(self, end: socket.socket, config: Config) -> None:
+    def __init__(self, end: socket.socket, numbers: Numbers) -> None:
         super().__init__()
         self._end = end
-        self._interval = config.report_interval
-        self._wait = config.scrape_wait
+        self._interval = numbers.report_interval
+        self._wait = numbers.scrape_wait
         self._scrapes = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 

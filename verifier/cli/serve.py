@@ -59,10 +59,10 @@ def serve(
     with several, or with a port for /metrics, this process restarts those that die.
     """
     config = with_primary()
-    logs.configure(config.log_level)
-    if for_host(config, host).expose_ledger == "off":
+    logs.configure(config.logs.log_level)
+    if for_host(config, host).access.expose_ledger == "off":
         log.warning("ledger not exposed", host=host, expected=f"{PREFIX}EXPOSE_LEDGER=on")
-    asyncio.run(demand.warn(config, workers))
+    asyncio.run(demand.warn(config.databases, config.ingest, workers))
     if workers == 1 and metrics_port is None:
         from verifier.cli import worker
 
@@ -77,7 +77,7 @@ def serve(
         async with AsyncExitStack() as stack:
             stop = stack.enter_context(signals.catching())
             address = stack.enter_context(Reservation(host, port))
-            gatherer = Gatherer(config.scrape_wait)
+            gatherer = Gatherer(config.numbers.scrape_wait)
             if metrics_port is not None:
                 from verifier.cli.exposing import exposing
 
@@ -99,7 +99,7 @@ def supervise(
     """A supervisor of so many workers that share a reserved address."""
     command = [sys.executable, "-m", "verifier.cli.worker"]
     command += ["--host", address.host, "--port", str(address.port)]
-    policy = Policy(drain=config.drain_seconds + _SPARE)
+    policy = Policy(drain=config.connections.drain_seconds + _SPARE)
     return Supervisor(command, workers, policy, gatherer, environ=environ, random=uniform)
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from ipaddress import ip_address
 
-import msgspec
-
 from verifier.config import Config
 from verifier.errors import ConfigError
 
@@ -14,14 +12,14 @@ from verifier.errors import ConfigError
 def with_primary() -> Config:
     """Config from the environment; ConfigError when it names no primary."""
     config = Config.from_env(os.environ)
-    if not config.primary_dsn:
+    if not config.databases.primary_dsn:
         raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
     return config
 
 
 def for_host(config: Config, host: str) -> Config:
     """The settings of a service on this host: on a loopback address the ledger is exposed."""
-    return msgspec.structs.replace(config, expose_ledger="on") if _is_loopback(host) else config
+    return config.replaced(expose_ledger="on") if _is_loopback(host) else config
 
 
 def _is_loopback(host: str) -> bool:

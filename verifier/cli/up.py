@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from verifier.cli import demo, logs, signals
@@ -73,7 +72,7 @@ def up(
     start finds the same ledger again, after a crash too.
     """
     config = Config.from_env(os.environ)
-    logs.configure(config.log_level)
+    logs.configure(config.logs.log_level)
     asyncio.run(_up(config, port, replicas, workers, rows, data))
 
 
@@ -88,7 +87,7 @@ async def _up(
         stack.push_async_callback(cluster.stop)
         await stop.unless(cluster.start())
         await stop.unless(migrate(cluster.primary.dsn))
-        given = msgspec.structs.replace(config, primary_dsn=cluster.primary.dsn)
+        given = config.replaced(primary_dsn=cluster.primary.dsn)
         await stop.unless(demo.fill(given, data, rows, _say))
         environ = _environ(cluster, data)
 
@@ -96,16 +95,16 @@ async def _up(
             _say(f"try: {example.curl(address.url)}")
             say_ready(address.url)
 
-        gatherer = Gatherer(config.scrape_wait)
+        gatherer = Gatherer(config.numbers.scrape_wait)
         await supervise(config, address, workers, gatherer, environ).run(stop, ready)
         _say("stopping PostgreSQL")
 
 
 def _connections(config: Config, workers: int, replicas: int) -> int:
     """How many each server has to admit; ConfigError when that is more than one should."""
-    taken = [demand.of_primary(config, workers, alone=not replicas)]
+    taken = [demand.of_primary(config.databases, config.ingest, workers, alone=not replicas)]
     if replicas:
-        taken.append(demand.of_replica(config, workers))
+        taken.append(demand.of_replica(config.databases, workers))
     most = max(taken, key=lambda each: each.connections)
     if most.connections > _CONNECTIONS_MAX:
         raise ConfigError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
+import gc
 import os
 import signal
 import socket
@@ -14,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 
 import uvloop
 
-from verifier import app
+from verifier.app.service import Service
 from verifier.cli import logs, signals
 from verifier.cli.reporting import Reporter
 from verifier.cli.settings import for_host
@@ -42,15 +43,19 @@ def serve(
     ``exposition`` is open meanwhile. ``ready`` is called with the address once it serves. Raises
     VerifierError and OSError.
     """
-    logs.configure(config.log_level)
+    logs.configure(config.logs.log_level)
     config = for_host(config, host)
     _keep_freed_memory()
 
     async def until(stop: asyncio.Event) -> None:
         async with exposition as shown:
-            await app.serve(
-                config, host, port, shown, reuse_port=reuse_port, ready=ready, stop=stop
-            )
+            service = Service(config, exposition=shown)
+            async with service.serving(host, port, reuse_port=reuse_port) as url:
+                # What start-up made lives as long as the process: no collection need look at it.
+                gc.collect()
+                gc.freeze()
+                ready(url)
+                await stop.wait()
 
     async def until_stopped() -> None:
         with signals.catching() as stop:
@@ -97,7 +102,7 @@ def main() -> None:
 
     try:
         config = Config.from_env(os.environ)
-        reporter = Reporter(socket.socket(fileno=arguments.numbers_fd), config)
+        reporter = Reporter(socket.socket(fileno=arguments.numbers_fd), config.numbers)
         serve(config, arguments.host, arguments.port, reporter, reuse_port=True, ready=tell)
     except VerifierError as error:
         sys.exit(_say(error))

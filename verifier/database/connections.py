@@ -14,7 +14,7 @@ from typing import Literal
 
 import asyncpg
 
-from verifier.config import Config
+from verifier.config import Databases, Ingest
 from verifier.errors import Unavailable
 
 # What a database that fails raises. OSError includes refused connections and TimeoutError.
@@ -24,10 +24,6 @@ FAILURES = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
 )
-
-# The longest pause between attempts to reach a server that is gone; a restarted one is noticed
-# within it.
-LONGEST_PAUSE = 2.0
 
 _READER = {
     "application_name": "verifier-read",
@@ -60,7 +56,7 @@ _WRITER = {
 Role = Literal["primary", "replica"]
 
 
-async def open_reader(dsn: str, config: Config) -> asyncpg.Connection:
+async def open_reader(dsn: str, config: Databases) -> asyncpg.Connection:
     """A connection to the host of a DSN that can only read.
 
     Its statement timeout is a second bound: the first is kept by whoever waits, since a frozen
@@ -70,18 +66,18 @@ async def open_reader(dsn: str, config: Config) -> asyncpg.Connection:
     return await _open(dsn, config, {**_READER, "statement_timeout": bound})
 
 
-async def open_writer(dsn: str, config: Config) -> asyncpg.Connection:
+async def open_writer(dsn: str, config: Databases, ingest: Ingest) -> asyncpg.Connection:
     """A connection to the host of a DSN for feeding the ledger."""
-    bound = str(ceil(config.write_timeout * 1000))
+    bound = str(ceil(ingest.write_timeout * 1000))
     bounds = {
         "idle_in_transaction_session_timeout": bound,
         "statement_timeout": bound,
-        "lock_timeout": str(ceil(config.write_lock_timeout * 1000)),
+        "lock_timeout": str(ceil(ingest.write_lock_timeout * 1000)),
     }
     return await _open(dsn, config, {**_WRITER, **bounds})
 
 
-async def _open(dsn: str, config: Config, settings: dict[str, str]) -> asyncpg.Connection:
+async def _open(dsn: str, config: Databases, settings: dict[str, str]) -> asyncpg.Connection:
     return await asyncpg.connect(dsn, timeout=config.connect_timeout, server_settings=settings)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from verifier.errors import Unavailable
-from verifier.invoice.record import Finding
+from verifier.wire.records import Finding
 
 Outcome = Finding | Unavailable
 

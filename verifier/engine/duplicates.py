@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from verifier.invoice.answers import Block
 from verifier.invoice.hints import Hint
-from verifier.invoice.record import Record
+from verifier.wire.blocks import Block
+from verifier.wire.records import Record
 
 
 class Duplicates:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
-from verifier.invoice.record import Record
 from verifier.state import Position, Reading
+from verifier.wire.records import Record
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):

@@ -19,8 +19,8 @@ import msgspec
 
 from verifier.engine.calls import Call, Calls, Loaded, Outcome, Single
 from verifier.errors import Unavailable
-from verifier.invoice.record import Finding
 from verifier.metrics import Metrics
+from verifier.wire.records import Finding
 
 FetchMany = Callable[[Sequence[str]], Coroutine[Any, Any, Mapping[str, Finding]]]
 

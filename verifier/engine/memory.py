@@ -22,9 +22,9 @@ from verifier.engine.cache import Cache
 from verifier.engine.doorkeeper import Doorkeeper
 from verifier.engine.freshness import Terms
 from verifier.engine.loader import FetchMany
-from verifier.invoice.record import Absence, Finding, Record
 from verifier.metrics import Metrics
 from verifier.state import Live, Reading
+from verifier.wire.records import Absence, Finding, Record
 
 # A long import changes many keys: other work goes on between turns of about a third of a
 # millisecond.

@@ -15,10 +15,8 @@ from verifier.engine.calls import Outcome
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.answers import Block
 from verifier.invoice.claim import Claim, Invalid, Item, Question, is_canonical, reference_of
 from verifier.invoice.parsing import parse
-from verifier.invoice.record import Finding, Record
 from verifier.invoice.verdict import (
     Answer,
     Match,
@@ -29,6 +27,8 @@ from verifier.invoice.verdict import (
     window_at,
 )
 from verifier.state import Position, Reading
+from verifier.wire.blocks import Block
+from verifier.wire.records import Finding, Record
 
 _STALE = Unavailable("stale")
 

@@ -25,11 +25,11 @@ from verifier.engine.loader import UNCHECKED, Loader
 from verifier.engine.memory import Memory
 from verifier.engine.steps import Steps
 from verifier.errors import Unavailable
-from verifier.invoice.answers import Block
 from verifier.invoice.claim import Claim, Item, raw_keys
-from verifier.invoice.record import Finding
 from verifier.invoice.verdict import Answer, Match
 from verifier.state import Position
+from verifier.wire.blocks import Block
+from verifier.wire.records import Finding
 
 # Reads keys from a state that includes a position.
 FetchAt = Callable[[Sequence[str], Position], Awaitable[Mapping[str, Finding]]]

@@ -19,9 +19,10 @@ from verifier.invoice.claim import Invalid
 from verifier.invoice.codes import REGIONS, region_of_code, region_of_number
 from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import flaws
+from verifier.invoice.identity import key_of
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
 from verifier.invoice.names import listed
-from verifier.invoice.record import MAX_NAME, key_of
+from verifier.invoice.record import MAX_NAME
 
 MAX_TAX_ID = 20
 # An invoice may be taken back bit by bit, by any number of red letters that together do not exceed

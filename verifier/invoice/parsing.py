@@ -18,9 +18,9 @@ from verifier.invoice.codes import kind_of_code, region_of
 from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import flaws
 from verifier.invoice.hints import Hint
+from verifier.invoice.identity import key_of
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 from verifier.invoice.names import listed
-from verifier.invoice.record import key_of
 
 _ALL_KINDS = " ".join(KINDS)
 _PLAIN_MONEY = re.compile(r"-?\d+(\.\d*)?", re.ASCII)

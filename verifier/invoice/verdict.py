@@ -25,7 +25,7 @@ from verifier.invoice.record import (
     ASKS_AMOUNT_AND_CHECK_CODE,
     ASKS_CHECK_CODE,
     ASKS_TOTAL,
-    Record,
+    Held,
 )
 from verifier.invoice.taxids import fails_check
 from verifier.invoice.watermarks import OLDEST
@@ -91,7 +91,7 @@ class Answer(msgspec.Struct, gc=False):
     verdict: VerdictName
     key: str = ""
     reference: str | None = None
-    record: Record | None = None
+    record: Held | None = None
     mismatched: tuple[str, ...] = ()
     errors: tuple[FieldError, ...] = ()
     more_errors: int = 0
@@ -115,7 +115,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     """
 
     key: str
-    record: Record
+    record: Held
     reading: Reading
     source: str
     reference: str | None
@@ -137,7 +137,7 @@ class Match(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def agrees(question: Question, record: Record, window: Window) -> bool:
+def agrees(question: Question, record: Held, window: Window) -> bool:
     """True only if the question is well formed, agrees with the record, and calls for no hint.
 
     The record must be the one of the question's raw key, which has no ``qr``. False means "look
@@ -212,7 +212,7 @@ def _same_check_code(given: str, held: str) -> bool:
     return min(len(given), len(held)) >= 6 and given[-6:] == held[-6:]
 
 
-def _mismatched(claim: Claim, record: Record) -> Iterable[str]:
+def _mismatched(claim: Claim, record: Held) -> Iterable[str]:
     """The supplied fields that differ, in alphabetical order."""
     if claim.amount is not None and claim.amount != record.amount:
         yield "amount"
@@ -230,7 +230,7 @@ def _mismatched(claim: Claim, record: Record) -> Iterable[str]:
         yield "total"
 
 
-def judge(claim: Claim, record: Record | None, watermark: float) -> Answer:
+def judge(claim: Claim, record: Held | None, watermark: float) -> Answer:
     """The verdict on a well-formed claim.
 
     ``watermark`` is until when the claim's region is complete (seconds since the epoch, see

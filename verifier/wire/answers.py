@@ -10,12 +10,12 @@ from typing import Any
 
 import msgspec
 
-from verifier.invoice.answers import Block
-from verifier.invoice.record import Record
 from verifier.invoice.verdict import Answer, Match, VerdictName
 from verifier.state import Reading
+from verifier.wire.blocks import Block
 from verifier.wire.members import errors_json, hints_json, iso
 from verifier.wire.messages import Language
+from verifier.wire.records import Record
 
 _quote = msgspec.json.encode
 

@@ -18,6 +18,7 @@ from msgspec import Meta
 from verifier.invoice.claim import Invalid
 from verifier.invoice.codes import NUMBER_REGIONS, region_of_code, region_of_number
 from verifier.invoice.fields import FieldError
+from verifier.invoice.identity import key_of
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
 from verifier.invoice.line_checks import (
     CHECK_CODES,
@@ -29,7 +30,7 @@ from verifier.invoice.line_checks import (
     is_moment,
     reference_key,
 )
-from verifier.invoice.record import MAX_NAME, key_of
+from verifier.invoice.record import MAX_NAME
 from verifier.wire.lacking import NO_TEXT, NOTHING, lacking
 from verifier.wire.strict import UNREADABLE, colons_stand, members
 

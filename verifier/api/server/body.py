@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import StreamReader, hdrs, web
 
+from verifier.config import Requests
 from verifier.errors import BadRequest, Unavailable
 
 
@@ -22,16 +23,16 @@ def refuse_compressed(request: web.BaseRequest) -> None:
 
 
 class Bodies:
-    """Receives whole bodies, each within ``seconds``.
+    """Receives whole bodies, each within ``body_timeout``.
 
-    ``most`` bounds the bytes held of all those that are still being received; ``kept`` of them are
-    for others than bulk.
+    ``max_receiving`` bounds the bytes held of all those that are still being received, of which
+    some are kept from bulk.
     """
 
-    def __init__(self, most: int, kept: int, seconds: float) -> None:
-        self._room = most
-        self._kept = kept
-        self._seconds = seconds
+    def __init__(self, bounds: Requests) -> None:
+        self._room = bounds.max_receiving
+        self._kept = bounds.kept_from_bulk
+        self._seconds = bounds.body_timeout
 
     async def read(self, request: web.BaseRequest, limit: int, *, bulk: bool = False) -> bytes:
         """The whole body of at most ``limit`` bytes; raises BadRequest and Unavailable.

@@ -144,7 +144,7 @@ class Connection(RequestHandler):
         # aiohttp bounds their number alone, and goes on when one has had its turn.
         if self._messages and not self._buffer_paused:
             ahead = sum(body.total_bytes for _, body in self._messages)
-            if ahead > self._server.config.max_ahead:
+            if ahead > self._server.bounds.max_ahead:
                 self._pause_reading_for_buffer()
 
     def _bound_head(self, data: bytes) -> None:
@@ -156,7 +156,7 @@ class Connection(RequestHandler):
         if waiter is not None and not waiter.done() and not self._head_expected:
             self._expect_head()
         self._head_size += len(data)
-        most = self._server.config.max_head
+        most = self._server.bounds.max_head
         if self._head_size > most:
             self._forget_head()
             too_long = _ErrInfo(status=431, exc=LineTooLong(b"", most), message="")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 
 from aiohttp import hdrs, web
 
-from verifier.api.server import problems
 from verifier.api.server.body import refuse_compressed
-from verifier.api.server.timing import Handler
-from verifier.config import PREFIX, Config
+from verifier.api.server.route import Route
+from verifier.config import PREFIX, Access
 from verifier.errors import BadRequest
-from verifier.metrics import Metrics
 
 JSON_TYPES = frozenset({"application/json"})
 # NDJSON is not registered; these are the names in use. A page can send none of them unasked.
@@ -25,27 +23,28 @@ NDJSON_TYPES = frozenset(
 )
 
 
+# Who is allowed this writes to the ledger.
+_GUARDED = ("ingest", "watermark")
+
+
 class Guard:
     """Refuses what the ledger's routes do not take, before anything of it is read."""
 
-    def __init__(self, config: Config, metrics: Metrics) -> None:
-        self._exposed = config.expose_ledger == "on"
-        self._errors = metrics.http_errors
+    def __init__(self, access: Access) -> None:
+        self._exposed = access.expose_ledger == "on"
 
-    def guarded(self, route: str, types: Set[str], handler: Handler) -> Handler:
-        """The handler, for bodies of these media types only."""
+    def check_of(self, route: Route) -> Callable[[web.Request], None] | None:
+        """What a request for this route has to pass, which raises BadRequest; None for nothing."""
+        media = route.media
+        if route.scope not in _GUARDED or media is None:
+            return None
 
-        async def guarded_handler(request: web.Request) -> web.StreamResponse:
-            try:
-                self._check(request, types)
-            except BadRequest as error:
-                self._errors.add(route, error.code)
-                return problems.of_error(request, error)
-            return await handler(request)
+        def check(request: web.Request) -> None:
+            self._check(request, media)
 
-        return guarded_handler
+        return check
 
-    def _check(self, request: web.Request, types: Set[str]) -> None:
+    def _check(self, request: web.Request, media: Set[str]) -> None:
         if not self._exposed:
             raise BadRequest(
                 "ledger_not_exposed", f"expected {PREFIX}EXPOSE_LEDGER=on on a host like this one"
@@ -53,11 +52,11 @@ class Guard:
         if cross_site(request.headers):
             raise BadRequest("cross_site", "expected a request that no other site's page makes")
         refuse_compressed(request)
-        if request.content_type not in types:
+        if request.content_type not in media:
             given = request.headers.get(hdrs.CONTENT_TYPE, "none")
             raise BadRequest(
                 "unsupported_media_type",
-                f"Content-Type: expected {' or '.join(sorted(types))}, got {given}",
+                f"Content-Type: expected {' or '.join(sorted(media))}, got {given}",
             )
 
 

@@ -17,7 +17,7 @@ def language(request: web.BaseRequest) -> Language:
     return language_of(request.headers.get("Accept-Language", ""))
 
 
-def problem(
+def response(
     request: web.BaseRequest,
     code: str,
     detail: str,
@@ -40,14 +40,14 @@ def problem(
 def of_error(request: web.BaseRequest, error: BadRequest | Unavailable) -> web.Response:
     """The response for a request that fails as a whole."""
     if isinstance(error, Unavailable):
-        return problem(
+        return response(
             request,
             "unavailable",
             error.reason,
             retry_after=error.retry_after,
             members={"reason": error.reason, "retry_after": error.retry_after},
         )
-    return problem(request, error.code, error.detail)
+    return response(request, error.code, error.detail, members=error.members, headers=error.headers)
 
 
 _HTTP_CODES = {
@@ -68,4 +68,4 @@ def of_http(
 ) -> web.Response:
     """The response for what aiohttp itself refuses (no such route or method, an expectation)."""
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-    return problem(request, http_code(error), error.reason, members=members, headers=headers)
+    return response(request, http_code(error), error.reason, members=members, headers=headers)

@@ -13,14 +13,14 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_protocol import RequestPayloadError
 
 from verifier.api.server.leftovers import Leftovers
-from verifier.api.server.timing import CLIENT_GONE, Handler
+from verifier.config import Answers
 from verifier.metrics import Metrics
 
 # A transport asks to wait from 64 KiB on: below half of it nothing has to, heads included.
 _SMALL = 32_768
 
-# Seconds for which what is left of a refused request's body is read.
-_LINGER = 10.0
+# The status that proxies log when a client went before its answer; never sent.
+CLIENT_GONE = 499
 
 
 class SlowReader(ConnectionResetError):
@@ -60,15 +60,15 @@ class Cut(Done):
 class Readers:
     """What waits until clients have taken in what is written to them.
 
-    ``seconds`` is how long each may take for what waits in its connection's buffer; ``most`` is how
-    many may be waited for at once.
+    Each may take ``write_idle`` for what waits in its connection's buffer, and at most
+    ``max_unread`` may be waited for at once.
     """
 
-    def __init__(self, seconds: float, metrics: Metrics, most: int) -> None:
-        self._seconds = seconds
-        self._most = most
+    def __init__(self, bounds: Answers, metrics: Metrics) -> None:
+        self._seconds = bounds.write_idle
+        self._most = bounds.max_unread
         self._errors = metrics.http_errors
-        self._leftovers = Leftovers(_LINGER, most)
+        self._leftovers = Leftovers(bounds.linger, bounds.max_unread)
         # By the tasks that wait for them, the oldest first.
         self._behind: OrderedDict[asyncio.Task[None], tuple[web.BaseRequest, str]] = OrderedDict()
         metrics.unread.set_function(lambda: len(self._behind))
@@ -113,17 +113,6 @@ class Readers:
         Raises TimeoutError when it does not, and what breaks off a body.
         """
         await self._leftovers.pass_over(request.content)
-
-    def bounded(self, route: str, handler: Handler) -> Handler:
-        """The handler, whose plain responses are written within the bound."""
-
-        async def bounded_handler(request: web.Request) -> web.StreamResponse:
-            response = await handler(request)
-            if isinstance(response, web.Response):
-                return await self.written(request, route, response)
-            return response
-
-        return bounded_handler
 
     async def _within(
         self, request: web.BaseRequest, route: str, writing: asyncio.Task[None]

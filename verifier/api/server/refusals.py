@@ -86,7 +86,7 @@ class Refusals:
         """The answer to a request that cannot be read (400, 431) or whose handler failed (500)."""
         code, detail = _sorted_out(error)
         members = {"id": self.note(error)}
-        return problems.problem(request, code, detail, members=members)
+        return problems.response(request, code, detail, members=members)
 
     def of_http(self, request: web.BaseRequest, error: web.HTTPException) -> web.Response:
         """The answer to a request that aiohttp's router or its Expect refuses."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import structlog
 from aiohttp import web
@@ -13,7 +12,7 @@ from verifier.api.server.connection import Connection
 from verifier.api.server.crowd import Crowd
 from verifier.api.server.deadlines import Deadlines
 from verifier.api.server.refusals import Refusals
-from verifier.config import Config
+from verifier.config import Connections
 
 log = structlog.get_logger()
 
@@ -31,7 +30,7 @@ class Server(web.Server):
         plain: web.Server,
         refusals: Refusals,
         crowd: Crowd,
-        config: Config,
+        bounds: Connections,
     ) -> None:
         super().__init__(
             _answering(plain.request_handler, refusals),
@@ -41,8 +40,8 @@ class Server(web.Server):
         )
         self.refusals = refusals
         self.crowd = crowd
-        self.config = config
-        self.heads = Deadlines(config.header_timeout, self._loop)
+        self.bounds = bounds
+        self.heads = Deadlines(bounds.header_timeout, self._loop)
 
     def __call__(self) -> Connection:
         """Called for every client."""
@@ -50,24 +49,30 @@ class Server(web.Server):
 
 
 class Runner(web.AppRunner):
-    """Starts and stops an application behind a Server; ``settings`` are aiohttp's."""
+    """Starts and stops an application behind a Server."""
 
     def __init__(
-        self,
-        app: web.Application,
-        refusals: Refusals,
-        crowd: Crowd,
-        config: Config,
-        **settings: Any,
+        self, app: web.Application, refusals: Refusals, crowd: Crowd, bounds: Connections
     ) -> None:
-        super().__init__(app, **settings)
+        super().__init__(
+            app,
+            access_log=None,
+            auto_decompress=False,
+            handle_signals=False,
+            keepalive_timeout=bounds.keepalive,
+            max_field_size=bounds.max_header,
+            max_headers=bounds.max_headers,
+            max_line_size=bounds.max_header,
+            shutdown_timeout=bounds.drain_seconds,
+            tcp_keepalive=True,
+        )
         self._refusals = refusals
         self._crowd = crowd
-        self._config = config
+        self._bounds = bounds
 
     async def _make_server(self) -> Server:
         plain = await super()._make_server()
-        return Server(plain, self._refusals, self._crowd, self._config)
+        return Server(plain, self._refusals, self._crowd, self._bounds)
 
 
 def _answering(handler: Handler, refusals: Refusals) -> Handler:

@@ -10,115 +10,99 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from aiohttp import ClientPayloadError, web
+from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from verifier.api.server import problems
 from verifier.api.server.body import refuse_compressed
-from verifier.api.server.readers import Cut, Readers
 from verifier.api.server.refusals import drop_frames
-from verifier.api.verify.handlers import TOKEN, Bulk, Counts
-from verifier.config import Config
-from verifier.engine.verifier import Verifier
-from verifier.errors import BadRequest, Unavailable
-from verifier.invoice.claim import Item
-from verifier.metrics import Metrics
-from verifier.pacing import Turns
-from verifier.wire import answers, questions
-from verifier.wire import batches as reading
+from verifier.api.server.route import Route
+from verifier.api.server.shapes import (
+    LANGUAGE,
+    NDJSON,
+    OVERLOADED,
+    UNREADABLE,
+    Content,
+    Operation,
+    problem,
+)
+from verifier.api.server.slots import Slots
+from verifier.api.verify.bulk import Bulk, Counts, Means
+from verifier.api.verify.parameters import TOKEN
+from verifier.errors import Unavailable
+from verifier.invoice.claim import Item, Question
+from verifier.wire import schemas
+from verifier.wire.batches import read_lines
 from verifier.wire.ndjson import blocks_of_lines
-from verifier.wire.tokens import Tokens
+from verifier.wire.questions import too_long
 
-NDJSON = {"Content-Type": "application/x-ndjson"}
-
-# A client does not get longer than this to take in the last line, and to end its own side.
-LAST_WRITE_SECONDS = 1.0
+_HEADERS = {"Content-Type": NDJSON}
 
 
 class Streams:
     """Serves streams and ends them honestly: only a whole one says ``"complete": true``."""
 
-    def __init__(
-        self,
-        verifier: Verifier,
-        encoder: answers.Encoder,
-        turns: Turns,
-        tokens: Tokens,
-        readers: Readers,
-        config: Config,
-        metrics: Metrics,
-    ) -> None:
-        self._verifier = verifier
-        self._encoder = encoder
-        self._readers = readers
-        self._turns = turns
-        self._tokens = tokens
-        self._config = config
-        self._metrics = metrics
-        self._counts = Counts(metrics, "stream")
-        self._under_way: set[_Patience] = set()
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._counts = Counts(means.metrics, "stream")
+        self._slots = Slots("stream", means.requests.max_streams, means.metrics)
+        self._waiting: set[_Patience] = set()
         self._draining = False
-        metrics.in_progress.labels("stream").set_function(lambda: len(self._under_way))
+
+    def route(self) -> Route:
+        """Where they are asked."""
+        return Route(
+            "POST",
+            "/v1/verify/stream",
+            "stream",
+            self.stream,
+            OPERATION,
+            scope="verify",
+            cost="items",
+        )
 
     def drain(self) -> None:
         """End every stream at its next wait, with an incomplete summary."""
         self._draining = True
-        for patience in self._under_way:
+        for patience in self._waiting:
             patience.end()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Answers in the order of the lines, while the request is still being sent."""
-        try:
-            self._admit()
-            refuse_compressed(request)
-            at_least = self._tokens.position(request.headers.get(TOKEN))
-        except (BadRequest, Unavailable) as error:
-            self._metrics.http_errors.add("stream", error.code)
-            return problems.of_error(request, error)
-        response = web.StreamResponse(headers=NDJSON)
-        await response.prepare(request)
-        bulk = Bulk(
-            self._verifier,
-            self._encoder,
-            self._counts,
-            self._turns,
-            problems.language(request),
-            at_least=at_least,
-            after=b"\n",
-        )
-        stream = _Stream(request, response, bulk, self._turns, self._readers, self._config)
-        ended = ""
-        try:
-            try:
-                async with asyncio.timeout(None) as timeout:
-                    patience = _Patience(timeout, self._config.idle_timeout)
-                    self._under_way.add(patience)
-                    if self._draining:
-                        patience.end()
-                    try:
-                        await stream.answer(patience)
-                    finally:
-                        self._under_way.discard(patience)
-            except TimeoutError:
-                ended = "closing" if self._draining else "idle_timeout"
-            except RequestPayloadError as error:
-                ended = "broken_body"
-                drop_frames(error)
-            await stream.end(ended)
-        except (ConnectionResetError, ClientPayloadError) as error:
-            # The client is gone; there is nobody to tell.
-            ended = "client_gone"
-            drop_frames(error)
-        if ended:
-            self._metrics.http_errors.add("stream", ended)
-        # Nothing can be written any more to who is gone.
-        return Cut() if ended == "client_gone" else response
-
-    def _admit(self) -> None:
         if self._draining:
             raise Unavailable("closing")
-        if len(self._under_way) >= self._config.max_streams:
-            raise Unavailable("overloaded")
+        refuse_compressed(request)
+        at_least = self._means.at_least(request)
+        with self._slots.take():
+            response = web.StreamResponse(headers=_HEADERS)
+            await response.prepare(request)
+            language = problems.language(request)
+            bulk = self._means.bulk(self._counts, language, at_least=at_least, after=b"\n")
+            stream = _Stream(request, response, bulk, self._means)
+            ended = await self._answer(stream)
+            if ended:
+                self._means.metrics.http_errors.add("stream", ended)
+            await stream.end(ended)
+            return response
+
+    async def _answer(self, stream: _Stream) -> str:
+        """Answer until the request ends; why it did not end as a whole, or nothing."""
+        try:
+            async with asyncio.timeout(None) as timeout:
+                patience = _Patience(timeout, self._means.requests.idle_timeout)
+                self._waiting.add(patience)
+                if self._draining:
+                    patience.end()
+                try:
+                    await stream.answer(patience)
+                finally:
+                    self._waiting.discard(patience)
+        except TimeoutError:
+            return "closing" if self._draining else "idle_timeout"
+        except RequestPayloadError as error:
+            drop_frames(error)
+            return "broken_body"
+        return ""
 
 
 class _Patience:
@@ -153,34 +137,26 @@ class _Stream:
     """One stream: what it reads from and writes to."""
 
     def __init__(
-        self,
-        request: web.Request,
-        response: web.StreamResponse,
-        bulk: Bulk,
-        turns: Turns,
-        readers: Readers,
-        config: Config,
+        self, request: web.Request, response: web.StreamResponse, bulk: Bulk, means: Means
     ) -> None:
         self._request = request
         self._response = response
         self._bulk = bulk
-        self._turns = turns
-        self._readers = readers
-        self._config = config
+        self._means = means
         self._writing = False
 
     async def answer(self, patience: _Patience) -> None:
         """Answer until the request ends."""
-        config = self._config
+        max_line, turns = self._means.requests.max_line, self._means.turns
         patience.begin()
         receive = self._request.content.readany
-        async with aclosing(blocks_of_lines(receive, config.max_line)) as blocks:
+        async with aclosing(blocks_of_lines(receive, max_line)) as blocks:
             async for block in blocks:
                 patience.pause()
                 if block is None:
-                    items: Sequence[Item] = [questions.too_long(config.max_line)]
+                    items: Sequence[Item] = [too_long(max_line)]
                 else:
-                    items = await reading.read_lines(block, self._turns)
+                    items = await read_lines(block, turns)
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
                         patience.begin()
@@ -210,11 +186,11 @@ class _Stream:
         if reason:
             self._response.force_close()
         try:
-            async with asyncio.timeout(LAST_WRITE_SECONDS):
+            async with asyncio.timeout(self._means.answers.last_write):
                 await self._response.write(last)
                 await self._response.write_eof()
                 # Else the end of the connection would take the summary with it.
-                await self._readers.rest_passed(self._request)
+                await self._means.readers.rest_passed(self._request)
         except RequestPayloadError as error:
             drop_frames(error)
         except TimeoutError:
@@ -223,3 +199,20 @@ class _Stream:
     def _abort(self) -> None:
         if self._request.transport is not None:
             self._request.transport.abort()
+
+
+OPERATION = Operation(
+    "Ask about any number of invoices, a line each",
+    parameters=(TOKEN, LANGUAGE),
+    body=Content(Question, media=NDJSON),
+    responses={
+        200: Content(
+            (schemas.Result, schemas.StreamEnd),
+            "A result per line, in order, then the summary.",
+            NDJSON,
+        ),
+        400: problem("The consistency token is not one of ours."),
+        415: UNREADABLE[415],
+        **OVERLOADED,
+    },
+)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
-from verifier.config import Config
+from verifier.config import Databases, Ingest
 from verifier.database.connections import FAILURES, open_writer, or_terminated
 from verifier.errors import ConfigError, Unavailable
 from verifier.ledger.changes.pruning import prune
@@ -51,25 +51,29 @@ RETURNING coalesce(old.complete_until > new.complete_until, FALSE)
 
 
 class Writer:
-    """Feeds the ledger through up to ``Config.write_connections`` connections; one per event loop.
+    """Feeds the ledger through up to ``Ingest.write_connections`` connections; one per event loop.
 
     Every method raises Unavailable when the primary cannot be written (``overloaded`` when all
     connections stay taken, ``conflict`` when another feed is in the way, ``timeout`` beyond
-    ``Config.write_timeout``, ``old_timeline`` when a failover has left that primary behind). After
+    ``Ingest.write_timeout``, ``old_timeline`` when a failover has left that primary behind). After
     ``no_database``, ``timeout`` and ``old_timeline`` the feed may or may not have been committed;
     feeding it again does no harm. ``history`` is what the servers have shown to a look-up beside
     this, if there is one.
     """
 
-    def __init__(self, config: Config, history: History | None = None) -> None:
+    def __init__(
+        self, config: Databases, ingest: Ingest, max_line: int, history: History | None = None
+    ) -> None:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
         self._config = config
+        self._bounds = ingest
+        self._max_line = max_line
         self._hosts = single_hosts(config.primary_dsn)
         self._history = history or History()
         # A look-up beside this hears the replicas all the time.
         self._surveyed = history is not None
-        self._places = asyncio.Semaphore(config.write_connections)
+        self._places = asyncio.Semaphore(ingest.write_connections)
         # Long feeds take turns anyway (turns.py): they need not do so with a connection each.
         self._long = asyncio.Lock()
         self._idle: list[asyncpg.Connection] = []
@@ -87,13 +91,13 @@ class Writer:
         first 10,000 lines or the end have come, so that slow feeds do not hold connections.
         """
         rejections = Rejections()
-        chunks = row_chunks(blocks, rejections, self._config.max_line)
+        chunks = row_chunks(blocks, rejections, self._max_line)
         return await self._feed(chunks, Merge.rows, rejections)
 
     async def set_status(self, blocks: Blocks) -> FeedResult:
         """Give invoices another status, all in one transaction; unknown invoices are rejected."""
         rejections = Rejections()
-        chunks = status_chunks(blocks, rejections, self._config.max_line)
+        chunks = status_chunks(blocks, rejections, self._max_line)
         return await self._feed(chunks, Merge.statuses, rejections)
 
     async def set_watermark(self, region: str, complete_until: datetime) -> WatermarkResult:
@@ -112,7 +116,7 @@ class Writer:
         pruned, done = 0, _PRUNED_AT_ONCE
         while done == _PRUNED_AT_ONCE:
             with translated():
-                async with asyncio.timeout(self._config.write_timeout), self._transaction() as feed:
+                async with asyncio.timeout(self._bounds.write_timeout), self._transaction() as feed:
                     done = await prune(feed.connection, kept, _PRUNED_AT_ONCE)
                     await self._commit(feed)
             pruned += done
@@ -158,7 +162,7 @@ class Writer:
     @asynccontextmanager
     async def _bounded(self) -> AsyncIterator[None]:
         """A bound on the time of a feed as a whole, its reception included."""
-        bound = asyncio.timeout(self._config.write_timeout)
+        bound = asyncio.timeout(self._bounds.write_timeout)
         try:
             async with bound:
                 yield
@@ -234,7 +238,7 @@ class Writer:
         return None
 
     async def _open(self, dsn: str) -> asyncpg.Connection:
-        return await open_writer(dsn, self._config)
+        return await open_writer(dsn, self._config, self._bounds)
 
     def _refuse_outdated(self, timeline: int) -> None:
         """A primary that a failover has left behind must not be written."""

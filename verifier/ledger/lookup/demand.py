@@ -11,7 +11,7 @@ import asyncio
 import msgspec
 import structlog
 
-from verifier.config import Config
+from verifier.config import Databases, Ingest
 from verifier.database.connections import FAILURES, open_reader, or_terminated
 from verifier.ledger.lookup.hosts import single_hosts
 
@@ -42,13 +42,13 @@ class Demand(msgspec.Struct, frozen=True):
     sum: str
 
 
-def of_primary(config: Config, workers: int, *, alone: bool) -> Demand:
+def of_primary(config: Databases, ingest: Ingest, workers: int, *, alone: bool) -> Demand:
     """What so many workers take of the primary; ``alone`` when there are no replicas."""
     look_ups = config.read_connections if alone else config.primary_connections
-    return _demand(workers, look_ups, config.write_connections)
+    return _demand(workers, look_ups, ingest.write_connections)
 
 
-def of_replica(config: Config, workers: int) -> Demand:
+def of_replica(config: Databases, workers: int) -> Demand:
     """What so many workers take of each replica."""
     return _demand(workers, config.read_connections, 0)
 
@@ -63,13 +63,13 @@ def _demand(workers: int, look_ups: int, feeds: int) -> Demand:
     )
 
 
-async def warn(config: Config, workers: int) -> None:
+async def warn(config: Databases, ingest: Ingest, workers: int) -> None:
     """Log a warning for each server that admits fewer connections than the workers may take.
 
     Takes at most connect_timeout + query_timeout. A server that cannot be asked is left to the
     workers, who say so themselves.
     """
-    primary = of_primary(config, workers, alone=not config.replica_dsns)
+    primary = of_primary(config, ingest, workers, alone=not config.replica_dsns)
     replica = of_replica(config, workers)
     asked = [("primary", config.primary_dsn, primary)]
     for number, dsn in enumerate(config.replica_dsns, 1):
@@ -83,7 +83,7 @@ async def warn(config: Config, workers: int) -> None:
     )
 
 
-async def _compare(name: str, dsn: str, demand: Demand, config: Config) -> None:
+async def _compare(name: str, dsn: str, demand: Demand, config: Databases) -> None:
     try:
         connection = await open_reader(dsn, config)
         with or_terminated(connection):

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from verifier.invoice import record
-from verifier.invoice.record import Finding
+from verifier.invoice.record import MAX_SHOWN
 from verifier.state import Reading
+from verifier.wire import records
+from verifier.wire.records import Finding
 
 # What may need an escape in JSON goes through to_json; all else is text that the table's checks
 # keep plain. numeric(13,2) as text always has two decimals; a date is ISO text because the
@@ -39,7 +40,7 @@ SELECT convert_to(
             ELSE concat_ws(
                 ',',
                 cardinality(red_letters),
-                array_to_string(red_letters[:{record.MAX_SHOWN}], ',')
+                array_to_string(red_letters[:{MAX_SHOWN}], ',')
             )
         END
     ) || '",' || to_json(seller_name)::text || ',' || to_json(buyer_name)::text || ']',
@@ -55,7 +56,7 @@ def asked(keys: Iterable[str]) -> str:
     return ",".join(keys)
 
 
-# In the order of record.build's arguments.
+# In the order of records.build's arguments.
 _Row = tuple[
     str, str, str, str, str, str, str, str, str, str, str, str, msgspec.Raw, msgspec.Raw
 ]  # fmt: skip
@@ -64,7 +65,7 @@ _rows = msgspec.json.Decoder(list[_Row])
 
 def findings(rows: Iterable[Sequence[bytes]], reading: Reading) -> dict[str, Finding]:
     """What was found, by key."""
-    build = record.build
+    build = records.build
     values = b"[%b]" % b",".join([row[0] for row in rows])
     # Spelt out: a call with a star costs as much as a tenth of what it calls.
     return {

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 from verifier.clocks import Clocks
-from verifier.config import Config
+from verifier.config import Databases
 from verifier.errors import ConfigError, Unavailable
-from verifier.invoice.record import Absence, Finding
 from verifier.ledger.changes.follower import Changes
 from verifier.ledger.lookup.choice import Read, choose, choose_at_least
 from verifier.ledger.lookup.gate import Gate, Grant, Wish
@@ -26,6 +26,7 @@ from verifier.ledger.lookup.status import report
 from verifier.ledger.lookup.targets import UNDATED, Target
 from verifier.metrics import Metrics
 from verifier.state import Position, Reading
+from verifier.wire.records import Absence, Finding
 
 
 class Lookup:
@@ -38,7 +39,7 @@ class Lookup:
 
     def __init__(
         self,
-        config: Config,
+        config: Databases,
         metrics: Metrics,
         clocks: Clocks,
         memory: Changes,
@@ -74,6 +75,7 @@ class Lookup:
                 self.history,
                 config,
                 clocks,
+                oldest,
                 self._freed,
                 self._changed,
                 memory,
@@ -136,14 +138,18 @@ class Lookup:
         """What GET /v1/freshness shows: regions with watermarks, databases with their lag."""
         return report(self._targets, self._current(), self._clocks.wall(), trusted=self.trusted())
 
-    async def fetch_many(self, keys: Sequence[str]) -> dict[str, Finding]:
+    async def fetch_many(self, keys: Sequence[str], deadline: float = inf) -> dict[str, Finding]:
         """A finding for each key that could be checked. Raises Unavailable when none could be.
 
-        Takes at most query_timeout + probe_interval.
+        Takes at most query_timeout + probe_interval, and no query runs beyond the deadline (steady
+        clock) but for one that is tried again.
         """
-        return await self._completed(keys, await self._read(keys, self._reads, None), None)
+        read = await self._read(keys, self._reads, None, deadline)
+        return await self._completed(keys, read, None)
 
-    async def fetch_at(self, keys: Sequence[str], position: Position) -> dict[str, Finding]:
+    async def fetch_at(
+        self, keys: Sequence[str], position: Position, deadline: float = inf
+    ) -> dict[str, Finding]:
         """A finding for each key that could be checked, from a state that includes a position.
 
         A database that has passed it serves; the primary is asked where it is by now, if none has.
@@ -157,7 +163,7 @@ class Lookup:
         ):
             self._primary.probe_soon()
         try:
-            read = await self._read(keys, self._reads_at_least, at_least)
+            read = await self._read(keys, self._reads_at_least, at_least, deadline)
         except Unavailable as error:
             known = self.history.highest(self.history.cluster)
             if error.reason == "behind" and at_least.timeline > known:
@@ -165,9 +171,11 @@ class Lookup:
             raise
         return await self._completed(keys, read, at_least)
 
-    async def _read(self, keys: Sequence[str], gate: Gate, at_least: Position | None) -> Read:
+    async def _read(
+        self, keys: Sequence[str], gate: Gate, at_least: Position | None, deadline: float
+    ) -> Read:
         """What a database says, and which; a second one when the first one fails."""
-        deadline = self._clock() + self._query_timeout
+        deadline = min(deadline, self._clock() + self._query_timeout)
         target, channel = await gate.enter(deadline, Wish(None, at_least))
         reading = target.reading
         try:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 import msgspec
 
-from verifier.config import Config
+from verifier.config import Databases
 from verifier.database.connections import Role, open_reader
 from verifier.ledger.lookup.history import History
 from verifier.ledger.lookup.hosts import Contact, find
@@ -23,7 +23,9 @@ class Observer:
     probe of this very server, None when another one was watched before.
     """
 
-    def __init__(self, dsns: Sequence[str], role: Role, history: History, config: Config) -> None:
+    def __init__(
+        self, dsns: Sequence[str], role: Role, history: History, config: Databases
+    ) -> None:
         self._dsns = dsns
         self._role = role
         self._history = history

@@ -36,7 +36,7 @@ class Replica(Target):
         as_of = known if covered is None else max(known, covered)
         # Before the primary's first position nothing is known of its lag.
         if self._history.newest is not None:
-            lags = as_of < probe.began - self._config.max_staleness
+            lags = as_of < self._oldest(probe.began)
             self._settling_probes = SETTLING_PROBES if lags else max(0, self._settling_probes - 1)
             self.settling = self._settling_probes > 0
         return as_of

@@ -14,8 +14,8 @@ from random import random
 import asyncpg
 
 from verifier.backoff import backoff
-from verifier.config import Config
-from verifier.database.connections import FAILURES, LONGEST_PAUSE, open_reader
+from verifier.config import Databases
+from verifier.database.connections import FAILURES, open_reader
 from verifier.ledger.lookup.history import History
 from verifier.ledger.lookup.hosts import single_hosts
 from verifier.ledger.lookup.probes import state_of
@@ -34,7 +34,7 @@ class Scouts:
         self,
         hosts: Iterable[str],
         history: History,
-        config: Config,
+        config: Databases,
         jitter: Callable[[], float] = random,
     ) -> None:
         self._hosts = list(hosts)
@@ -78,14 +78,16 @@ class Scouts:
                 self._history.witness(host)
                 pause = interval
                 if failures:
-                    pause = backoff(failures, interval, LONGEST_PAUSE, self._jitter())
+                    pause = backoff(
+                        failures, interval, self._config.reconnect_pause, self._jitter()
+                    )
                 await asyncio.sleep(pause)
         finally:
             if connection is not None:
                 connection.terminate()
 
 
-async def survey(dsns: Iterable[str], history: History, config: Config) -> None:
+async def survey(dsns: Iterable[str], history: History, config: Databases) -> None:
     """Ask all hosts of some DSNs once for their timelines, for who has no look-up beside it."""
 
     async def ask(host: str) -> None:

@@ -19,10 +19,9 @@ import structlog
 
 from verifier.backoff import backoff
 from verifier.clocks import Clocks
-from verifier.config import Config
+from verifier.config import Databases
 from verifier.database.connections import (
     FAILURES,
-    LONGEST_PAUSE,
     Role,
     open_reader,
     reason_of,
@@ -58,8 +57,9 @@ class Target(ABC):
         dsn: str,
         size: int,
         history: History,
-        config: Config,
+        config: Databases,
         clocks: Clocks,
+        oldest: Callable[[float], float],
         freed: Callable[[], None],
         changed: Callable[[Target], None],
         memory: Changes,
@@ -75,6 +75,7 @@ class Target(ABC):
         self._config = config
         self._clocks = clocks
         self._clock = clocks.steady
+        self._oldest = oldest
         self._changed = changed
         self._memory = memory
         self._jitter = jitter
@@ -173,7 +174,9 @@ class Target(ABC):
                     failures, pause = 0, interval
                 else:
                     failures += 1
-                    pause = backoff(failures, interval, LONGEST_PAUSE, self._jitter())
+                    pause = backoff(
+                        failures, interval, self._config.reconnect_pause, self._jitter()
+                    )
                 await within(self._wake, pause)
         finally:
             self._observer.drop()

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from verifier.invoice.record import Record
 from verifier.invoice.verdict import Answer, Match
 from verifier.state import Reading
+from verifier.wire.records import Record
 
 
 class Block(msgspec.Struct, gc=False):

@@ -1,33 +1,29 @@
-"""Config: every setting, from the environment, frozen. Long because it is one list of all settings.
+"""The sections of Config: every setting. Long because it is one list of all settings.
 
-Each field has a working default and says what it bounds and how to choose it. The table in
-docs/configuration.md is generated from these descriptions (``python -m verifier.config``).
+Each field has a working default and says what it bounds and how to choose it; docs/configuration.md
+is generated from these descriptions. Sizes are bytes, times seconds. No two sections have a field
+of the same name: its variable is ``VERIFIER_`` and that name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-
-from verifier.errors import ConfigError
-
-PREFIX = "VERIFIER_"
-
-# Kubernetes gives every pod such variables for a Service that is called "verifier".
-_KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
 
 
 def _bound(description: str, **limits: Any) -> Meta:
     return Meta(description=description, **limits)
 
 
-class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings of one process. Sizes are bytes, times seconds."""
+class Section(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of the settings, for those whom it concerns."""
 
-    # Databases
+
+class Databases(Section, frozen=True, kw_only=True):
+    """Where the databases are, and how they are asked."""
+
     primary_dsn: Annotated[
         str, _bound("PostgreSQL DSN of the primary. Needed by `serve`, `migrate` and `import`.")
     ] = ""
@@ -53,9 +49,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             le=16,
         ),
     ] = 2
-    write_connections: Annotated[
-        int, _bound("Connections of the ledger feed to the primary, per worker.", ge=1, le=32)
-    ] = 4
     connect_timeout: Annotated[
         float, _bound("Longest time to open a database connection.", gt=0, le=60)
     ] = 2.0
@@ -68,6 +61,32 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             le=60,
         ),
     ] = 1.0
+    probe_interval: Annotated[
+        float,
+        _bound(
+            "How often each database is asked for its role, LSN and watermarks. Below half of "
+            "the staleness bound.",
+            gt=0,
+            le=60,
+        ),
+    ] = 0.25
+    reconnect_pause: Annotated[
+        float,
+        _bound(
+            "Longest pause between attempts to reach a server that is gone; one that is back is "
+            "noticed within it.",
+            gt=0,
+            le=60,
+        ),
+    ] = 2.0
+
+
+class Ingest(Section, frozen=True, kw_only=True):
+    """What comes into the ledger."""
+
+    write_connections: Annotated[
+        int, _bound("Connections of the ledger feed to the primary, per worker.", ge=1, le=32)
+    ] = 4
     write_timeout: Annotated[
         float, _bound("Longest time for one transaction of the ledger feed.", gt=0, le=3600)
     ] = 300.0
@@ -81,17 +100,38 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             le=60,
         ),
     ] = 0.5
-    probe_interval: Annotated[
+
+
+class ChangeLog(Section, frozen=True, kw_only=True):
+    """The log of changes, which workers follow."""
+
+    changes_kept: Annotated[
         float,
         _bound(
-            "How often each database is asked for its role, LSN and watermarks. Below half of "
-            "the staleness bound.",
+            "How long changes are kept for the workers that follow them, from when their "
+            "transaction has ended. A worker that was away for longer believes nothing that it "
+            "remembers.",
             gt=0,
-            le=60,
+            le=604800,
         ),
-    ] = 0.25
+    ] = 3_600.0
+    prune_interval: Annotated[
+        float, _bound("How often older changes are removed.", gt=0, le=86400)
+    ] = 600.0
+    max_gaps: Annotated[
+        int,
+        _bound(
+            "Numbers of the change log that a worker waits for at once: transactions that are "
+            "open, or were rolled back behind one that is. Each costs a look at the log some "
+            "microseconds; beyond them memory is not believed until the oldest has ended.",
+            ge=1,
+        ),
+    ] = 2_048
 
-    # Memory
+
+class Memory(Section, frozen=True, kw_only=True):
+    """What a worker remembers."""
+
     cache_entries: Annotated[
         int,
         _bound(
@@ -106,6 +146,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     absence_seconds: Annotated[
         float, _bound("Longest time that 'not there' is remembered.", ge=0, le=1)
     ] = 1.0
+
+
+class Staleness(Section, frozen=True, kw_only=True):
+    """How old a state may be that an answer rests on."""
+
     max_staleness: Annotated[
         float,
         _bound(
@@ -115,7 +160,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             le=86_400,
         ),
     ] = 2.0
-
     brownout: Annotated[
         Literal["on", "off"],
         _bound(
@@ -127,7 +171,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         float, _bound("How far beyond the staleness bound a brown-out goes.", gt=0, le=86_400)
     ] = 300.0
 
-    # Look-ups
+
+class Loading(Section, frozen=True, kw_only=True):
+    """How questions that memory cannot answer become queries."""
+
     max_batch: Annotated[
         int,
         _bound("Most identities in one query. Larger ones gain little and hold others up.", ge=1),
@@ -149,13 +196,19 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         _bound("Longest wait for a free connection before a look-up is given up.", gt=0, le=60),
     ] = 1.0
 
-    # HTTP
-    max_body: Annotated[int, _bound("Largest body of a single question.", ge=1024)] = 65_536
-    max_batch_items: Annotated[int, _bound("Most invoices in one batch.", ge=1, le=10_000)] = 10_000
-    max_batch_body: Annotated[int, _bound("Largest body of a batch.", ge=1024)] = 16_777_216
-    max_line: Annotated[
-        int, _bound("Longest line of NDJSON, in streams and feeds, and item of a batch.", ge=1024)
-    ] = 65_536
+
+class Connections(Section, frozen=True, kw_only=True):
+    """Connections of clients, and what they may send ahead."""
+
+    max_connections: Annotated[
+        int,
+        _bound(
+            "Connections of clients at once per worker. Beyond it one that has asked nothing yet "
+            "makes room; where there is none, the new one is told 503. The limit of open files is "
+            "raised to fit; where it cannot be, there are fewer, and the log says how many.",
+            ge=1,
+        ),
+    ] = 10_000
     max_header: Annotated[int, _bound("Longest request line or header field.", ge=1024)] = 8_190
     max_headers: Annotated[
         int, _bound("Most fields in the head of a request; proxies add a dozen or two.", ge=8)
@@ -176,6 +229,34 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=1024,
         ),
     ] = 262_144
+    header_timeout: Annotated[
+        float,
+        _bound(
+            "Longest time from connecting, or from its first byte on a connection that was idle, "
+            "to the end of a request's head; 408 beyond.",
+            gt=0,
+            le=600,
+        ),
+    ] = 10.0
+    keepalive: Annotated[
+        float,
+        _bound("How long an idle connection is kept; above the load balancer's.", gt=0, le=3600),
+    ] = 75.0
+    drain_seconds: Annotated[
+        float,
+        _bound("How long running requests may finish after SIGTERM.", gt=0, le=600),
+    ] = 10.0
+
+
+class Requests(Section, frozen=True, kw_only=True):
+    """What a request may hold, and how many there may be."""
+
+    max_body: Annotated[int, _bound("Largest body of a single question.", ge=1024)] = 65_536
+    max_batch_items: Annotated[int, _bound("Most invoices in one batch.", ge=1, le=10_000)] = 10_000
+    max_batch_body: Annotated[int, _bound("Largest body of a batch.", ge=1024)] = 16_777_216
+    max_line: Annotated[
+        int, _bound("Longest line of NDJSON, in streams and feeds, and item of a batch.", ge=1024)
+    ] = 65_536
     body_timeout: Annotated[
         float,
         _bound("Longest time to receive the body of a single question or batch.", gt=0, le=600),
@@ -189,6 +270,38 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=65_536,
         ),
     ] = 268_435_456
+    idle_timeout: Annotated[
+        float,
+        _bound(
+            "Longest time that a stream or feed may stand still, whichever side is slow.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 60.0
+    max_streams: Annotated[int, _bound("Streams served at once by a worker; 503 beyond.", ge=1)] = (
+        64
+    )
+    max_feeds: Annotated[
+        int, _bound("Ledger feeds received at once by a worker; 503 beyond.", ge=1)
+    ] = 16
+    max_batches: Annotated[
+        int,
+        _bound(
+            "Batches served at once by a worker, from when the body is there until the answer is "
+            "written; 503 beyond. One takes up to 12 MB.",
+            ge=1,
+        ),
+    ] = 32
+
+    @property
+    def kept_from_bulk(self) -> int:
+        """The part of max_receiving that batches leave to others."""
+        return self.max_receiving // 8
+
+
+class Answers(Section, frozen=True, kw_only=True):
+    """How long clients may take for their answers."""
+
     write_buffer: Annotated[
         int,
         _bound(
@@ -217,56 +330,29 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 256
-    idle_timeout: Annotated[
+    last_write: Annotated[
         float,
         _bound(
-            "Longest time that a stream or feed may stand still, whichever side is slow.",
+            "Longest time that a client may take for the last line of a stream, and to end its own "
+            "side.",
             gt=0,
-            le=3600,
+            le=60,
         ),
-    ] = 60.0
-    header_timeout: Annotated[
+    ] = 1.0
+    linger: Annotated[
         float,
         _bound(
-            "Longest time from connecting, or from its first byte on a connection that was idle, "
-            "to the end of a request's head; 408 beyond.",
+            "Longest time for which the rest of a body is read whose request was refused, so that "
+            "its client comes to read why.",
             gt=0,
             le=600,
         ),
     ] = 10.0
-    max_connections: Annotated[
-        int,
-        _bound(
-            "Connections of clients at once per worker. Beyond it one that has asked nothing yet "
-            "makes room; where there is none, the new one is told 503. The limit of open files is "
-            "raised to fit; where it cannot be, there are fewer, and the log says how many.",
-            ge=1,
-        ),
-    ] = 10_000
-    keepalive: Annotated[
-        float,
-        _bound("How long an idle connection is kept; above the load balancer's.", gt=0, le=3600),
-    ] = 75.0
-    max_streams: Annotated[int, _bound("Streams served at once by a worker; 503 beyond.", ge=1)] = (
-        64
-    )
-    max_feeds: Annotated[
-        int, _bound("Ledger feeds received at once by a worker; 503 beyond.", ge=1)
-    ] = 16
-    max_batches: Annotated[
-        int,
-        _bound(
-            "Batches served at once by a worker, from when the body is there until the answer is "
-            "written; 503 beyond. One takes up to 12 MB.",
-            ge=1,
-        ),
-    ] = 32
-    drain_seconds: Annotated[
-        float,
-        _bound("How long running requests may finish after SIGTERM.", gt=0, le=600),
-    ] = 10.0
 
-    # Numbers
+
+class Numbers(Section, frozen=True, kw_only=True):
+    """How the numbers of all workers come together."""
+
     report_interval: Annotated[
         float,
         _bound(
@@ -286,7 +372,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = 0.5
 
-    # Access and logs
+
+class Access(Section, frozen=True, kw_only=True):
+    """Who may ask."""
+
     auth: Annotated[
         # To accept "on" and not keep anyone out would be worse than to refuse it.
         Literal["off"],
@@ -300,6 +389,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             "`on` is for a network that only feeders can reach."
         ),
     ] = "off"
+
+
+class Logs(Section, frozen=True, kw_only=True):
+    """What is logged."""
+
     refusal_lines: Annotated[
         int,
         _bound(
@@ -311,81 +405,3 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], _bound("Least severe line that is logged.")
     ] = "info"
-
-    @property
-    def kept_from_bulk(self) -> int:
-        """The part of max_receiving that batches leave to others."""
-        return self.max_receiving // 8
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Config:
-        """The settings given by ``VERIFIER_*`` variables; ConfigError names the one that is wrong.
-
-        An unknown ``VERIFIER_*`` variable is an error too: a misspelt bound must not silently be
-        the default.
-        """
-        kinds = {field.name: field.type for field in msgspec.structs.fields(cls)}
-        values: dict[str, Any] = {}
-        for variable, text in environ.items():
-            if not variable.startswith(PREFIX) or variable.startswith(_KUBERNETES):
-                continue
-            name = variable.removeprefix(PREFIX).lower()
-            if name not in kinds:
-                raise ConfigError(f"{variable}: no such setting (see docs/configuration.md)")
-            given: Any = text.strip()
-            if name == "replica_dsns":
-                given = [dsn.strip() for dsn in text.split(",") if dsn.strip()]
-            try:
-                values[name] = msgspec.convert(given, kinds[name], strict=False)
-            except msgspec.ValidationError as error:
-                raise ConfigError(f"{variable}={text!r}: {error}") from error
-        config = cls(**values)
-        _check_dsns(config)
-        if config.max_receiving - config.kept_from_bulk < config.max_batch_body:
-            raise ConfigError(
-                f"{PREFIX}MAX_RECEIVING={config.max_receiving}: expected at least 8/7 of "
-                f"{PREFIX}MAX_BATCH_BODY={config.max_batch_body}, else the largest batch is refused"
-            )
-        if config.probe_interval > config.max_staleness / 2:
-            raise ConfigError(
-                f"{PREFIX}PROBE_INTERVAL={config.probe_interval:g}: expected at most half of "
-                f"{PREFIX}MAX_STALENESS={config.max_staleness:g}, else answers would be stale "
-                "between two probes"
-            )
-        if config.waiting_bulk > config.waiting_singles:
-            raise ConfigError(
-                f"{PREFIX}WAITING_BULK={config.waiting_bulk}: expected at most "
-                f"{PREFIX}WAITING_SINGLES={config.waiting_singles}, so that singles go first"
-            )
-        return config
-
-
-def _check_dsns(config: Config) -> None:
-    """Refuse what can never lead to a database; a host that is not there may come."""
-    dsns = {"PRIMARY_DSN": (config.primary_dsn,), "REPLICA_DSNS": config.replica_dsns}
-    for name, given in dsns.items():
-        for place, dsn in enumerate(given, 1):
-            scheme = dsn.partition("://")[0].lower()
-            if dsn and scheme not in ("postgresql", "postgres"):
-                # Not the DSN itself, which may hold a password.
-                which = f" (number {place}, a comma begins the next)" if len(given) > 1 else ""
-                raise ConfigError(
-                    f"{PREFIX}{name}{which}: expected postgresql://user@host:port/database"
-                )
-
-
-def _default(value: object) -> str:
-    return ",".join(value) if isinstance(value, tuple) else str(value)
-
-
-def table() -> str:
-    """The settings as a Markdown table: variable, default, what it bounds."""
-    rows = ["| variable | default | what it is and bounds |", "|---|---|---|"]
-    for field in msgspec.structs.fields(Config):
-        text = next(meta.description for meta in field.type.__metadata__)
-        rows.append(f"| `{PREFIX}{field.name.upper()}` | `{_default(field.default)}` | {text} |")
-    return "\n".join(rows).replace("``", "") + "\n"
-
-
-if __name__ == "__main__":
-    print(table(), end="")

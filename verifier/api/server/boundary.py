@@ -1,0 +1,100 @@
+"""The boundary: what a handler raises becomes a response, a metric and, where need be, a log line.
+
+It is put around every route where routes are registered, and around nothing else. What nobody
+foresaw goes on to the connection, which knows whether part of an answer was sent (connection.py):
+there it becomes a 500 with an id that the log has too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+
+from aiohttp import ClientPayloadError, web
+
+from verifier.api.server import problems
+from verifier.api.server.body import compressed
+from verifier.api.server.guard import Guard
+from verifier.api.server.readers import CLIENT_GONE, Cut, Readers, SlowReader
+from verifier.api.server.refusals import drop_frames
+from verifier.api.server.route import Handler, Route
+from verifier.errors import BadRequest, Unavailable
+from verifier.metrics import Metrics
+from verifier.metrics.cells import Distribution
+
+_OUTCOMES = {200: "answered", 422: "invalid", 503: "unavailable", CLIENT_GONE: "cut"}
+
+
+class Boundary:
+    """Goes around the handlers of routes."""
+
+    def __init__(self, metrics: Metrics, readers: Readers, guard: Guard) -> None:
+        self._metrics = metrics
+        self._readers = readers
+        self._guard = guard
+
+    def around(self, route: Route) -> Handler:
+        """The handler of a route, which raises nothing but what nobody foresaw.
+
+        Its requests are guarded, and timed unless they cost nothing; its plain responses are
+        written within the bounds on clients that read slowly.
+        """
+        handler, written = route.handler, self._readers.written
+        check = self._guard.check_of(route)
+        outcomes = _Outcomes(self._distribution_of(route))
+        cut = outcomes[CLIENT_GONE]
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            started = perf_counter()
+            outcome = cut
+            try:
+                try:
+                    if check is not None:
+                        check(request)
+                    response = await handler(request)
+                except (BadRequest, Unavailable) as error:
+                    response = self._refused(request, route, error)
+                except (ConnectionError, ClientPayloadError) as error:
+                    response = self._gone(route, error)
+                if isinstance(response, web.Response):
+                    response = await written(request, route.name, response)
+                outcome = outcomes[response.status]
+            finally:
+                outcome.observe(perf_counter() - started)
+            return response
+
+        return answer
+
+    def _refused(
+        self, request: web.Request, route: Route, error: BadRequest | Unavailable
+    ) -> web.Response:
+        # A compressed body reads as garbage, since it is not unpacked; say so rather than that.
+        if error.code == "malformed_json" and compressed(request):
+            error = BadRequest("content_encoding", "expected a body without Content-Encoding")
+        self._metrics.http_errors.add(route.name, error.code)
+        return problems.of_error(request, error)
+
+    def _gone(self, route: Route, error: ConnectionError | ClientPayloadError) -> Cut:
+        """The client is gone, or was cut off, which was counted; there is nobody to tell."""
+        if not isinstance(error, SlowReader):
+            self._metrics.http_errors.add(route.name, "client_gone")
+        drop_frames(error)
+        return Cut()
+
+    def _distribution_of(self, route: Route) -> Callable[[str], Distribution]:
+        if route.cost == "nothing":
+            unseen = Distribution(())
+            return lambda _: unseen
+        return lambda outcome: self._metrics.requests.cell(route.name, outcome)
+
+
+class _Outcomes(dict[int, Distribution]):
+    """The distributions of one endpoint's times by HTTP status, each made at its first use."""
+
+    def __init__(self, distribution_of: Callable[[str], Distribution]) -> None:
+        self._distribution_of = distribution_of
+
+    def __missing__(self, status: int) -> Distribution:
+        outcome = _OUTCOMES.get(status) or ("refused" if status < 500 else "failed")
+        cell = self[status] = self._distribution_of(outcome)
+        return cell

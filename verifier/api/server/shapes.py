@@ -1,0 +1,67 @@
+"""Shapes: what a route takes and returns, as its OpenAPI operation says (openapi.py)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from verifier.wire import schemas
+from verifier.wire.problems import CONTENT_TYPE
+
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+TEXT = "text/plain"
+
+
+class Content(msgspec.Struct, frozen=True):
+    """A body of a type (a structure, or a union of some), or of any of several, in a media type."""
+
+    type: Any
+    description: str = ""
+    media: str = JSON
+    retry_after: bool = False
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A header or a part of the path; what stands in the path is required."""
+
+    name: str
+    place: Literal["header", "path"]
+    description: str
+    pattern: str = ""
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What OpenAPI says of a route; ``responses`` are by HTTP status."""
+
+    summary: str
+    responses: dict[int, Content]
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: Content | None = None
+
+
+def problem(description: str) -> Content:
+    """A response with a problem document."""
+    return Content(schemas.Problem, description, CONTENT_TYPE)
+
+
+def refusal(description: str) -> Content:
+    """The same, with Retry-After."""
+    return Content(schemas.Problem, description, CONTENT_TYPE, retry_after=True)
+
+
+LANGUAGE = Parameter(
+    "Accept-Language",
+    "header",
+    "Language of messages: zh (default) or en. Codes never change.",
+)
+
+UNREADABLE = {
+    400: problem("The body is not JSON, or not of this shape."),
+    408: problem("The body did not arrive in time."),
+    413: problem("The body is too large, or holds too many items."),
+    415: problem("The body is compressed."),
+}
+OVERLOADED = {503: refusal("Refused before any work: overload, or shutting down.")}

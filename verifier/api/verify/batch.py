@@ -1,0 +1,80 @@
+"""``POST /v1/verify/batch``: many questions in one body, one result each, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+
+from verifier.api.server import problems
+from verifier.api.server.body import refuse_compressed
+from verifier.api.server.route import Route
+from verifier.api.server.shapes import LANGUAGE, OVERLOADED, UNREADABLE, Content, Operation
+from verifier.api.server.slots import Slots
+from verifier.api.verify.bulk import Counts, Means
+from verifier.api.verify.parameters import TOKEN
+from verifier.invoice.claim import Item
+from verifier.state import Position
+from verifier.wire import schemas
+from verifier.wire.batches import read_batch
+from verifier.wire.messages import Language
+from verifier.wire.questions import Batch
+
+
+class Batches:
+    """Answers batches. One has its slot from when its body is there until its answer is written."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._counts = Counts(means.metrics, "batch")
+        self._slots = Slots("batch", means.requests.max_batches, means.metrics)
+
+    def route(self) -> Route:
+        """Where they are asked."""
+        return Route(
+            "POST",
+            "/v1/verify/batch",
+            "batch",
+            self.batch,
+            OPERATION,
+            scope="verify",
+            cost="items",
+        )
+
+    async def batch(self, request: web.Request) -> web.StreamResponse:
+        """Many questions in one body."""
+        means, bounds = self._means, self._means.requests
+        refuse_compressed(request)
+        # Before the body too: what is refused anyway need not be sent.
+        self._slots.check()
+        body = await means.bodies.read(request, bounds.max_batch_body, bulk=True)
+        with self._slots.take():
+            await means.turns.next()
+            items = await read_batch(body, bounds.max_batch_items, bounds.max_line, means.turns)
+            # Nothing of the question is needed while the client reads the answer.
+            del body
+            at_least = means.at_least(request)
+            blocks = await self._results(items, at_least, problems.language(request))
+            del items
+            return await means.responder.parts(request, "batch", blocks)
+
+    async def _results(
+        self, items: Sequence[Item], at_least: Position | None, language: Language
+    ) -> list[bytes]:
+        bulk = self._means.bulk(self._counts, language, at_least=at_least, before=b",")
+        blocks = [b'{"results":[']
+        blocks += [block async for block in bulk.answer(items, duplicates=True)]
+        blocks.append(b'],"summary":%b}' % bulk.summary())
+        return blocks
+
+
+OPERATION = Operation(
+    "Ask about up to 10,000 invoices",
+    parameters=(TOKEN, LANGUAGE),
+    body=Content(Batch),
+    responses={
+        200: Content(schemas.BatchAnswer, "One result per item, in order."),
+        **UNREADABLE,
+        **OVERLOADED,
+    },
+)

@@ -1,0 +1,180 @@
+"""What the endpoints that answer questions share: their means, how answers are counted, bulk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+import msgspec
+from aiohttp import web
+from multidict import istr
+
+from verifier.api.server.body import Bodies
+from verifier.api.server.readers import Readers
+from verifier.api.server.respond import Responder
+from verifier.config import Answers, Requests
+from verifier.engine.verifier import Verifier
+from verifier.invoice.claim import Item
+from verifier.invoice.record import USABLE, USES
+from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
+from verifier.metrics import Cell, Metrics
+from verifier.pacing import Turns
+from verifier.state import Position
+from verifier.wire.answers import Encoder, counts_json
+from verifier.wire.blocks import Block
+from verifier.wire.messages import Language
+from verifier.wire.records import Record
+from verifier.wire.tokens import HEADER, Tokens
+
+# multidict finds one of its own kind faster.
+_TOKEN = istr(HEADER)
+
+
+class Means(msgspec.Struct, frozen=True):
+    """What questions are answered with, whichever endpoint they come by."""
+
+    verifier: Verifier
+    encoder: Encoder
+    tokens: Tokens
+    bodies: Bodies
+    turns: Turns
+    responder: Responder
+    readers: Readers
+    requests: Requests
+    answers: Answers
+    metrics: Metrics
+
+    def at_least(self, request: web.BaseRequest) -> Position | None:
+        """The position that the request's token names, if it has one.
+
+        Raises BadRequest when it is not one of ours, and Unavailable.
+        """
+        return self.tokens.position(request.headers.get(_TOKEN))
+
+    def bulk(
+        self,
+        counts: Counts,
+        language: Language,
+        *,
+        at_least: Position | None,
+        before: bytes = b"",
+        after: bytes = b"",
+    ) -> Bulk:
+        """The answers of one more batch or stream."""
+        return Bulk(
+            self.verifier,
+            self.encoder,
+            counts,
+            self.turns,
+            language,
+            at_least=at_least,
+            before=before,
+            after=after,
+        )
+
+
+class Counts:
+    """Counts answers of one endpoint by verdict, source and reason."""
+
+    def __init__(self, metrics: Metrics, endpoint: str) -> None:
+        self._verdicts: dict[str, Cell] = {
+            verdict: metrics.answers.cell(endpoint, verdict) for verdict in VERDICTS
+        }
+        self._sources: dict[str, Cell] = {
+            source: metrics.sources.cell(source)
+            for source in ("cache", "joined", "replica", "primary")
+        }
+        self._unavailable = metrics.unavailable
+
+    def count(self, answer: Answer | Match) -> None:
+        """Count one answer."""
+        self._verdicts[answer.verdict].count += 1
+        if answer.source:
+            self._sources[answer.source].count += 1
+        elif isinstance(answer, Answer) and answer.reason:
+            self._unavailable.add(answer.reason)
+
+    def count_block(self, block: Block, tally: Tally) -> None:
+        """Count many, in the tally of their request too."""
+        answers = block.answers
+        recalled = len(answers)
+        if not block.recalled:
+            others = [answer for answer in answers if type(answer) is not Record]
+            recalled -= len(others)
+            for answer in others:
+                self.count(answer)
+                if answer.record is None:
+                    tally.verdicts[answer.verdict] += 1
+            # Only a match has a record.
+            records = [each if type(each) is Record else each.record for each in answers]
+            answers = [record for record in records if record is not None]
+        self._verdicts["match"].count += recalled
+        self._sources["cache"].count += recalled
+        tally.add_matches(answers)
+
+
+class Tally:
+    """How many answers of one batch or stream there are of each verdict; matches by their use."""
+
+    def __init__(self) -> None:
+        self.verdicts: dict[VerdictName, int] = dict.fromkeys(VERDICTS, 0)
+        self.uses = dict.fromkeys(USES, 0)
+
+    def add_matches(self, records: Sequence[Record]) -> None:
+        """Count the records of some matches; most are usable."""
+        unusable = [record.use for record in records if record.use is not USABLE]
+        self.verdicts["match"] += len(records)
+        self.uses[USABLE] += len(records) - len(unusable)
+        for use in unusable:
+            self.uses[use] += 1
+
+
+class Bulk:
+    """The answers of one batch or stream, as blocks of JSON, with their summary.
+
+    ``before`` and ``after`` are for ``Encoder.encode_many``.
+    """
+
+    def __init__(
+        self,
+        verifier: Verifier,
+        encoder: Encoder,
+        counts: Counts,
+        turns: Turns,
+        language: Language,
+        *,
+        at_least: Position | None,
+        before: bytes = b"",
+        after: bytes = b"",
+    ) -> None:
+        self._verifier = verifier
+        self._encoder = encoder
+        self._counts = counts
+        self._turns = turns
+        self._language = language
+        self._at_least = at_least
+        self._before = before
+        self._after = after
+        self._answered = 0
+        self._tally = Tally()
+
+    async def answer(
+        self, items: Sequence[Item], *, duplicates: bool = False
+    ) -> AsyncGenerator[bytes]:
+        """The answers to the next items in their order, numbered on from the last ones.
+
+        ``duplicates`` is for ``Verifier.verify_many``.
+        """
+        blocks = self._verifier.verify_many(items, at_least=self._at_least, duplicates=duplicates)
+        async with aclosing(blocks):
+            async for block in blocks:
+                self._counts.count_block(block, self._tally)
+                yield self._encoder.encode_many(
+                    block, self._language, self._answered, self._before, self._after
+                )
+                self._answered += len(block.answers)
+                await self._turns.next()
+
+    def summary(self) -> bytes:
+        """How many answers of each verdict, and of matches by their use, as JSON."""
+        return counts_json(self._tally.verdicts, self._tally.uses)

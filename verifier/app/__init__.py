@@ -1,0 +1,1 @@
+"""The only wiring: ``core`` answers questions and feeds the ledger, ``service`` adds HTTP."""

@@ -1,0 +1,106 @@
+"""Core: questions are answered and the ledger is fed, without a web server."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+import structlog
+
+from verifier.clocks import Clocks
+from verifier.config import Config
+from verifier.engine.freshness import Freshness
+from verifier.engine.loader import Limits, Loader
+from verifier.engine.memory import Memory, Sizes
+from verifier.engine.verifier import Verifier
+from verifier.errors import Unavailable
+from verifier.ledger.ingest.writer import Writer
+from verifier.ledger.lookup.lookup import Lookup
+from verifier.metrics import Metrics
+
+log = structlog.get_logger()
+
+_LOOP_LAG_INTERVAL = 0.1
+
+
+class Core:
+    """Databases, memory, loader and verifier of one process; databases are reached at the start."""
+
+    def __init__(self, config: Config, clocks: Clocks, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self._change_log = config.change_log
+        freshness = Freshness(config.staleness.max_staleness, _brownout(config))
+        memory = Memory(_sizes(config), clocks.steady, metrics)
+        self.lookup = Lookup(config.databases, metrics, clocks, memory, freshness.oldest)
+        self.writer = Writer(
+            config.databases, config.ingest, config.requests.max_line, self.lookup.history
+        )
+        fetch_many = memory.keeping(self.lookup.fetch_many)
+        self._loader = Loader(fetch_many, _limits(config, self.lookup), clocks.steady, metrics)
+        self.verifier = Verifier(self._loader, self.lookup.fetch_at, memory, freshness, clocks)
+        self._tasks: list[asyncio.Task[None]] = []
+        metrics.loader_waiting.labels("single").set_function(lambda: self._loader.waiting[0])
+        metrics.loader_waiting.labels("bulk").set_function(lambda: self._loader.waiting[1])
+        metrics.loader_reading.set_function(lambda: self._loader.reading)
+        metrics.trusted.set_function(self.lookup.trusted)
+
+    async def start(self) -> None:
+        """Return when a database can answer, or after a bound: readiness tells."""
+        await self.lookup.start()
+        self._tasks = [asyncio.create_task(self._prune()), asyncio.create_task(self._watch_loop())]
+
+    async def close(self) -> None:
+        """Refuse what waits, and drop all connections."""
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await self._loader.close()
+        await self.writer.close()
+        await self.lookup.close()
+
+    async def _prune(self) -> None:
+        """Keep the change log short, for as long as the process runs."""
+        while True:
+            await asyncio.sleep(self._change_log.prune_interval)
+            try:
+                pruned = await self.writer.prune(self._change_log.changes_kept)
+            except Unavailable as error:
+                log.warning("change log not pruned", reason=error.reason)
+            else:
+                log.info("change log pruned", rows=pruned)
+
+    async def _watch_loop(self) -> None:
+        """Measure how late the event loop runs a timer, for as long as it runs."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LOOP_LAG_INTERVAL
+            await asyncio.sleep(_LOOP_LAG_INTERVAL)
+            self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
+
+
+def _limits(config: Config, lookup: Lookup) -> Limits:
+    loading = config.loading
+    return Limits(
+        slots=lookup.slots,
+        max_batch=loading.max_batch,
+        waiting_singles=loading.waiting_singles,
+        waiting_bulk=loading.waiting_bulk,
+        max_wait=loading.max_wait,
+    )
+
+
+def _sizes(config: Config) -> Sizes:
+    memory, databases = config.memory, config.databases
+    return Sizes(
+        cache_entries=memory.cache_entries,
+        absence_entries=memory.absence_entries,
+        absence_seconds=memory.absence_seconds,
+        # What a read may take, with its second try, and as much again.
+        longest_read=2 * (databases.query_timeout + databases.probe_interval),
+    )
+
+
+def _brownout(config: Config) -> float:
+    staleness = config.staleness
+    return staleness.brownout_seconds if staleness.brownout == "on" else 0.0

@@ -1,0 +1,126 @@
+"""Service: the core behind its web server; started, drained and stopped by whoever runs it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from secrets import token_hex
+
+import structlog
+from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
+
+from verifier.api.health import Health
+from verifier.api.ingest import Ingest
+from verifier.api.routes import all_routes
+from verifier.api.server.body import Bodies
+from verifier.api.server.boundary import Boundary
+from verifier.api.server.crowd import Crowd
+from verifier.api.server.guard import Guard
+from verifier.api.server.readers import Readers
+from verifier.api.server.refusals import Lines, Refusals
+from verifier.api.server.respond import Responder
+from verifier.api.server.router import application, handlers_of, shorten
+from verifier.api.server.server import Runner, affordable_connections
+from verifier.api.verify.bulk import Means
+from verifier.api.verify.stream import Streams
+from verifier.app.core import Core
+from verifier.clocks import Clocks, system_clocks
+from verifier.config import Config
+from verifier.errors import ConfigError
+from verifier.metrics.exposition import Exposition
+from verifier.pacing import Turns
+from verifier.wire.answers import Encoder
+from verifier.wire.tokens import Tokens
+
+log = structlog.get_logger()
+
+
+class Service:
+    """One process's service; of one event loop, started once.
+
+    ``clocks`` are those of this machine unless tests pass their own; without an ``exposition`` it
+    shows its own numbers. ``routes`` is all that it answers, ``application`` what aiohttp knows of
+    it. ConfigError when it cannot be.
+    """
+
+    def __init__(
+        self, config: Config, clocks: Clocks | None = None, exposition: Exposition | None = None
+    ) -> None:
+        if HttpRequestParser is HttpRequestParserPy:
+            raise ConfigError("aiohttp was installed without its C extensions; expected a wheel")
+        clocks = clocks or system_clocks()
+        exposition = exposition or Exposition()
+        metrics = exposition.metrics
+        self._config = config
+        self._metrics = metrics
+        self._core = core = Core(config, clocks, metrics)
+        lookup = core.lookup
+        tokens = Tokens(lookup.secret)
+        readers = Readers(config.answers, metrics)
+        bodies = Bodies(config.requests)
+        turns = Turns()
+        means = Means(
+            verifier=core.verifier,
+            encoder=Encoder(token_hex(6)),
+            tokens=tokens,
+            bodies=bodies,
+            turns=turns,
+            responder=Responder(clocks.wall, readers, turns, config.answers.write_buffer),
+            readers=readers,
+            requests=config.requests,
+            answers=config.answers,
+            metrics=metrics,
+        )
+        self._streams = Streams(means)
+        self._health = Health(exposition, lookup.serving, lookup.trusted, lookup.status)
+        ingest = Ingest(core.writer, bodies, tokens, config.requests, metrics, clocks.wall)
+        self.routes = all_routes(means, self._streams, ingest, self._health)
+        boundary = Boundary(metrics, readers, Guard(config.access))
+        self._handlers = handlers_of(self.routes, boundary)
+        self.application = application(self._handlers, boundary, config.requests.max_batch_body)
+        lines = Lines(config.logs.refusal_lines, clocks.steady)
+        self._refusals = Refusals(metrics.http_errors.add, lines)
+        self._runner: Runner | None = None
+
+    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> str:
+        """Serve, and return the address. Raises OSError when it cannot be had."""
+        await self._core.start()
+        bounds = self._config.connections
+        crowd = Crowd(affordable_connections(bounds.max_connections), self._refusals)
+        self._metrics.connections.set_function(lambda: len(crowd))
+        self._runner = runner = Runner(self.application, self._refusals, crowd, bounds)
+        await runner.setup()
+        assert runner.server is not None
+        shorten(runner.server, self._handlers)
+        asyncio.get_running_loop().set_exception_handler(self._refusals.of_loop)
+        self._health.started = True
+        site = web.TCPSite(runner, host, port, reuse_port=reuse_port, backlog=1024)
+        await site.start()
+        return f"http://{host}:{runner.addresses[0][1]}"
+
+    def drain(self) -> None:
+        """Be ready no more; streams end at their next wait."""
+        log.info("draining", seconds=self._config.connections.drain_seconds)
+        self._health.draining = True
+        self._streams.drain()
+
+    async def stop(self) -> None:
+        """Accept nothing more, let running requests finish within their bounds, and end."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._health.started = False
+        await self._core.close()
+        asyncio.get_running_loop().set_exception_handler(None)
+
+    @asynccontextmanager
+    async def serving(
+        self, host: str, port: int, *, reuse_port: bool = False
+    ) -> AsyncIterator[str]:
+        """Serve while the block runs, and give the address; then drain and stop."""
+        try:
+            yield await self.start(host, port, reuse_port=reuse_port)
+            self.drain()
+        finally:
+            await self.stop()
