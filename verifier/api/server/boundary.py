@@ -56,7 +56,8 @@ class Boundary:
                     response = self._refused(request, route, error)
                 except (ConnectionError, ClientPayloadError) as error:
                     response = self._gone(route, error)
-                if isinstance(response, web.Response):
+                # Not isinstance: aiohttp's responses are mappings, which takes Python's long way.
+                if type(response) is web.Response:
                     response = await written(request, route.name, response)
                 outcome = outcomes[response.status]
             finally:
