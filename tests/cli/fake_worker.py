@@ -31,7 +31,7 @@ def main() -> None:
     if mode == "brief":
         sys.exit(3)
     if mode == "tied":
-        from verifier.cli.supervisor import die_with
+        from verifier.lifeline import die_with
 
         die_with(int(parent))
     if mode != "silent":

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from verifier.embedded import launch
+from verifier import lifeline
 
 _LISTEN = "0A"
 
@@ -30,7 +30,7 @@ class Service:
             self._process = subprocess.Popen(
                 [
                     # It ends with this process, however that ends.
-                    *(sys.executable, "-I", "-S", launch.__file__, str(os.getpid())),
+                    *(sys.executable, "-I", "-S", lifeline.__file__, str(os.getpid())),
                     *("-1", "-1", os.getcwd()),
                     *(sys.executable, "-m", "verifier", "serve"),
                     *("--port", "0", "--workers", str(workers)),

@@ -8,7 +8,7 @@ import sys
 import structlog
 from structlog.typing import EventDict, Processor
 
-from verifier.api.server.refusals import frames
+from verifier.tracebacks import frames
 
 
 def configure(level: str) -> None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Literal
@@ -15,6 +13,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from verifier import lifeline
 from verifier.backoff import backoff
 from verifier.cli.gathering import Gatherer
 from verifier.cli.signals import Stop
@@ -23,7 +22,6 @@ from verifier.errors import VerifierError
 log = structlog.get_logger()
 
 READY = b"ready\n"
-_PR_SET_PDEATHSIG = 1
 
 
 class WorkersError(VerifierError):
@@ -87,10 +85,10 @@ class Worker:
             undo.callback(self._process.wait)
             undo.callback(self._process.kill)
             self.pid = self._process.pid
-            self._pidfd = os.pidfd_open(self.pid)
+            exit_ = lifeline.ended(self.pid)
             undo.pop_all()
         loop.add_reader(self._news, self._read_news)
-        loop.add_reader(self._pidfd, self._read_exit)
+        exit_.add_done_callback(self._read_exit)
 
     def _read_news(self) -> None:
         if os.read(self._news, len(READY)) == READY:
@@ -103,9 +101,7 @@ class Worker:
             os.close(self._news)
             self._news = -1
 
-    def _read_exit(self) -> None:
-        self._loop.remove_reader(self._pidfd)
-        os.close(self._pidfd)
+    def _read_exit(self, _: asyncio.Future[None]) -> None:
         self._close_news()
         self.exited.set_result(self._process.wait())
 
@@ -251,15 +247,3 @@ async def _ended(workers: Sequence[Worker]) -> Literal[True]:
 
 def _how(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when the process ``parent`` ends, however it ends.
-
-    An orphan would share the port with the workers of the next start, and answer from databases
-    that nobody looks after any more.
-    """
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl")
-    if os.getppid() != parent:
-        sys.exit("verifier: the supervisor is gone")

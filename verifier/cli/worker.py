@@ -19,9 +19,10 @@ from verifier.app.service import Service
 from verifier.cli import logs, signals
 from verifier.cli.reporting import Reporter
 from verifier.cli.settings import for_host
-from verifier.cli.supervisor import READY, die_with
+from verifier.cli.supervisor import READY
 from verifier.config import Config
 from verifier.errors import VerifierError
+from verifier.lifeline import die_with
 from verifier.metrics.exposition import Exposition
 
 # From malloc.h.
@@ -94,6 +95,8 @@ def main() -> None:
     parser.add_argument("--numbers-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
     arguments = parser.parse_args()
+    # An orphan would share the port with the workers of the next start, and answer from databases
+    # that nobody looks after any more.
     die_with(arguments.parent)
 
     def tell(_url: str) -> None:

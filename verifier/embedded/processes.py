@@ -17,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from verifier import lifeline
 from verifier.embedded.binaries import Account
 from verifier.errors import ClusterError
 
@@ -40,8 +41,8 @@ class Launcher:
     ) -> subprocess.Popen[bytes]:
         """Start ``command`` in ``directory`` as the account, its output going to ``output``."""
         uid, gid, _ = self._account or (-1, -1, "")
-        script = Path(__file__).with_name("launch.py")
-        arguments = [sys.executable, "-I", "-S", str(script), str(os.getpid()), str(uid), str(gid)]
+        arguments = [sys.executable, "-I", "-S", lifeline.__file__]
+        arguments += [str(os.getpid()), str(uid), str(gid)]
 
         def start() -> subprocess.Popen[bytes]:
             return subprocess.Popen(
@@ -95,20 +96,10 @@ def _environment() -> dict[str, str]:
 async def gone(pid: int, within: float) -> bool:
     """Wait until a process, ours or not, has ended; False after ``within`` seconds."""
     try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    try:
-        loop.add_reader(descriptor, ended.set)
         async with asyncio.timeout(within):
-            await ended.wait()
+            await lifeline.ended(pid)
     except TimeoutError:
         return False
-    finally:
-        loop.remove_reader(descriptor)
-        os.close(descriptor)
     return True
 
 

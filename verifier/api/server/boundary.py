@@ -16,11 +16,11 @@ from verifier.api.server import problems
 from verifier.api.server.body import compressed
 from verifier.api.server.guard import Guard
 from verifier.api.server.readers import CLIENT_GONE, Cut, Readers, SlowReader
-from verifier.api.server.refusals import drop_frames
 from verifier.api.server.route import Handler, Route
 from verifier.errors import BadRequest, Unavailable
 from verifier.metrics import Metrics
 from verifier.metrics.cells import Distribution
+from verifier.tracebacks import drop_frames
 
 _OUTCOMES = {200: "answered", 422: "invalid", 503: "unavailable", CLIENT_GONE: "cut"}
 

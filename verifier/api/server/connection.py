@@ -18,7 +18,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from verifier.api.server.readers import Cut
-from verifier.api.server.refusals import drop_frames
+from verifier.tracebacks import drop_frames
 
 if TYPE_CHECKING:
     from verifier.api.server.server import Server

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http import HTTPStatus
 from secrets import token_hex
-from types import TracebackType
 from typing import Any
 
 import structlog
@@ -22,12 +20,10 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from verifier.api.server import problems
 from verifier.errors import Unavailable
+from verifier.tracebacks import frames
 from verifier.wire.problems import CONTENT_TYPE, PROBLEMS, document
 
 log = structlog.get_logger()
-
-# The places of a traceback that a log line holds, the innermost ones.
-FRAMES = 25
 
 ROUTE = "server"
 
@@ -141,33 +137,6 @@ class Refusals:
             log.error(event, **facts, frames=[] if error is None else frames(error))
         else:
             log.warning(event, **facts)
-
-
-def frames(error: BaseException) -> list[str]:
-    """Where an error and those behind it passed, the innermost place last; no values."""
-    places: list[str] = []
-    behind: BaseException | None = error
-    seen: set[int] = set()
-    while behind is not None and id(behind) not in seen:
-        seen.add(id(behind))
-        passed = [*_places(behind.__traceback__), type(behind).__qualname__]
-        places = passed[-FRAMES:] + places
-        behind = behind.__cause__ or behind.__context__
-    return places[-FRAMES:]
-
-
-def drop_frames(error: BaseException) -> None:
-    """Let go of the places that an exception passed, for one that is handled but kept.
-
-    aiohttp keeps errors with a request's body, and tasks keep theirs. Their frames keep the request
-    and the task in turn, with all that these hold, until the garbage is collected.
-    """
-    error.__traceback__ = None
-
-
-def _places(passed: TracebackType | None) -> Iterator[str]:
-    for frame, line in traceback.walk_tb(passed):
-        yield f"{frame.f_code.co_filename}:{line} {frame.f_code.co_qualname}"
 
 
 def _sorted_out(error: BaseException) -> tuple[str, str]:

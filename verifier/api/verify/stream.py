@@ -15,7 +15,6 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from verifier.api.server import problems
 from verifier.api.server.body import refuse_compressed
-from verifier.api.server.refusals import drop_frames
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import (
     LANGUAGE,
@@ -31,6 +30,7 @@ from verifier.api.verify.bulk import Bulk, Counts, Means
 from verifier.api.verify.parameters import TOKEN
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Item, Question
+from verifier.tracebacks import drop_frames
 from verifier.wire import schemas
 from verifier.wire.batches import read_lines
 from verifier.wire.ndjson import blocks_of_lines
