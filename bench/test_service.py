@@ -57,11 +57,6 @@ class _Client(asyncio.Transport):
         for data in cast("Sequence[bytes]", list_of_data):
             self.write(data)
 
-    @property
-    def taken(self) -> int:
-        """How much has come."""
-        return self._taken
-
     def is_closing(self) -> bool:
         return False
 
@@ -82,12 +77,12 @@ class _Client(asyncio.Transport):
 
 
 @cache
-def _server() -> web.Server:
-    """That of a service whose memory holds all sample invoices."""
+def _server(full: bool) -> web.Server:
+    """That of a service whose memory holds all sample invoices, or next to none."""
     config, metrics, turns = Config(), Metrics(), Turns()
     readers, bounds = Readers(config.answers, metrics), config.connections
     means = Means(
-        verifier=make_verifier(metrics, full=True),
+        verifier=make_verifier(metrics, full=full),
         encoder=Encoder("0123456789ab"),
         tokens=Tokens(lambda: b""),
         bodies=Bodies(config.requests),
@@ -109,41 +104,53 @@ def _server() -> web.Server:
     return runner.server
 
 
-def _asked(path: str, sent: Sequence[bytes]) -> Callable[[], object]:
-    """Requests one after another, each when the answer to the last one is there."""
+def _asked(
+    path: str, sent: Sequence[bytes], size: int, *, full: bool = True, connections: int = 1
+) -> Callable[[], object]:
+    """Requests over some connections at once, each when the answer to the last one is there.
+
+    ``size`` is less than that of an answer, and more than all of it but its last bytes.
+    """
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: "
     requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in sent]
-    server, client = _server(), _Client()
+    server = _server(full)
 
-    async def work() -> int:
+    async def ask(client: _Client, connection: asyncio.Protocol) -> None:
         for request in requests:
-            # Of a few more bytes than any head, so that it is the body which is waited for.
-            ended = client.expect(300)
+            ended = client.expect(size)
             connection.data_received(request)
             await ended.wait()
-        return client.taken
 
-    async def connect() -> asyncio.Protocol:
-        made = server()
-        made.connection_made(client)
+    async def work() -> None:
+        await asyncio.gather(*(ask(*each) for each in connected))
+
+    async def connect() -> tuple[_Client, asyncio.Protocol]:
+        client, connection = _Client(), server()
+        connection.connection_made(client)
         await asyncio.sleep(0)
-        return made
+        return client, connection
 
-    connection = loop().run_until_complete(connect())
+    run = loop().run_until_complete
+    connected = [run(connect()) for _ in range(connections)]
     return repeated(work)
 
 
 def single() -> Callable[[], object]:
     """A thousand known questions."""
-    return _asked("/v1/verify", bodies())
+    return _asked("/v1/verify", bodies(), 300)
 
 
 def many() -> Callable[[], object]:
     """The same in one batch."""
-    return _asked("/v1/verify/batch", [batch()])
+    return _asked("/v1/verify/batch", [batch()], 400_000)
 
 
-CASES: dict[str, Case] = {"single": single, "batch": many}
+def several() -> Callable[[], object]:
+    """Three batches at once, of which memory knows nothing."""
+    return _asked("/v1/verify/batch", [batch()], 400_000, full=False, connections=3)
+
+
+CASES: dict[str, Case] = {"single": single, "batch": many, "batches": several}
 
 
 def test_service(benchmark: BenchmarkFixture, case: Case) -> None:

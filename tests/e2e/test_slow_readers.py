@@ -169,7 +169,7 @@ async def test_c18_trickled_bodies_take_no_slot(database: Database) -> None:
 
 async def test_c18_bodies_that_are_coming_are_bounded_in_all(database: Database) -> None:
     """What exceeds max_receiving is refused with 503; singles and whole small bodies go on."""
-    async with serving(database, max_receiving=1_000_000) as service:
+    async with serving(database, max_receiving=1_000_000, max_batch_body=850_000) as service:
         trickled = [Connection() for _ in range(3)]
         for each in trickled:
             await each.send(service, post("/v1/verify/batch", b" " * 400_000, lacking=10))

@@ -68,18 +68,8 @@ class Lookup:
         self._reads_at_least = Gate(self._take, self.slots, late="behind")
 
         def watched(kind: type[Target], name: str, dsn: str, size: int) -> Target:
-            return kind(
-                name,
-                dsn,
-                size,
-                self.history,
-                config,
-                clocks,
-                oldest,
-                self._freed,
-                self._changed,
-                memory,
-            )
+            tell = oldest, self._freed, self._changed, memory
+            return kind(name, dsn, size, self.history, config, clocks, *tell)
 
         self._primary = watched(
             Primary,
@@ -139,10 +129,9 @@ class Lookup:
         return report(self._targets, self._current(), self._clocks.wall(), trusted=self.trusted())
 
     async def fetch_many(self, keys: Sequence[str], deadline: float = inf) -> dict[str, Finding]:
-        """A finding for each key that could be checked. Raises Unavailable when none could be.
+        """A finding for each key that could be checked; raises Unavailable when none could be.
 
-        Takes at most query_timeout + probe_interval, and no query runs beyond the deadline (steady
-        clock) but for one that is tried again.
+        Takes at most query_timeout + probe_interval; only a second try outlasts ``deadline``.
         """
         read = await self._read(keys, self._reads, None, deadline)
         return await self._completed(keys, read, None)
