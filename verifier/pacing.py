@@ -1,18 +1,18 @@
-"""Bulk takes turns: however many batches and streams run, others wait for one piece of one."""
+"""Bulk work takes turns: however many batches and streams run, others wait for one piece of one."""
 
 from __future__ import annotations
 
 from asyncio import Lock, get_running_loop, sleep
 
-# A piece whose work is not counted out beforehand ends after so many seconds, at least and at most.
+# The shortest and the longest time, in seconds, of a piece of work that is cut by the clock.
 _PIECE_SECONDS = 0.0001
 _LONGEST_PIECE = 0.0005
-# Where the work of others takes longer than a piece, so much of its time is bulk's.
+# Beside other work that takes long, a piece may take this share of its time.
 _SHARE = 1 / 8
 
-# A single question takes so many rounds of the event loop from its arrival to its answer.
+# Rounds of the event loop that a single question takes from its arrival to its answer.
 _ROUNDS = 4
-# Rounds that take longer are full of questions, and bulk has to go on beside them too.
+# Once the rounds took this long, the loop is full of questions, and bulk must go on beside them.
 _ROUNDS_SECONDS = 0.0005
 
 
@@ -24,13 +24,13 @@ class Turns:
         self._waiting = 0
 
     async def next(self) -> float:
-        """Return when it is one's turn, and the event loop has been through all other work.
+        """Wait for a turn, then let the event loop do all other work that is ready.
 
-        The seconds that this other work took, without the wait for the turn.
+        Returns the seconds that this other work took, without the wait for the turn.
 
-        With a bare sleep(0) each of n batches would do a piece in every round of the loop, and a
-        single question would wait for n pieces in each of its rounds. The more of them there are,
-        the more rounds lie between two pieces, while they are short.
+        With a bare sleep(0), each of n batches would do a piece in every round of the loop, and a
+        single question would wait for n pieces in each of its rounds. So the more batches wait, the
+        more rounds lie between two pieces, as long as the rounds are short.
         """
         self._waiting += 1
         try:
@@ -48,10 +48,7 @@ class Turns:
 
 
 class Pace:
-    """Cuts one long piece of work into short ones, each of which has a turn of its own.
-
-    The first one is under way when this is made.
-    """
+    """Cuts long work into pieces with a turn each; the first piece begins when this is made."""
 
     def __init__(self, turns: Turns) -> None:
         self._turns = turns
@@ -59,7 +56,7 @@ class Pace:
         self._over = self._clock() + _PIECE_SECONDS
 
     async def give_way(self) -> None:
-        """Wait for the next turn if this one has been long enough."""
+        """Yield to others, and wait for the next turn, if this piece has taken long enough."""
         if self._clock() >= self._over:
             others = await self._turns.next()
             piece = min(max(_PIECE_SECONDS, _SHARE * others), _LONGEST_PIECE)

@@ -1,4 +1,4 @@
-"""The places that an exception passed: told without any value, or let go of.
+"""The places that an exception passed: shown without values, or dropped.
 
 What an exception says, and the variables of those places, may hold what a caller sent.
 """
@@ -9,12 +9,12 @@ import traceback
 from collections.abc import Iterator
 from types import TracebackType
 
-# The places of a traceback that a log line holds, the innermost ones.
+# A log line holds so many places of a traceback, the innermost ones.
 FRAMES = 25
 
 
 def frames(error: BaseException) -> list[str]:
-    """Where an error and those behind it passed, the innermost place last; no values."""
+    """The places that an error and its causes passed, the innermost last, without values."""
     places: list[str] = []
     behind: BaseException | None = error
     seen: set[int] = set()
@@ -27,10 +27,10 @@ def frames(error: BaseException) -> list[str]:
 
 
 def drop_frames(error: BaseException) -> None:
-    """Let go of the places that an exception passed, for one that is handled but kept.
+    """Drop the traceback of an exception that is handled but will be kept.
 
-    aiohttp keeps errors with a request's body, and tasks keep theirs. Their frames keep the request
-    and the task in turn, with all that these hold, until the garbage is collected.
+    aiohttp keeps errors with a request's body, and tasks keep theirs. Through their frames they
+    would keep the request and the task alive until the garbage collector finds the cycle.
     """
     error.__traceback__ = None
 

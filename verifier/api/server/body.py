@@ -25,8 +25,7 @@ def refuse_compressed(request: web.BaseRequest) -> None:
 class Bodies:
     """Receives whole bodies, each within ``body_timeout``.
 
-    ``max_receiving`` bounds the bytes held of all those that are still being received, of which
-    some are kept from bulk.
+    All bodies in flight hold at most ``max_receiving`` bytes; bulk leaves an eighth to others.
     """
 
     def __init__(self, bounds: Requests) -> None:
@@ -35,10 +34,10 @@ class Bodies:
         self._seconds = bounds.body_timeout
 
     async def read(self, request: web.BaseRequest, limit: int, *, bulk: bool = False) -> bytes:
-        """The whole body of at most ``limit`` bytes; raises BadRequest and Unavailable.
+        """The whole body, at most ``limit`` bytes; raises BadRequest and Unavailable.
 
-        A small body has arrived with its headers, which costs neither a timer nor a wait. A
-        trickled one is not bounded by aiohttp.
+        A small body arrives with its head and costs neither a timer nor a wait. aiohttp does not
+        bound how long a body may trickle in; this does.
         """
         content = request.content
         if content.is_eof():
@@ -73,9 +72,9 @@ class Bodies:
 
 
 def _arrived(content: StreamReader) -> bytes:
-    """A body that has arrived as a whole: what read_nowait returns, for a fifth of its time."""
+    """A body that has arrived as a whole: read_nowait would take five times as long."""
     if type(content) is not StreamReader:
-        # What stands for no body.
+        # aiohttp has another class for "no body".
         return b""
     blocks = content._buffer  # noqa: SLF001 # aiohttp's own way looks after what may still come
     return blocks.popleft() if len(blocks) == 1 else content.read_nowait(-1)

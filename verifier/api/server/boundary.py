@@ -1,8 +1,8 @@
 """The boundary: what a handler raises becomes a response, a metric and, where need be, a log line.
 
-It is put around every route where routes are registered, and around nothing else. What nobody
-foresaw goes on to the connection, which knows whether part of an answer was sent (connection.py):
-there it becomes a 500 with an id that the log has too.
+Every route gets it where routes are registered. An exception that nobody foresaw passes through to
+the connection (connection.py), which knows whether part of an answer was sent already: there it
+becomes a 500 with an id that the log has too.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Boundary:
         self._guard = guard
 
     def around(self, route: Route) -> Handler:
-        """The handler of a route, which raises nothing but what nobody foresaw.
+        """The handler of a route, with all that it may raise on purpose turned into responses.
 
-        Its requests are guarded, and timed unless they cost nothing; its plain responses are
-        written within the bounds on clients that read slowly.
+        Requests are guarded first, and timed unless they cost nothing. Plain responses are written
+        within the bounds on clients that read slowly.
         """
         handler, written = route.handler, self._readers.written
         check = self._guard.check_of(route)
@@ -76,7 +76,7 @@ class Boundary:
         return problems.of_error(request, error)
 
     def _gone(self, route: Route, error: ConnectionError | ClientPayloadError) -> Cut:
-        """The client is gone, or was cut off, which was counted; there is nobody to tell."""
+        """The client is gone, or was cut off, which is counted already: there is nobody to tell."""
         if not isinstance(error, SlowReader):
             self._metrics.http_errors.add(route.name, "client_gone")
         drop_frames(error)

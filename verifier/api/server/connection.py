@@ -1,9 +1,9 @@
 """One client's connection: aiohttp's, with bounds.
 
-Three things are done otherwise than by aiohttp. A client that half-closes its connection after
-its requests gets their answers. A connection is refused beyond so many, when its head does not
-arrive in time or is too large, and is not read from while too much waits for its turn. What cannot
-be read or fails is a problem document, and its log line holds nothing of the request.
+Three things differ from aiohttp. A client that half-closes its connection after sending requests
+still gets their answers. There are bounds on the number of connections, on the size and the time of
+a head, and on what a client may send ahead of its turn. What cannot be read, and what fails, is
+answered with a problem document, and its log line holds nothing of the request.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class _NoMoreRequests(ConnectionError):
-    """Stands behind the last request of a client that has half-closed its connection."""
+    """Queued behind the last request of a client that has half-closed its connection."""
 
 
 class Connection(RequestHandler):
@@ -46,21 +46,21 @@ class Connection(RequestHandler):
         super().__init__(server, loop=loop, **settings)
         self._server = server
         self._half_closed = False
-        # While there is a deadline for it: not between requests, until some of it has arrived.
+        # Whether the next head has a deadline; between requests it gets one with its first byte.
         self._head_expected = False
-        # What has arrived of it.
+        # Bytes of the next head that have arrived.
         self._head_size = 0
-        # How many heads were whole; the body behind the last one, and whether all of it is there,
-        # so that what arrives next is of a head.
+        # Heads parsed so far, the body behind the last one, and whether that body is complete: then
+        # the next bytes belong to a head.
         self._heads = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._body_is_whole = True
         self._has_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Refuse it at once beyond the bound, else expect a first head."""
+        """Admit the connection and expect a head, or refuse it at once beyond the bound."""
         if not self._server.crowd.admit(self):
-            # What it sends is not looked at.
+            # Whatever it sends is ignored.
             self._force_close = True
             # uvloop's transports are none of asyncio's classes.
             self._server.crowd.turn_away(self, cast("asyncio.Transport", transport))
@@ -69,11 +69,11 @@ class Connection(RequestHandler):
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget it; who reads or writes gets a ConnectionError, whatever the network said."""
+        """Forget the connection; pending reads and writes raise ConnectionError."""
         self._forget_head()
         self._server.crowd.leave(self)
         super().connection_lost(as_lost(exc))
-        # They refer to the connection, and are not answered any more.
+        # Requests still queued refer to the connection, and nobody will answer them.
         self._messages.clear()
         self._body = EMPTY_PAYLOAD
 
@@ -82,7 +82,7 @@ class Connection(RequestHandler):
         return not self._request_count
 
     def data_received(self, data: bytes) -> None:
-        """Take in what arrives; the rest of a head that is not whole has to arrive in time."""
+        """Hand bytes to the parser, and bound what it has not completed."""
         if self._close or self._force_close:
             self._receive_rest(data)
             return
@@ -97,7 +97,7 @@ class Connection(RequestHandler):
             self._bound_head(data)
 
     def _take_note(self) -> None:
-        """Of requests whose heads have just become whole."""
+        """React to requests whose heads the parser has just completed."""
         self._heads = self._request_count
         if self._head_size or self._head_expected:
             self._forget_head()
@@ -126,29 +126,29 @@ class Connection(RequestHandler):
             self._close, self._force_close = self._close or close, self._force_close or force
 
     def pause_reading(self) -> None:
-        """Read no more for now, and have the parser keep what it has."""
+        """Stop reading for now; the parser keeps what it has."""
         self._has_paused = True
         super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Read on, if reading was ever paused.
 
-        aiohttp calls this for each piece of a body, and each time has its parser look for what a
-        pause has left. A parser may do as it was told much later, in another request even.
+        aiohttp calls this for each piece of a body, and each time makes its parser look for data
+        that a pause left behind. The parser may act on a pause much later, even in another request.
         """
         if self._has_paused:
             super().resume_reading(resume_parser)
 
     def _bound_ahead(self) -> None:
-        """Read no more for now when requests that wait for their turn hold much."""
-        # aiohttp bounds their number alone, and goes on when one has had its turn.
+        """Stop reading while the bodies of queued requests hold more than ``max_ahead``."""
+        # aiohttp bounds only their number, and reads on when one has been answered.
         if self._messages and not self._buffer_paused:
             ahead = sum(body.total_bytes for _, body in self._messages)
             if ahead > self._server.bounds.max_ahead:
                 self._pause_reading_for_buffer()
 
     def _bound_head(self, data: bytes) -> None:
-        # Empty lines before a request line are no part of it.
+        # Empty lines before a request line do not begin a head.
         if not (self._head_size or self._head_expected or data.strip()):
             return
         waiter = self._waiter
@@ -201,7 +201,7 @@ class Connection(RequestHandler):
             return False
         self._half_closed = True
         self._cut_body()
-        # The place of the next request, so that those before it are answered first.
+        # In the queue, so that the requests before it are answered first.
         end = _ErrInfo(status=400, exc=_NoMoreRequests(), message="")
         self._messages.append((end, EMPTY_PAYLOAD))
         return True
@@ -211,7 +211,7 @@ class Connection(RequestHandler):
         for _, body in self._messages:
             _cut(body)
         if self._current_request is None:
-            # It may have a task that has not run yet.
+            # Its task may not have run yet.
             self._loop.call_soon(self._cut_current)
         else:
             self._cut_current()
@@ -229,7 +229,7 @@ class Connection(RequestHandler):
     ) -> web.StreamResponse:
         """The answer to a request that cannot be read or failed.
 
-        aiohttp gives no exception when a handler let a TimeoutError pass.
+        aiohttp passes no exception when a handler raised TimeoutError.
         """
         error = exc or sys.exc_info()[1]
         assert error is not None
@@ -252,16 +252,16 @@ class Connection(RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """What aiohttp says of an exception, without its words: they may quote the request."""
+        """Log an exception that aiohttp reports, without its text, which may quote the request."""
         error = kw.get("exc_info") or sys.exc_info()[1]
-        # The rest of a body that is skipped after the answer may be as it likes.
+        # A broken rest of a body that is skipped after the answer is nobody's problem.
         if not isinstance(error, RequestPayloadError):
             self._server.refusals.note(error)
         if error is not None:
             drop_frames(error)
 
     def log_debug(self, *args: Any, **kw: Any) -> None:
-        """Nothing: aiohttp's words may quote the request."""
+        """Log nothing: the text may quote the request."""
 
 
 _receive = RequestHandler.data_received
@@ -273,10 +273,10 @@ def _cut(body: StreamReader) -> None:
 
 
 def as_lost(error: BaseException | None) -> BaseException | None:
-    """Why a connection is lost, as a ConnectionError.
+    """The reason why a connection is lost, as a ConnectionError.
 
-    For some networks' errors (no route, a peer that is silent for too long) Python has other ones,
-    which would look like faults and time-outs of ours.
+    Python reports some network errors (no route, a silent peer) as OSError or TimeoutError, which
+    would look like faults and time-outs of ours.
     """
     if error is None or isinstance(error, ConnectionError):
         return error

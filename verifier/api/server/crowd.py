@@ -8,11 +8,11 @@ from typing import Protocol
 
 from verifier.api.server.refusals import Refusals
 
-# Seconds for which one that was turned away is listened to. To close at once, with its request not
-# read, would reset the connection, and the answer would be lost.
+# Seconds for which a connection that was turned away stays open. Closing it at once, with its
+# request unread, would reset it, and the client would lose the answer.
 LINGER = 1.0
 
-# One in so many of the bound may linger so.
+# At most this share of the bound may linger at once: one in so many.
 LINGERING = 8
 
 
@@ -33,7 +33,7 @@ class Crowd:
         self._most = most
         self._refusals = refusals
         self._members: set[Member] = set()
-        # Those that had not asked anything when they were looked at, the oldest first.
+        # Connections that may not have asked anything yet, the oldest first.
         self._new: OrderedDict[Member, None] = OrderedDict()
         self._lingering: dict[Member, asyncio.TimerHandle] = {}
 
@@ -42,10 +42,9 @@ class Crowd:
         return len(self._members)
 
     def admit(self, member: Member) -> bool:
-        """Whether there is room for one more, if need be in the place of a silent one.
+        """Whether there is room for one more, if need be by closing a silent one.
 
-        Who connects and asks nothing would else keep out all others, as long as it likes to
-        connect again.
+        Otherwise clients that connect, ask nothing and connect again would keep out all others.
         """
         if len(self._members) >= self._most and not self._close_silent():
             return False

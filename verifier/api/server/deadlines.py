@@ -1,4 +1,4 @@
-"""Deadlines of many connections that began together: few of them are kept at a time."""
+"""Deadlines of many connections: when many expire together, few are handled in each loop round."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from collections import OrderedDict
 from typing import Protocol
 
-# How many are told in one round of the event loop: 0.1 ms, and as much for what comes of it.
+# Members told in one round of the event loop: 0.1 ms, and as much again for what they do.
 _AT_ONCE = 4
 
 
@@ -18,10 +18,10 @@ class Late(Protocol):
 
 
 class Deadlines:
-    """All of them ``seconds`` from when they were set, so that the oldest is the next.
+    """Deadlines ``seconds`` after they were set, so that the one set first expires first.
 
-    With a timer for each, a thousand that were set in one moment would be told in one round of the
-    loop, while others wait.
+    With a timer each, a thousand that were set together would all fire in one round of the loop,
+    and everybody else would wait.
     """
 
     def __init__(self, seconds: float, loop: asyncio.AbstractEventLoop) -> None:

@@ -23,7 +23,7 @@ NDJSON_TYPES = frozenset(
 )
 
 
-# Who is allowed this writes to the ledger.
+# The scopes that write to the ledger.
 _GUARDED = ("ingest", "watermark")
 
 
@@ -34,7 +34,7 @@ class Guard:
         self._exposed = access.expose_ledger == "on"
 
     def check_of(self, route: Route) -> Callable[[web.Request], None] | None:
-        """What a request for this route has to pass, which raises BadRequest; None for nothing."""
+        """The check of a route's requests, which raises BadRequest; None when it has none."""
         media = route.media
         if route.scope not in _GUARDED or media is None:
             return None
@@ -65,7 +65,7 @@ def cross_site(headers: Mapping[str, str]) -> bool:
     if headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return True
     origin = headers.get(hdrs.ORIGIN)
-    # The origin "null", of sandboxed pages and files, is nobody's own.
+    # The origin "null", of sandboxed pages and files, equals no host.
     return origin is not None and (
         origin.partition("://")[2].lower() != headers.get(hdrs.HOST, "").lower()
     )

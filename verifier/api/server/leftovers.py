@@ -1,7 +1,7 @@
-"""What clients go on sending after their request was refused: passed over, at leisure.
+"""The rest of a body whose request was refused: read and discarded, a piece at a time.
 
-Left unread, it would reset the connection, and the client would not come to read why it was
-refused. Read from all clients at once, as aiohttp does, it would make others wait.
+If it stayed unread, closing would reset the connection, and the client would never read why it was
+refused. If it were read from all clients at once, as aiohttp does, others would wait.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections import OrderedDict
 
 from aiohttp import StreamReader
 
-# Seconds between two looks when one found nothing: no event tells of some of many bodies.
+# Seconds between two looks when there was nothing to read: no event covers several bodies.
 _IDLE = 0.001
 
 
 class Leftovers:
-    """Passes over the rest of bodies: in each round of the event loop, one piece of one of them.
+    """Discards the rest of bodies: one piece of one body in each round of the event loop.
 
-    ``seconds`` is how long each may take, ``most`` how many there may be at once. Each holds up to
-    twice aiohttp's buffer, and connections that are not read from are not known to be closed.
+    Each may take ``seconds``, and there may be ``most`` at once: each holds up to twice aiohttp's
+    buffer, and a closed connection is not noticed while nothing is read from it.
     """
 
     def __init__(self, seconds: float, most: int) -> None:
@@ -32,7 +32,7 @@ class Leftovers:
     async def pass_over(self, body: StreamReader) -> None:
         """Return when a body has ended.
 
-        Raises TimeoutError, at once when there are too many, and what breaks off a body.
+        Raises TimeoutError (at once when there are too many), and the error of a broken body.
         """
         broken_off = body.exception()
         if broken_off is not None:
@@ -52,7 +52,7 @@ class Leftovers:
         while self._bodies:
             body = next(iter(self._bodies))
             self._bodies.move_to_end(body)
-            # One that is broken off is on its way out.
+            # A broken one is about to be removed.
             found = body.exception() is None and body.read_nowait()
             await asyncio.sleep(0 if found else _IDLE)
         self._reading = None

@@ -1,6 +1,6 @@
-"""Clients that take in their answers slowly, or go on sending what they were refused for.
+"""Clients that read their answers slowly, or go on sending a request that was refused.
 
-They are waited for within bounds, then cut off.
+The service waits for them within bounds, then cuts them off.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from verifier.api.server.leftovers import Leftovers
 from verifier.config import Answers
 from verifier.metrics import Metrics
 
-# A transport asks to wait from 64 KiB on: below half of it nothing has to, heads included.
+# A transport asks writers to wait from 64 KiB on; a response of half of that never has to.
 _SMALL = 32_768
 
 # The status that proxies log when a client went before its answer; never sent.
@@ -28,7 +28,7 @@ class SlowReader(ConnectionResetError):
 
 
 class Done(web.StreamResponse):
-    """What a handler returns that has written its response by itself."""
+    """Returned by a handler that has written its response itself."""
 
     status = 200
 
@@ -45,12 +45,9 @@ class Done(web.StreamResponse):
 
 
 class Cut(Done):
-    """What a handler returns when its connection has ended.
+    """Returned when the connection has ended; an exception would be logged as a fault of ours."""
 
-    An error would be logged as one of the service's own.
-    """
-
-    # Nobody sees it; it has a time of its own in the histograms.
+    # Never sent; the histograms have an outcome for it.
     status = CLIENT_GONE
 
     def __init__(self) -> None:
@@ -58,10 +55,10 @@ class Cut(Done):
 
 
 class Readers:
-    """What waits until clients have taken in what is written to them.
+    """Waits for clients to read what was written to them.
 
-    Each may take ``write_idle`` for what waits in its connection's buffer, and at most
-    ``max_unread`` may be waited for at once.
+    Each may take ``write_idle`` for what its connection's buffer holds, and at most ``max_unread``
+    are waited for at once.
     """
 
     def __init__(self, bounds: Answers, metrics: Metrics) -> None:
@@ -85,10 +82,10 @@ class Readers:
     async def written(
         self, request: web.BaseRequest, route: str, response: web.Response
     ) -> web.StreamResponse:
-        """The response, written unless it is too small for its client to hold it up.
+        """The response, written already if a slow client could hold it up.
 
-        What is left of the request's body is passed over, so that the client comes to read why it
-        was refused. Cut when it does not take in the response, does not end, or is gone.
+        The rest of the request's body is discarded, so that the client gets to read why it was
+        refused. Cut when the client does not read the response, does not stop sending, or is gone.
         """
         transport = request.transport
         sending = not request.content.is_eof()
@@ -108,9 +105,9 @@ class Readers:
         return response
 
     async def rest_passed(self, request: web.BaseRequest) -> None:
-        """Wait until the client of a written response has ended its request's body.
+        """Wait until the client of a written response has sent the rest of its request.
 
-        Raises TimeoutError when it does not, and what breaks off a body.
+        Raises TimeoutError when it does not in time, and the error of a broken body.
         """
         await self._leftovers.pass_over(request.content)
 
@@ -122,7 +119,7 @@ class Readers:
             self._errors.add(whose, "too_many_unread")
             _abort(oldest)
         self._behind[writing] = request, route
-        # A wait for the buffer that was cancelled would spoil the next one, hence no timeout().
+        # No timeout(): once a drain was cancelled, aiohttp cannot wait for that connection again.
         try:
             await asyncio.wait({writing}, timeout=self._seconds)
             if writing.done():
@@ -134,12 +131,12 @@ class Readers:
         finally:
             self._behind.pop(writing, None)
             writing.cancel()
-            # Else its error would keep this frame, which keeps the task, which keeps the error.
+            # Otherwise its error, this frame and the task would keep each other alive.
             del writing
 
 
 def transport_of(request: web.BaseRequest) -> asyncio.Transport:
-    """What a request's connection is written to; ConnectionResetError when the client is gone."""
+    """The transport of a request; ConnectionResetError when the client is gone."""
     if request.transport is None:
         raise ConnectionResetError("the client is gone")
     return request.transport

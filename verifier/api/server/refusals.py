@@ -1,8 +1,7 @@
 """What the server itself refuses, and what fails: a problem document, a log line and a count.
 
-The ``id`` of a problem stands in its log line too. A line is made from the kind of an error and
-the places it passed, never from its text: a parser's error quotes the request, and requests hold
-tax ids.
+The problem and its log line share an ``id``. A line tells the type of an error and the places it
+passed, never its text: a parser's error quotes the request, and requests hold tax ids.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class Refusals:
         self._lines = lines
 
     def count(self, code: str) -> None:
-        """Count what has neither an answer nor a line."""
+        """Count a refusal that gets neither an answer nor a log line."""
         self._count(ROUTE, code)
 
     def of_error(self, request: web.BaseRequest, error: BaseException) -> web.Response:
@@ -92,7 +91,7 @@ class Refusals:
         return response
 
     def unread(self, code: str) -> bytes:
-        """A whole response for a connection of which no request was read; it is then closed."""
+        """The bytes of a response to a connection from which no request was read."""
         ident = token_hex(8)
         self._write("connection refused", code, ident)
         if code == "too_many_connections":

@@ -23,7 +23,7 @@ JSON = {"Content-Type": "application/json"}
 class _Ready(web.StreamResponse):
     """A single answer, whose bytes are complete."""
 
-    # Of every one; StreamResponse would look it up.
+    # A class attribute: StreamResponse would compute it.
     status = 200
 
     def __init__(self, data: bytes, readers: Readers) -> None:
@@ -51,8 +51,8 @@ class _Ready(web.StreamResponse):
 class Responder:
     """Makes responses; ``clock`` gives seconds since the epoch, for the Date header.
 
-    Of answers in parts, ``group`` bytes are handed to a connection at a time, in turns: the kernel
-    takes longer to take them in than we do to make them.
+    An answer in parts is written ``group`` bytes at a time, in turns: handing bytes to the kernel
+    takes longer than making them.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Responder:
     async def parts(
         self, request: web.BaseRequest, route: str, parts: list[bytes]
     ) -> web.StreamResponse:
-        """Write a 200 with a JSON body that comes in parts, which are used up.
+        """Write a 200 with a JSON body in parts; the list is emptied.
 
-        The next group is written, in one system call, when the client has taken in the last.
-        Raises SlowReader when it does not in time, and ConnectionError when it is gone.
+        Each group is one system call, made when the client has read the one before. Raises
+        SlowReader when it does not read in time, and ConnectionError when it is gone.
         """
         keep_alive = request.version == HttpVersion11 and request.keep_alive is True
         ending = b"\r\n\r\n" if keep_alive else b"\r\nConnection: close\r\n\r\n"
@@ -92,14 +92,14 @@ class Responder:
             await self._turns.next()
             transport_of(request).writelines(group)
         await request.writer.write_eof()
-        # To the last byte: what is still here when a draining service ends would be lost.
+        # Down to the last byte: a draining service would lose what is still in the buffer.
         transport_of(request).set_write_buffer_limits(0)
         await self._readers.taken(request, route)
         transport_of(request).set_write_buffer_limits()
         return Done(keep_alive=keep_alive)
 
     def _head_now(self) -> bytes:
-        """The head up to the length of the body."""
+        """The head, up to the value of Content-Length."""
         now = int(self._clock())
         if now != self._second:
             self._second = now

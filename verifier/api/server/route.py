@@ -1,7 +1,7 @@
-"""Route: all that is said of an endpoint, in one place.
+"""Route: everything that is declared about an endpoint.
 
-From the list of them (api/routes.py) come the router, the way past it, the OpenAPI document, what
-guards them and what their requests are counted by.
+The list of routes (api/routes.py) makes the router, the shortcut past it, the OpenAPI document, the
+guard's checks and the labels of the metrics.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from verifier.api.server.shapes import Operation
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# What a caller must be allowed to; None is for everybody.
+# The permission that a caller needs; routes without one are open to everybody.
 Scope = Literal["verify", "ingest", "watermark"]
 
-# What a request costs: as much as one question, or as many as it has items. What costs nothing is
-# not timed.
+# What a request costs: one unit, or one for each of its items. Requests that cost nothing are not
+# timed.
 Cost = Literal["nothing", "one", "items"]
 
 
 class Route(msgspec.Struct, frozen=True):
     """One endpoint.
 
-    ``name`` is its label in metrics; ``media`` are the types of the bodies that it takes, None
-    when it does not look. ``handler`` raises BadRequest, Unavailable and ConnectionError, which
-    the boundary (boundary.py) answers.
+    ``name`` labels it in metrics. ``media`` are the media types that it accepts; None accepts any.
+    ``handler`` may raise BadRequest, Unavailable and ConnectionError, which the boundary answers
+    (boundary.py).
     """
 
     method: str

@@ -1,8 +1,8 @@
-"""From routes to an application, and to the way past aiohttp's router that most requests take.
+"""Routes become an application, and a shortcut past aiohttp's router.
 
-The router matches the path, makes a match object and freezes it, which costs a single question a
-tenth of its time. A request for exactly a route's path goes to its handler at once; every other
-one, and one that waits for ``100 Continue``, takes aiohttp's own way.
+The router matches the path, makes a match object and freezes it: a tenth of a single question's
+time. A request whose path is exactly that of a route goes straight to its handler. Every other
+request, and one that waits for ``100 Continue``, takes aiohttp's own way.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def handlers_of(routes: Sequence[Route], boundary: Boundary) -> dict[tuple[str, 
     for route in routes:
         handler = handlers[route.method, route.path] = boundary.around(route)
         if route.method == hdrs.METH_GET:
-            # The server leaves out the body.
+            # aiohttp leaves out the body.
             handlers[hdrs.METH_HEAD, route.path] = handler
     return handlers
 
@@ -31,9 +31,9 @@ def handlers_of(routes: Sequence[Route], boundary: Boundary) -> dict[tuple[str, 
 def application(
     handlers: Mapping[tuple[str, str], Handler], boundary: Boundary, max_body: int
 ) -> web.Application:
-    """All routes, and a last one that answers for all other addresses.
+    """All routes, and one that answers for every other address.
 
-    The last route takes the place of a middleware, which every request would pay for.
+    That last route replaces a middleware, which every request would pay for.
     """
     app = web.Application(client_max_size=max_body)
     for (method, path), handler in handlers.items():
@@ -44,15 +44,15 @@ def application(
 
 
 def shorten(server: web.Server, handlers: Mapping[tuple[str, str], Handler]) -> None:
-    """Have requests for a route's very path answered by its handler, on new connections."""
+    """Send requests for the exact path of a route straight to its handler, on new connections."""
     longer = server.request_handler
-    # By path first: nearly all requests are for one of them. One with a parameter is none's.
+    # A path with a parameter ({region}) is never that of a request, and stays with the router.
     methods: dict[str, dict[str, Handler]] = {}
     for (method, path), handler in handlers.items():
         methods.setdefault(path, {})[method] = handler
     find, nothing = methods.get, dict[str, Handler]()
 
-    # No coroutine of its own, which every request would pay for.
+    # A plain function: a coroutine would cost every request one more.
     def answer(request: web.BaseRequest) -> Awaitable[web.StreamResponse]:
         handler = find(request.raw_path, nothing).get(request.method)
         if (

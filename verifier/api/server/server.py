@@ -18,7 +18,7 @@ log = structlog.get_logger()
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
-# Open files that are no clients' connections: those to databases, logs, the loop's own.
+# Open files besides clients' connections: databases, logs, the event loop's own.
 OTHER_FILES = 512
 
 
@@ -88,8 +88,8 @@ def _answering(handler: Handler, refusals: Refusals) -> Handler:
 def affordable_connections(wanted: int) -> int:
     """How many connections the limit of open files allows, at most ``wanted``.
 
-    Raises this process's soft limit as far as its hard limit lets it, and says so when that is
-    not enough.
+    Raises the soft limit of this process as far as the hard limit allows, and logs when that is not
+    enough.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = wanted + OTHER_FILES
@@ -100,7 +100,7 @@ def affordable_connections(wanted: int) -> int:
     if limit == needed:
         log.info("limit of open files raised", before=soft, now=limit)
         return wanted
-    # With a tiny limit, half of it.
+    # Half of a tiny limit.
     affordable = max(limit - OTHER_FILES, limit // 2)
     log.warning("fewer connections than set", wanted=wanted, now=affordable, open_files=limit)
     return affordable

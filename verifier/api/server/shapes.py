@@ -1,4 +1,4 @@
-"""Shapes: what a route takes and returns, as its OpenAPI operation says (openapi.py)."""
+"""Shapes: what a route accepts and returns, for the OpenAPI document (openapi.py)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEXT = "text/plain"
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A body of a type (a structure, or a union of some), or of any of several, in a media type."""
+    """A body of a type, or of any of a tuple of types, in a media type."""
 
     type: Any
     description: str = ""
@@ -24,7 +24,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A header or a part of the path; what stands in the path is required."""
+    """A header, or a part of the path; the latter is required."""
 
     name: str
     place: Literal["header", "path"]

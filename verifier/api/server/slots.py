@@ -24,7 +24,7 @@ class Slots:
 
     @contextmanager
     def take(self) -> Iterator[None]:
-        """Have one while the block runs. Raises Unavailable when all are taken."""
+        """Hold a slot while the block runs; raises Unavailable when all are taken."""
         self.check()
         self._taken += 1
         try:
