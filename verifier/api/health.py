@@ -38,7 +38,7 @@ class Health:
         self.draining = False
 
     def routes(self) -> list[Route]:
-        """Where all that is asked."""
+        """The routes of health and numbers."""
         return [
             Route("GET", "/v1/freshness", "freshness", self.freshness, FRESHNESS),
             Route("GET", "/livez", "livez", self.livez, LIVEZ),

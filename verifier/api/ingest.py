@@ -73,7 +73,7 @@ class Ingest:
         self._slots = Slots("feed", bounds.max_feeds, metrics)
 
     def routes(self) -> list[Route]:
-        """Where they are."""
+        """The routes that write the ledger."""
 
         def route(
             method: str, path: str, handler: Handler, operation: Operation, scope: Scope, cost: Cost

@@ -18,7 +18,7 @@ _REF = "#/components/schemas/{name}"
 
 
 def route(others: Sequence[Route]) -> Route:
-    """Where the document of the other routes, and of this one, is."""
+    """The route of the document of the other routes and of itself."""
 
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=body, headers=JSON)

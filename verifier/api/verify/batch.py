@@ -30,7 +30,7 @@ class Batches:
         self._slots = Slots("batch", means.requests.max_batches, means.metrics)
 
     def route(self) -> Route:
-        """Where they are asked."""
+        """The route of these requests."""
         return Route(
             "POST",
             "/v1/verify/batch",

@@ -23,7 +23,7 @@ class Single:
         self._counts = Counts(means.metrics, "verify")
 
     def route(self) -> Route:
-        """Where they are asked."""
+        """The route of these requests."""
         return Route(
             "POST", "/v1/verify", "verify", self.verify, OPERATION, scope="verify", cost="one"
         )

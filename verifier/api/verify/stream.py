@@ -50,7 +50,7 @@ class Streams:
         self._draining = False
 
     def route(self) -> Route:
-        """Where they are asked."""
+        """The route of these requests."""
         return Route(
             "POST",
             "/v1/verify/stream",
