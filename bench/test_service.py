@@ -96,7 +96,7 @@ def _server(full: bool) -> web.Server:
     boundary = Boundary(metrics, readers, Guard(config.access))
     handlers = handlers_of([Single(means).route(), Batches(means).route()], boundary)
     refusals = Refusals(metrics.http_errors.add, Lines(1, lambda: NOON))
-    crowd = Crowd(bounds.max_connections, refusals)
+    crowd = Crowd(bounds.max_connections, bounds.turn_away, refusals)
     runner = Runner(application(handlers, boundary, 1 << 24), refusals, crowd, bounds)
     loop().run_until_complete(runner.setup())
     assert runner.server is not None

@@ -88,7 +88,8 @@ class Service:
         """Serve, and return the address. Raises OSError when it cannot be had."""
         await self._core.start()
         bounds = self._config.connections
-        crowd = Crowd(affordable_connections(bounds.max_connections), self._refusals)
+        most = affordable_connections(bounds.max_connections)
+        crowd = Crowd(most, bounds.turn_away, self._refusals)
         self._metrics.connections.set_function(lambda: len(crowd))
         self._runner = runner = Runner(self.application, self._refusals, crowd, bounds)
         await runner.setup()

@@ -209,6 +209,15 @@ class Connections(Section, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 10_000
+    turn_away: Annotated[
+        float,
+        _bound(
+            "How long a connection beyond them stays open after the 503, so that its client comes "
+            "to read it; an eighth of the bound may do so at once.",
+            gt=0,
+            le=60,
+        ),
+    ] = 1.0
     max_header: Annotated[int, _bound("Longest request line or header field.", ge=1024)] = 8_190
     max_headers: Annotated[
         int, _bound("Most fields in the head of a request; proxies add a dozen or two.", ge=8)

@@ -8,10 +8,6 @@ from typing import Protocol
 
 from verifier.api.server.refusals import Refusals
 
-# Seconds for which a connection that was turned away stays open. Closing it at once, with its
-# request unread, would reset it, and the client would lose the answer.
-LINGER = 1.0
-
 # At most this share of the bound may linger at once: one in so many.
 LINGERING = 8
 
@@ -27,9 +23,14 @@ class Member(Protocol):
 
 
 class Crowd:
-    """Admits ``most`` connections."""
+    """Admits ``most`` connections.
 
-    def __init__(self, most: int, refusals: Refusals) -> None:
+    One that is turned away stays open for ``linger`` seconds: closing it at once, with its request
+    unread, would reset it, and the client would lose the answer.
+    """
+
+    def __init__(self, most: int, linger: float, refusals: Refusals) -> None:
+        self._linger = linger
         self._most = most
         self._refusals = refusals
         self._members: set[Member] = set()
@@ -61,7 +62,7 @@ class Crowd:
         transport.write(self._refusals.unread("too_many_connections"))
         transport.write_eof()
         loop = asyncio.get_running_loop()
-        self._lingering[member] = loop.call_later(LINGER, transport.abort)
+        self._lingering[member] = loop.call_later(self._linger, transport.abort)
 
     def leave(self, member: Member) -> None:
         """Forget one that is closed."""
