@@ -1,4 +1,4 @@
-"""The change feed as a follower reads it, on the primary and on standbys."""
+"""The change log as a follower reads it, on the primary and on standbys."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from verifier.config import Config
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.ledger.changes.follower import Follower
-from verifier.ledger.changes.gaps import MAX_GAPS
 from verifier.ledger.ingest import writer as writer_module
 from verifier.ledger.ingest.writer import Writer
+
+MAX_GAPS = 2_048
 
 INSERT = """
 INSERT INTO invoice (
@@ -55,7 +56,7 @@ class Following:
         self.follower: Follower
 
     async def heard(self) -> set[str]:
-        """What the feed says now that all that was committed is replayed."""
+        """What the change log says now that all that was committed is replayed."""
         await wait_replayed(self.database.primary_dsn, self.database.replica_dsns)
         changes = HeardChanges()
         assert await self.follower.catch_up(changes, time.monotonic())
@@ -65,7 +66,7 @@ class Following:
 
 @pytest.fixture(params=["primary", "replica"])
 async def following(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[Following]:
-    """Follow the feed of an empty ledger, on the primary or on a replica."""
+    """Follow the change log of an empty ledger, on the primary or on a replica."""
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
     read = database.primary_dsn if request.param == "primary" else database.replica_dsns[0]
@@ -75,7 +76,7 @@ async def following(database: Database, request: pytest.FixtureRequest) -> Async
         connected(database.primary_dsn) as two,
     ):
         following = Following(database, reader, [one, two])
-        following.follower = await Follower.begin(reader, 5.0, time.monotonic())
+        following.follower = await Follower.begin(reader, 5.0, MAX_GAPS, time.monotonic())
         yield following
 
 
@@ -208,7 +209,7 @@ async def test_a_transaction_that_was_open_for_long_is_not_pruned_when_it_commit
         connected(database.primary_dsn) as reader,
         connected(database.primary_dsn) as other,
     ):
-        follower = await Follower.begin(reader, 5.0, 0.0)
+        follower = await Follower.begin(reader, 5.0, MAX_GAPS, 0.0)
         async with slow.transaction():
             await slow.execute(INSERT, 1, 1)
             await slow.execute("UPDATE ledger_change SET created_at = now() - interval '2 hours'")
@@ -226,7 +227,7 @@ async def test_who_has_missed_what_was_pruned_says_so(database: Database, at: st
     async with pruning(database) as (writer, connection):
         dsn = database.primary_dsn if at == "primary" else database.replica_dsns[0]
         async with connected(dsn) as reader:
-            follower = await Follower.begin(reader, 5.0, 0.0)
+            follower = await Follower.begin(reader, 5.0, MAX_GAPS, 0.0)
             assert await follower.catch_up(HeardChanges(), 0.0)
             await connection.execute(INSERT, 1, 1)
             await writer.prune(3_600.0)
@@ -285,7 +286,7 @@ async def test_200_000_commits_behind_an_open_transaction_are_read_once(
         await quick.execute("SET synchronous_commit = off")
         await quick.execute("CALL many_commits(200000)")
         assert len(await following.heard()) == 200_000
-        late = await Follower.begin(following.reader, 5.0, time.monotonic())
+        late = await Follower.begin(following.reader, 5.0, MAX_GAPS, time.monotonic())
         for follower in (following.follower, late):
             following.follower = follower
             await following.heard()
@@ -307,7 +308,7 @@ async def test_what_was_open_when_following_began_is_heard(following: Following)
         await slow.execute(INSERT, 1, 1)
         await quick.execute(INSERT, 2, 2)
         await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
-        following.follower = await Follower.begin(following.reader, 5.0, time.monotonic())
+        following.follower = await Follower.begin(following.reader, 5.0, MAX_GAPS, time.monotonic())
         await quick.execute(INSERT, 3, 3)
         assert await following.heard() == {key(3)}
     assert await following.heard() == {key(1)}

@@ -92,14 +92,18 @@ class Changes(Protocol):
 class Follower:
     """Reads the change log of one server over one connection, from the moment it begins.
 
-    ``seconds`` bounds each query; ``now`` is by the steady clock.
+    ``seconds`` bounds each query; with more than ``max_gaps`` gaps the log is not followed. ``now``
+    is by the steady clock.
     """
 
-    def __init__(self, connection: asyncpg.Connection, seconds: float, now: float) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection, seconds: float, max_gaps: int, now: float
+    ) -> None:
         self._connection = connection
         self._seconds = seconds
+        self._max_gaps = max_gaps
         self._look: Callable[..., Awaitable[list[asyncpg.Record]]]
-        self._gaps = Gaps()
+        self._gaps = Gaps(max_gaps)
         # Below this id all transactions had ended at the last look.
         self._ended = 0
         # Until all below this id have ended, there are more gaps than can be looked at.
@@ -110,9 +114,11 @@ class Follower:
         self._open_since = now, 0
 
     @classmethod
-    async def begin(cls, connection: asyncpg.Connection, seconds: float, now: float) -> Follower:
+    async def begin(
+        cls, connection: asyncpg.Connection, seconds: float, max_gaps: int, now: float
+    ) -> Follower:
         """Begin now: what was committed before is in every read that begins later."""
-        follower = cls(connection, seconds, now)
+        follower = cls(connection, seconds, max_gaps, now)
         async with asyncio.timeout(seconds):
             follower._look = (await connection.prepare(_LOOK)).fetch
         await follower._begin()
@@ -180,7 +186,7 @@ class Follower:
             runs += [(first, last) for first, last, _ in page]
             count = page[0][2] if page else 0
         bound = (await self._ids())[1]
-        self._gaps = Gaps(after)
+        self._gaps = Gaps(self._max_gaps, after)
         for first, last in runs:
             self._gaps.see(first, last, bound)
         self._ended = ended
