@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -122,11 +123,46 @@ async def test_an_open_transaction_holds_nobody_else_up(following: Following) ->
     assert await following.heard() == set()
 
 
-async def test_a_large_import_is_heard_in_pages(following: Following) -> None:
-    """More rows than a page holds are all heard in one look."""
-    await following.writers[0].execute(INSERT, 1, 100_000)
-    assert await following.heard() == {key(number) for number in range(1, 100_001)}
-    assert await following.heard() == set()
+# So many rows of so many keys each, in one transaction.
+ROWS = """
+INSERT INTO ledger_change (keys)
+SELECT array(SELECT '2611' || lpad((1000 * i + j)::text, 16, '0') FROM generate_series(1, $2) AS j)
+FROM generate_series(1, $1::int) AS i
+"""
+
+
+@pytest.mark.parametrize(
+    ("backlog", "pages"),
+    [
+        # 32, 128, 512, and then 2,048 rows at a time.
+        ([(20_000, 1)], 13),
+        # 32 rows of 1,000 keys make a page, and a last look finds nothing more.
+        ([(64, 1_000)], 3),
+        # The fifth page has both, and ends with the keys; the sixth asks for 32 rows again.
+        ([(3_000, 1), (70, 1_000)], 7),
+    ],
+)
+async def test_a_backlog_is_heard_in_pages(
+    following: Following, backlog: list[tuple[int, int]], pages: int
+) -> None:
+    """Looks at a backlog are few, whatever its rows are like, and none finds 33,000 keys."""
+    for rows, keys in backlog:
+        await following.writers[0].execute(ROWS, rows, keys)
+    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+    follower, looks = following.follower, 0
+    look = follower._look
+
+    async def counted(*arguments: Any) -> list[asyncpg.Record]:
+        nonlocal looks
+        looks += 1
+        return await look(*arguments)
+
+    follower._look = counted
+    heard = HeardChanges()
+    assert await follower.catch_up(heard, time.monotonic())
+    assert len(heard.keys) == sum(rows * keys for rows, keys in backlog)
+    assert max(heard.sizes) < 33_000
+    assert looks == pages
 
 
 async def test_truncation_says_that_everything_may_have_changed(following: Following) -> None:
