@@ -1,7 +1,7 @@
 """What the polls of many workers cost a replica.
 
 ``python -m bench.feed_polls POLLERS SECONDS`` probes and follows the server of BENCH_DSN over so
-many connections, as ``verifier/ledger/targets.py`` does, and prints what the server spent on it.
+many connections, as ``ledger/lookup/watch.py`` does, and prints what the server spent on it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bench.scale_common import (
     turns,
     values,
 )
-from verifier.config import Databases
+from verifier.config import ChangeLog, Databases
 from verifier.database.connections import open_reader
 from verifier.ledger.changes.follower import Follower
 from verifier.ledger.lookup.probes import Prober
@@ -59,7 +59,9 @@ async def poll(
     connection: asyncpg.Connection, heard: Heard, first: float, interval: float, until: float
 ) -> int:
     """Poll until a moment; how often."""
-    follower = await Follower.begin(connection, Databases().query_timeout, time())
+    follower = await Follower.begin(
+        connection, Databases().query_timeout, ChangeLog().max_gaps, time()
+    )
     prober = await Prober.over(connection)
     polls, due = 0, first
     while due < until:

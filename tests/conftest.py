@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 from tests.support import Database, connected, run, wait_replayed
+from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 
 # Small, so that several clusters fit on a small machine beside the tests themselves.
@@ -60,3 +61,36 @@ async def blank(cluster: Cluster) -> str:
     async with connected(dsn) as connection:
         await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     return dsn
+
+
+async def _execute(dsn: str, sql: str) -> None:
+    """Run some SQL on a connection of its own."""
+    async with connected(dsn) as connection:
+        await connection.execute(sql)
+
+
+@pytest.fixture(scope="session")
+def shared_ledger(cluster: Cluster) -> Iterator[Database]:
+    """Make a database and bring it up to date."""
+    name = "ledger"
+    database = Database(
+        name=name,
+        primary_dsn=cluster.primary.dsn_for(name),
+        replica_dsns=tuple(replica.dsn_for(name) for replica in cluster.replicas),
+    )
+    run(_execute(cluster.primary.dsn, f"CREATE DATABASE {name}"))
+    run(wait_replayed(cluster.primary.dsn, [replica.dsn for replica in cluster.replicas]))
+    run(migrate(database.primary_dsn))
+    yield database
+    run(_execute(cluster.primary.dsn, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def ledger(shared_ledger: Database) -> Database:
+    """Empty the ledger, on the replicas too."""
+    await _execute(
+        shared_ledger.primary_dsn, "TRUNCATE invoice, listed_red_letter, region_watermark"
+    )
+    await _execute(shared_ledger.primary_dsn, "TRUNCATE ledger_change")
+    await wait_replayed(shared_ledger.primary_dsn, shared_ledger.replica_dsns)
+    return shared_ledger

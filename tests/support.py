@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from verifier.config import Config
+from verifier.database.timelines import Timelines
 from verifier.ledger.ingest.writer import Writer
-from verifier.ledger.lookup.history import History
 
 T = TypeVar("T")
 
@@ -38,9 +38,9 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.close()
 
 
-def writer_of(config: Config, history: History | None = None) -> Writer:
+def writer_of(config: Config, timelines: Timelines | None = None) -> Writer:
     """A writer with these settings."""
-    return Writer(config.databases, config.ingest, config.requests.max_line, history)
+    return Writer(config.databases, config.ingest, config.requests.max_line, timelines)
 
 
 def require_tool(name: str, found: bool | None = None) -> None:

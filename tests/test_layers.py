@@ -51,6 +51,7 @@ def test_imports_point_down() -> None:
         ("engine/cache.py", "import verifier.ledger.changes.gaps", "Imports point down"),
         ("wire/ndjson.py", "import verifier.database.connections", "Imports point down"),
         ("ledger/changes/gaps.py", "import verifier.ledger.lookup.probes", "Inside the ledger"),
+        ("database/hosts.py", "import verifier.database.scouts", "Inside the database"),
         ("api/server/crowd.py", "import verifier.api.health", "Inside the API"),
         ("embedded/settings.py", "import verifier.invoice.kinds", "embedded cluster knows only"),
         ("engine/cache.py", "import aiohttp", "HTTP stays in"),
@@ -79,3 +80,35 @@ def test_modules_are_small_and_say_what_they_are(module: Path) -> None:
     lines = text.splitlines()
     assert ast.get_docstring(ast.parse(text)), "no docstring"
     assert len(lines) <= LONGEST or "long because" in lines[0].lower()
+
+
+def openings(module: Path, text: str) -> list[str]:
+    """What a module calls to open a connection that is not its to open."""
+    inside = module.relative_to(ROOT / "verifier").parts[0]
+    if inside == "database":
+        return []
+    own = {"asyncpg.connect"} if inside == "embedded" else set()
+    opens = {"asyncpg.connect", "asyncpg.create_pool", "open_writer"} - own
+    called = (node.func for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call))
+    return sorted(opens & set(map(ast.unparse, called)))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_connections_are_opened_in_one_place(module: Path) -> None:
+    """Only database opens connections, so that it alone bounds them and says which may write."""
+    assert openings(module, module.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("ledger/lookup/fleet.py", "await asyncpg.connect(dsn)", ["asyncpg.connect"]),
+        ("cli/doctor.py", "asyncpg.create_pool()", ["asyncpg.create_pool"]),
+        ("ledger/ingest/writer.py", "open_writer(dsn, config, ingest)", ["open_writer"]),
+        ("embedded/replication.py", "asyncpg.connect(dsn)", []),
+        ("database/primary.py", "open_writer(dsn, config, ingest)", []),
+    ],
+)
+def test_that_place_is_watched(module: str, line: str, found: list[str]) -> None:
+    """A connection that is opened elsewhere is found, whatever it is for."""
+    assert openings(ROOT / "verifier" / module, f"async def f():\n    {line}") == found

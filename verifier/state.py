@@ -16,9 +16,9 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
 
 class Live:
-    """One database from one connection of its feed on, as its newest reading shows it.
+    """One database, from when its change log is followed, as its newest reading shows it.
 
-    None when the feed has ended: then nothing is known of how old the findings are by now.
+    None once it is followed no more: then nothing is known of how old the findings are by now.
     """
 
     __slots__ = ("reading",)
@@ -53,8 +53,12 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def current(self) -> Reading | None:
-        """The newest reading that still holds for what this one found, unless a feed dropped it."""
+        """The newest reading that still holds for what this one found, unless its log was lost."""
         return self if self.live is None else self.live.reading
+
+    def is_fresh(self, oldest: float) -> bool:
+        """Whether the state is at least as new as one of that moment (steady clock)."""
+        return self.as_of >= oldest
 
     def shows(self, position: Position) -> bool:
         """Whether the state includes all that was written up to a position."""

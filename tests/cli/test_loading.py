@@ -10,7 +10,8 @@ from verifier.cli import loading
 from verifier.cli.loading import TRIES, LoadError, Loading
 from verifier.errors import Unavailable
 from verifier.invoice.fields import FieldError
-from verifier.ledger.ingest.chunks import Blocks, FeedResult, Rejection
+from verifier.ledger.ingest.chunks import Blocks, IngestResult, Rejection
+from verifier.state import Position
 
 
 class FakeWriter:
@@ -20,7 +21,7 @@ class FakeWriter:
         self.failures = list(failures)
         self.transactions: list[list[bytes]] = []
 
-    async def ingest(self, blocks: Blocks) -> FeedResult:
+    async def ingest(self, blocks: Blocks) -> IngestResult:
         """Take a transaction, or fail after having read it."""
         lines = [line async for block in blocks if block is not None for line in block.split(b"\n")]
         if self.failures:
@@ -28,7 +29,7 @@ class FakeWriter:
         self.transactions.append(lines)
         bad = [number for number, line in enumerate(lines, 1) if line == b"bad"]
         named = [Rejection(number, (FieldError("", "bad_format"),)) for number in bad[:1]]
-        return FeedResult(len(lines) - len(bad), 0, named, len(bad), 1, "0/1")
+        return IngestResult(len(lines) - len(bad), 0, named, len(bad), Position(1, 1))
 
 
 class Rig:

@@ -1,7 +1,7 @@
 """A model of a primary, two replicas and whoever writes to them, and what is right to say of them.
 
-The databases do what ``ledger/targets.py`` does with real ones, a step at a time: probe, apply what
-the feed shows, publish a reading. Positions are counted in commits. What was committed when is
+The databases do what ``ledger/lookup/watch.py`` does with real ones, a step at a time: probe, apply
+what the feed shows, publish a reading. Positions are counted in commits. What was committed when is
 remembered, so that an answer can be held against every state that it might have come from.
 """
 
@@ -17,10 +17,11 @@ import msgspec
 
 from tests.engine.fakes import Clock, Found, seen, turns
 from tests.invoice.samples import Sample
+from verifier.database.timelines import Timelines
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
 from verifier.invoice.verdict import Answer
-from verifier.ledger.lookup.history import History
+from verifier.ledger.lookup.dating import Dating
 from verifier.ledger.lookup.probes import Probe
 from verifier.state import Live, Position, Reading
 from verifier.wire.records import Record
@@ -96,7 +97,7 @@ class Model:
         self.timeline = 1
         self.commits = 0
         self.log: list[Commit] = []
-        self.history = History()
+        self.dating = Dating(Timelines())
         self.spans: dict[str, list[Span]] = {key: [Span(None)] for key in KEYS}
         self.spans[REGION] = [Span(0)]
         self.servers = [Server(), Server(), Server()]
@@ -180,11 +181,11 @@ class Model:
         probe = Probe(self.clock(), not is_primary, self.timeline, server.position, watermarks)
         lost = server.restarted or server.probe is None or server.probe.lsn > probe.lsn
         if is_primary:
-            self.history.add(probe, "")
+            self.dating.primary("", probe)
             as_of = probe.began
         else:
             known = 0.0 if lost or server.reading is None else server.reading.as_of
-            as_of = max(known, self.history.covered(probe.timeline, probe.lsn) or 0.0)
+            as_of = max(known, self.dating.covered(probe.timeline, probe.lsn) or 0.0)
         if lost:
             server.live.reading = None
             server.live = Live()

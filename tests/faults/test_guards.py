@@ -20,7 +20,7 @@ from tests.support import Database, connected
 from verifier.engine.freshness import Freshness
 from verifier.engine.memory import Memory
 from verifier.ledger.changes.follower import Changes, Follower
-from verifier.ledger.lookup import targets
+from verifier.ledger.lookup import readings
 from verifier.ledger.lookup.lookup import Lookup
 from verifier.state import Position
 from verifier.wire.records import Absence, Finding
@@ -118,7 +118,7 @@ class BySequence(Follower):
 async def test_the_gaps(database: Database, monkeypatch: pytest.MonkeyPatch, guarded: bool) -> None:
     """A change that was written first and committed last must not be passed over."""
     if not guarded:
-        monkeypatch.setattr(targets, "Follower", BySequence)
+        monkeypatch.setattr(readings, "Follower", BySequence)
     async with (
         serving(database) as service,
         connected(database.primary_dsn) as slow,

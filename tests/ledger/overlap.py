@@ -1,4 +1,4 @@
-"""Random feeds that overlap, and whether red letters and blue invoices agree afterwards."""
+"""Random ingests that overlap, and whether red letters and blue invoices agree afterwards."""
 
 from __future__ import annotations
 

@@ -13,11 +13,11 @@ import msgspec
 from tests.support import Database, connected, wait_replayed, writer_of
 from verifier.clocks import Clocks
 from verifier.config import Config
-from verifier.ledger.ingest.chunks import FeedResult, Rejection, WatermarkResult
+from verifier.ledger.ingest.chunks import IngestResult, Rejection
 from verifier.ledger.lookup.channels import Channel
+from verifier.ledger.lookup.fleet import Fleet
 from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
-from verifier.state import Position
 from verifier.wire.records import Finding, Record
 
 
@@ -27,7 +27,7 @@ def number(sequence: int) -> str:
 
 
 def line(sequence: int, **changes: Any) -> bytes:
-    """A line of the feed for the invoice ``number(sequence)``."""
+    """A line for the invoice ``number(sequence)``."""
     given = {
         "kind": "digital_ordinary",
         "code": "",
@@ -68,7 +68,7 @@ def status_line(sequence: int, status: str, red: int | None = None) -> bytes:
 
 
 async def blocks(lines: Iterable[bytes], lines_per_block: int = 500) -> AsyncIterator[bytes]:
-    """The lines as the feed takes them."""
+    """The lines as the writer takes them."""
     kept: list[bytes] = []
     for each in lines:
         kept.append(each)
@@ -91,28 +91,23 @@ def config(database: Database, **changes: Any) -> Config:
     return Config.of(**{**given, **changes})
 
 
-def position_of(fed: FeedResult | WatermarkResult) -> Position:
-    """The position that a token of a feed or a watermark names."""
-    high, _, low = fed.lsn.partition("/")
-    return Position(fed.timeline, (int(high, 16) << 32) + int(low, 16))
-
-
 def named(rejections: Iterable[Rejection]) -> list[tuple[int, str, str]]:
     """Line, field and code of each error."""
     return [(each.line, error.field, error.code) for each in rejections for error in each.errors]
 
 
-def counts(result: FeedResult) -> tuple[int, int, int]:
+def counts(result: IngestResult) -> tuple[int, int, int]:
     """Accepted, unchanged and rejected lines."""
     return result.accepted, result.unchanged, result.rejected_count
 
 
 class HeardChanges:
-    """Stands in for memory: keeps what the feeds said."""
+    """Stands in for memory: keeps what the change logs said."""
 
     def __init__(self) -> None:
         self.applied = 0
         self.keys: list[str] = []
+        self.sizes: list[int] = []
         self.everything = 0
 
     async def apply(self, keys: Sequence[str], *, everything: bool) -> None:
@@ -120,24 +115,27 @@ class HeardChanges:
         if keys or everything:
             self.applied += 1
         self.keys += keys
+        self.sizes.append(len(keys))
         self.everything += everything
 
 
 class Ledger:
-    """A look-up, its metrics, and a writer beside it."""
+    """Watched databases, a look-up over them, its metrics, and a writer beside it."""
 
     def __init__(self, database: Database, **changes: Any) -> None:
         self.database = database
         self.metrics = Metrics()
         self.config = config(database, **changes)
         self.changes = HeardChanges()
-        self.lookup = Lookup(
+        self.fleet = Fleet(
             self.config.databases,
+            self.config.change_log.max_gaps,
             self.metrics,
             Clocks(time.time, time.time),
             self.changes,
             lambda started: started - self.config.staleness.max_staleness,
         )
+        self.lookup = Lookup(self.fleet, self.config.databases, self.metrics, time.time)
         self.writer = writer_of(self.config)
 
     async def write(self, *lines: bytes) -> None:
@@ -154,29 +152,27 @@ class Ledger:
 
     def serving(self) -> list[bool]:
         """Whether each database serves: the primary, then the replicas."""
-        return [each["serving"] for each in self.lookup.status()["databases"]]
+        return [each.serving for each in self.fleet.status().databases]
 
 
 @asynccontextmanager
 async def started(database: Database, **changes: Any) -> AsyncIterator[Ledger]:
     """A look-up of which all databases serve, with dated states."""
     ledger = Ledger(database, **changes)
-    await ledger.lookup.start()
+    await ledger.fleet.start()
     try:
         await until(lambda: all(ledger.serving()))
         await until(
             lambda: all(
-                len(target.free) == target._channels._size for target in ledger.lookup._targets
+                len(target.free) == target.channels._size for target in ledger.fleet.targets
             )
         )
         await until(
-            lambda: all(
-                each["lag_bytes"] is not None for each in ledger.lookup.status()["databases"]
-            )
+            lambda: all(each.lag_bytes is not None for each in ledger.fleet.status().databases)
         )
         yield ledger
     finally:
-        await ledger.lookup.close()
+        await ledger.fleet.close()
         await ledger.writer.close()
 
 
@@ -216,4 +212,4 @@ def give_back(ledger: Ledger, taken: Iterable[Channel | None]) -> None:
     """Return channels of the primary."""
     for channel in taken:
         assert channel is not None
-        ledger.lookup._primary.give_back(channel)
+        ledger.fleet.primary.give_back(channel)

@@ -1,4 +1,4 @@
-"""The change feed as a follower reads it, on the primary and on standbys."""
+"""The change log as a follower reads it, on the primary and on standbys."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
@@ -16,9 +17,10 @@ from verifier.config import Config
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.ledger.changes.follower import Follower
-from verifier.ledger.changes.gaps import MAX_GAPS
 from verifier.ledger.ingest import writer as writer_module
 from verifier.ledger.ingest.writer import Writer
+
+MAX_GAPS = 2_048
 
 INSERT = """
 INSERT INTO invoice (
@@ -55,7 +57,7 @@ class Following:
         self.follower: Follower
 
     async def heard(self) -> set[str]:
-        """What the feed says now that all that was committed is replayed."""
+        """What the change log says now that all that was committed is replayed."""
         await wait_replayed(self.database.primary_dsn, self.database.replica_dsns)
         changes = HeardChanges()
         assert await self.follower.catch_up(changes, time.monotonic())
@@ -65,7 +67,7 @@ class Following:
 
 @pytest.fixture(params=["primary", "replica"])
 async def following(database: Database, request: pytest.FixtureRequest) -> AsyncIterator[Following]:
-    """Follow the feed of an empty ledger, on the primary or on a replica."""
+    """Follow the change log of an empty ledger, on the primary or on a replica."""
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
     read = database.primary_dsn if request.param == "primary" else database.replica_dsns[0]
@@ -75,7 +77,7 @@ async def following(database: Database, request: pytest.FixtureRequest) -> Async
         connected(database.primary_dsn) as two,
     ):
         following = Following(database, reader, [one, two])
-        following.follower = await Follower.begin(reader, 5.0, time.monotonic())
+        following.follower = await Follower.begin(reader, 5.0, MAX_GAPS, time.monotonic())
         yield following
 
 
@@ -121,11 +123,46 @@ async def test_an_open_transaction_holds_nobody_else_up(following: Following) ->
     assert await following.heard() == set()
 
 
-async def test_a_large_import_is_heard_in_pages(following: Following) -> None:
-    """More rows than a page holds are all heard in one look."""
-    await following.writers[0].execute(INSERT, 1, 100_000)
-    assert await following.heard() == {key(number) for number in range(1, 100_001)}
-    assert await following.heard() == set()
+# So many rows of so many keys each, in one transaction.
+ROWS = """
+INSERT INTO ledger_change (keys)
+SELECT array(SELECT '2611' || lpad((1000 * i + j)::text, 16, '0') FROM generate_series(1, $2) AS j)
+FROM generate_series(1, $1::int) AS i
+"""
+
+
+@pytest.mark.parametrize(
+    ("backlog", "pages"),
+    [
+        # 32, 128, 512, and then 2,048 rows at a time.
+        ([(20_000, 1)], 13),
+        # 32 rows of 1,000 keys make a page, and a last look finds nothing more.
+        ([(64, 1_000)], 3),
+        # The fifth page has both, and ends with the keys; the sixth asks for 32 rows again.
+        ([(3_000, 1), (70, 1_000)], 7),
+    ],
+)
+async def test_a_backlog_is_heard_in_pages(
+    following: Following, backlog: list[tuple[int, int]], pages: int
+) -> None:
+    """Looks at a backlog are few, whatever its rows are like, and none finds 33,000 keys."""
+    for rows, keys in backlog:
+        await following.writers[0].execute(ROWS, rows, keys)
+    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+    follower, looks = following.follower, 0
+    look = follower._look
+
+    async def counted(*arguments: Any) -> list[asyncpg.Record]:
+        nonlocal looks
+        looks += 1
+        return await look(*arguments)
+
+    follower._look = counted
+    heard = HeardChanges()
+    assert await follower.catch_up(heard, time.monotonic())
+    assert len(heard.keys) == sum(rows * keys for rows, keys in backlog)
+    assert max(heard.sizes) < 33_000
+    assert looks == pages
 
 
 async def test_truncation_says_that_everything_may_have_changed(following: Following) -> None:
@@ -208,7 +245,7 @@ async def test_a_transaction_that_was_open_for_long_is_not_pruned_when_it_commit
         connected(database.primary_dsn) as reader,
         connected(database.primary_dsn) as other,
     ):
-        follower = await Follower.begin(reader, 5.0, 0.0)
+        follower = await Follower.begin(reader, 5.0, MAX_GAPS, 0.0)
         async with slow.transaction():
             await slow.execute(INSERT, 1, 1)
             await slow.execute("UPDATE ledger_change SET created_at = now() - interval '2 hours'")
@@ -226,7 +263,7 @@ async def test_who_has_missed_what_was_pruned_says_so(database: Database, at: st
     async with pruning(database) as (writer, connection):
         dsn = database.primary_dsn if at == "primary" else database.replica_dsns[0]
         async with connected(dsn) as reader:
-            follower = await Follower.begin(reader, 5.0, 0.0)
+            follower = await Follower.begin(reader, 5.0, MAX_GAPS, 0.0)
             assert await follower.catch_up(HeardChanges(), 0.0)
             await connection.execute(INSERT, 1, 1)
             await writer.prune(3_600.0)
@@ -285,7 +322,7 @@ async def test_200_000_commits_behind_an_open_transaction_are_read_once(
         await quick.execute("SET synchronous_commit = off")
         await quick.execute("CALL many_commits(200000)")
         assert len(await following.heard()) == 200_000
-        late = await Follower.begin(following.reader, 5.0, time.monotonic())
+        late = await Follower.begin(following.reader, 5.0, MAX_GAPS, time.monotonic())
         for follower in (following.follower, late):
             following.follower = follower
             await following.heard()
@@ -307,7 +344,7 @@ async def test_what_was_open_when_following_began_is_heard(following: Following)
         await slow.execute(INSERT, 1, 1)
         await quick.execute(INSERT, 2, 2)
         await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
-        following.follower = await Follower.begin(following.reader, 5.0, time.monotonic())
+        following.follower = await Follower.begin(following.reader, 5.0, MAX_GAPS, time.monotonic())
         await quick.execute(INSERT, 3, 3)
         assert await following.heard() == {key(3)}
     assert await following.heard() == {key(1)}

@@ -63,8 +63,7 @@ class Server:
         self.connections: list[FakeConnection] = []
         self.identity = "1 100"
         self.freed = 0
-        self.lost = 0
-        self.channels = Channels(self._connect, size, self._on_freed, self._on_lost)
+        self.channels = Channels("one", self._connect, size, 1.0, self._on_freed)
 
     async def _connect(self) -> Any:
         self.connections.append(FakeConnection(self.identity))
@@ -73,8 +72,17 @@ class Server:
     def _on_freed(self) -> None:
         self.freed += 1
 
-    def _on_lost(self) -> None:
-        self.lost += 1
+    async def fill(self) -> None:
+        """Open what is lacking."""
+        self.channels.fill()
+        await settled()
+        assert not self.channels.filling
+
+    def attention(self) -> bool:
+        """Whether the watch was asked to look soon, since the last time."""
+        asked = self.channels.attention.is_set()
+        self.channels.attention.clear()
+        return asked
 
     def take(self) -> Channel:
         """Take a channel that must be there."""
@@ -90,8 +98,9 @@ class Server:
 async def proven(size: int = 1) -> Server:
     """Open channels and prove them."""
     server = Server(size)
-    await server.channels.fill(1.0)
+    await server.fill()
     server.channels.prove(server.identity)
+    assert server.attention()
     return server
 
 
@@ -104,17 +113,16 @@ async def settled() -> None:
 async def test_channel_is_used_only_after_a_probe() -> None:
     """A new connection serves once a probe that came later has found the same server."""
     server = Server(2)
-    await server.channels.fill(1.0)
+    await server.fill()
     assert server.channels.take() is None
     server.channels.prove("1 100")
     assert len(server.channels.free) == 2
-    assert server.freed == 2
 
 
 async def test_channel_to_another_server_is_dropped() -> None:
     """A connection that leads to another server, or another start of it, is given up."""
     server = Server(1)
-    await server.channels.fill(1.0)
+    await server.fill()
     server.channels.prove("1 200")
     assert server.channels.take() is None
     assert server.connections[0].closed
@@ -131,6 +139,7 @@ async def test_query_gives_its_channel_back() -> None:
     assert await query == [("a",)]
     assert len(server.channels.free) == 1
     assert not server.channels.busy
+    assert server.freed == 1
 
 
 async def test_late_query_is_a_timeout() -> None:
@@ -144,7 +153,7 @@ async def test_late_query_is_a_timeout() -> None:
         await query
     assert server.channels.lacking == 1
     await settled()
-    assert server.lost == 1
+    assert server.attention()
 
 
 async def test_rows_that_arrive_with_the_sweep_are_kept() -> None:
@@ -188,9 +197,9 @@ async def test_lost_connection_leaves_the_free_ones() -> None:
     server = await proven(2)
     server.connections[0].terminate()
     await settled()
-    assert server.lost == 1
+    assert server.attention()
     assert len(server.channels.free) == 1
-    await server.channels.fill(1.0)
+    await server.fill()
     server.channels.prove("1 100")
     assert len(server.channels.free) == 2
 
@@ -206,7 +215,7 @@ async def test_connection_lost_between_taking_and_asking() -> None:
     server.channels.give_back(channel)
     assert server.channels.free == []
     assert server.channels.lacking == 1
-    assert server.lost == 1
+    assert server.attention()
 
 
 async def test_taken_channels_count() -> None:
@@ -219,15 +228,18 @@ async def test_taken_channels_count() -> None:
 
 
 async def test_close_ends_queries() -> None:
-    """Queries under way at the end become Unavailable; nothing is opened any more."""
-    server = await proven()
+    """Queries under way at the end become Unavailable; what is being opened is opened no more."""
+    server = await proven(2)
     query = server.ask()
     await settled()
-    server.channels.close()
+    server.connections[0].terminate()
+    await settled()
+    server.channels.fill()
+    await server.channels.close()
     with pytest.raises(Unavailable):
         await query
-    await server.channels.fill(1.0)
-    assert len(server.connections) == 1
+    assert not server.channels.filling
+    assert all(connection.closed for connection in server.connections)
 
 
 async def test_channels_to_another_server_go_free_or_busy() -> None:
@@ -244,7 +256,7 @@ async def test_channels_to_another_server_go_free_or_busy() -> None:
     await settled()
     assert server.channels.lacking == 2
     # The watch opens new ones by itself: a DSN with several servers must not spin.
-    assert server.lost == 0
+    assert not server.attention()
 
 
 async def test_a_channel_is_kept_while_the_server_is_the_same() -> None:

@@ -21,6 +21,7 @@ from tests.ledger.support import (
     until,
 )
 from tests.support import Database, connected, wait_replayed
+from verifier.ledger.lookup.status import DatabaseStatus, RegionStatus
 from verifier.ledger.lookup.targets import Target
 from verifier.wire.records import Record
 
@@ -68,7 +69,7 @@ async def test_watermark_is_older_than_the_rows(ledger: Database) -> None:
     async with started(ledger, probe_interval=0.02, max_staleness=60.0) as it:
         start = datetime(2026, 1, 1, tzinfo=UTC)
         # The primary's word would hide what a replica gets wrong.
-        taken = [it.lookup._primary.take() for _ in range(it.config.databases.primary_connections)]
+        taken = [it.fleet.primary.take() for _ in range(it.config.databases.primary_connections)]
         last = 0
         promised = 0
         done = False
@@ -110,39 +111,32 @@ async def test_status_shows_lag_and_watermarks_without_secrets(ledger: Database)
         async with replay_paused(ledger):
             await it.writer.ingest(blocks(line(n) for n in range(100)))
             await asyncio.sleep(0.3)
-            status = it.lookup.status()
-        regions = {each["region"]: each for each in status["regions"]}
+            status = it.fleet.status()
+        regions = {each.region: each for each in status.regions}
         assert len(regions) == 36
-        assert regions["3302"] == {
-            "region": "3302",
-            "name": "宁波",
-            "complete_until": "2026-11-23T16:00:00.000Z",
-            "set": True,
-        }
-        assert not regions["1100"]["set"]
-        databases = status["databases"]
-        assert databases[0] == {
-            "name": "primary",
-            "role": "primary",
-            "serving": True,
-            "lag_bytes": 0,
-            "lag_seconds": 0.0,
-        }
-        assert [each["role"] for each in databases[1:]] == ["replica", "replica"]
-        assert all(each["lag_bytes"] > 1000 for each in databases[1:])
-        assert all(0.1 < each["lag_seconds"] < 5 for each in databases[1:])
+        moment = datetime(2026, 11, 23, 16, tzinfo=UTC).timestamp()
+        assert regions["3302"] == RegionStatus("3302", "宁波", moment, stated=True)
+        assert not regions["1100"].stated
+        primary, *replicas = status.databases
+        assert primary == DatabaseStatus("primary", "primary", True, 0, 0.0)
+        for each in replicas:
+            assert each.role == "replica"
+            assert each.lag_bytes is not None
+            assert each.lag_bytes > 1000
+            assert each.lag_seconds is not None
+            assert 0.1 < each.lag_seconds < 5
         assert "secret" not in str(status)
 
 
 async def test_replica_that_is_a_primary_does_not_serve(ledger: Database) -> None:
     """A DSN of a replica that leads to the primary is left out, and shown as what it is."""
     it = Ledger(ledger, replica_dsns=(ledger.primary_dsn, ledger.replica_dsns[0]))
-    await it.lookup.start()
+    await it.fleet.start()
     await until(lambda: it.serving() == [True, False, True])
-    shown = it.lookup.status()["databases"]
-    assert [each["name"] for each in shown] == ["primary", "replica-1", "replica-2"]
-    assert it.lookup._targets[1].reason == "not_a_replica"
-    await it.lookup.close()
+    shown = it.fleet.status().databases
+    assert [each.name for each in shown] == ["primary", "replica-1", "replica-2"]
+    assert it.fleet.targets[1].reason == "not_a_replica"
+    await it.fleet.close()
 
 
 async def test_reading_is_that_of_before_the_query(
@@ -165,7 +159,7 @@ async def test_reading_is_that_of_before_the_query(
 
             monkeypatch.setattr(target, "fetch", interrupted)
 
-        for target in it.lookup._targets:
+        for target in it.fleet.targets:
             interrupt(target)
         findings = await it.lookup.fetch_many([number(1), number(2)])
         assert findings[number(1)].reading is before["replica"]

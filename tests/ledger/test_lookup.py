@@ -17,7 +17,6 @@ from tests.ledger.support import (
     give_back,
     line,
     number,
-    position_of,
     red_letter,
     replay_paused,
     started,
@@ -26,13 +25,13 @@ from tests.support import Database, connected, wait_replayed
 from verifier.clocks import system_clocks
 from verifier.config import Config, Databases
 from verifier.errors import ConfigError
+from verifier.ledger.lookup.fleet import Fleet
 from verifier.ledger.lookup.invoices import LOOK_UP
-from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
 from verifier.wire.records import Record, build
 
 
-async def test_record_is_what_the_feed_said(ledger: Database) -> None:
+async def test_record_is_what_the_line_said(ledger: Database) -> None:
     """A look-up on a replica gives the record that the line describes, links included."""
     async with started(ledger) as it:
         await it.write(line(1, seller_name='"名\\称"'), red_letter(2, 1))
@@ -109,7 +108,7 @@ async def test_full_bound_lets_a_fresh_replica_stand(ledger: Database) -> None:
     """While the primary's channels are taken, the word of a replica within the bound stands."""
     async with started(ledger) as it:
         await it.write(line(1))
-        taken = [it.lookup._primary.take() for _ in range(it.config.databases.primary_connections)]
+        taken = [it.fleet.primary.take() for _ in range(it.config.databases.primary_connections)]
         findings = await it.lookup.fetch_many([number(1), number(2)])
         assert found(findings) == {number(1)}
         assert findings[number(2)].reading.source == "replica"
@@ -125,10 +124,10 @@ async def test_full_bound_leaves_out_what_a_stale_replica_lacks(ledger: Database
             await it.writer.ingest(blocks([line(2)]))
             await asyncio.sleep(0.6)
             taken = [
-                it.lookup._primary.take() for _ in range(it.config.databases.primary_connections)
+                it.fleet.primary.take() for _ in range(it.config.databases.primary_connections)
             ]
             # The primary would serve, but is busy; so have it out of the way for the choice.
-            it.lookup._primary.serving = False
+            it.fleet.primary.serving = False
             findings = await it.lookup.fetch_many([number(1), number(2)])
             assert found(findings) == {number(1)}
             assert number(2) not in findings
@@ -160,7 +159,7 @@ async def test_without_replicas_the_primary_reads(ledger: Database) -> None:
     """A worker that has no replica asks the primary once, with all its look-up connections."""
     async with started(ledger, replica_dsns=()) as it:
         await it.write(line(1))
-        assert it.lookup.slots == it.config.databases.read_connections
+        assert it.fleet.slots == it.config.databases.read_connections
         findings = await it.lookup.fetch_many([number(1), number(2)])
         assert found(findings) == {number(1)}
         assert {finding.reading.source for finding in findings.values()} == {"primary"}
@@ -172,7 +171,7 @@ async def test_what_no_replica_has_reached_is_read_on_the_primary(ledger: Databa
     async with started(ledger) as it:
         async with replay_paused(ledger):
             fed = await it.writer.ingest(blocks([line(1)]))
-            findings = await it.lookup.fetch_at([number(1), number(2)], position_of(fed))
+            findings = await it.lookup.fetch_at([number(1), number(2)], fed.position)
         assert found(findings) == {number(1)}
         assert sorted(findings) == [number(1), number(2)]
         assert {finding.reading.source for finding in findings.values()} == {"primary"}
@@ -187,9 +186,9 @@ async def test_callers_share_the_channels_evenly(ledger: Database) -> None:
         assert all(found(findings) == set(keys) for findings in results)
         readings = {id(finding.reading) for findings in results for finding in findings.values()}
         assert len(readings) >= 2
-        assert all(not target.busy for target in it.lookup._targets)
+        assert all(not target.busy for target in it.fleet.targets)
         free = Config().databases.primary_connections, *[Config().databases.read_connections] * 2
-        assert tuple(len(target.free) for target in it.lookup._targets) == free
+        assert tuple(len(target.free) for target in it.fleet.targets) == free
 
 
 async def test_look_up_uses_the_index(ledger: Database) -> None:
@@ -206,7 +205,7 @@ async def test_look_up_uses_the_index(ledger: Database) -> None:
 async def test_reader_cannot_write(ledger: Database) -> None:
     """A look-up's connection refuses to write, whatever SQL it is given."""
     async with started(ledger, replica_dsns=()) as it:
-        channel = it.lookup._primary.free[0]
+        channel = it.fleet.primary.free[0]
         with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
             await channel.connection.execute("DELETE FROM invoice")
 
@@ -214,4 +213,4 @@ async def test_reader_cannot_write(ledger: Database) -> None:
 def test_primary_must_be_configured() -> None:
     """Without a primary, nothing dates the replicas."""
     with pytest.raises(ConfigError, match="VERIFIER_PRIMARY_DSN"):
-        Lookup(Databases(replica_dsns=("x",)), Metrics(), system_clocks(), HeardChanges(), float)
+        Fleet(Databases(replica_dsns=("x",)), 1, Metrics(), system_clocks(), HeardChanges(), float)

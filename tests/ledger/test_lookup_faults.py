@@ -31,7 +31,7 @@ async def test_cancelled_caller_costs_its_channel_only(ledger: Database) -> None
             for caller in callers:
                 with pytest.raises(asyncio.CancelledError):
                     await caller
-        (target,) = it.lookup._targets
+        (target,) = it.fleet.targets
         await until(
             lambda: len(target.free) == Config().databases.read_connections and not target.busy
         )
@@ -48,11 +48,11 @@ async def test_a_question_with_a_token_is_asked_once_more(
 
     async with started(ledger) as it:
         await it.write(line(1))
-        primary, *replicas = it.lookup._targets
+        primary, *replicas = it.fleet.targets
         reading = replicas[0].reading
         assert reading is not None
         assert reading.position is not None
-        at_least = it.lookup.history.resolve(reading.position)
+        at_least = it.fleet.dating.resolve(reading.position)
         # Its own last look may be older than that of the replica.
         await until(lambda: primary.reading is not None and primary.reading.shows(at_least))
         for replica in replicas:
@@ -154,16 +154,16 @@ async def test_all_databases_down_is_never_absent(cluster: Cluster, ledger: Data
             with pytest.raises(Unavailable):
                 await it.lookup.fetch_at([number(1)], Position(1, 1))
             await asyncio.sleep(0.01)
-        assert not it.lookup.serving()
+        assert not it.fleet.serving()
         late = Ledger(ledger, connect_timeout=0.1, query_timeout=0.1)
-        await late.lookup.start()
-        assert not late.lookup.serving()
+        await late.fleet.start()
+        assert not late.fleet.serving()
         await asyncio.gather(*(server.start() for server in servers))
         for each in (it, late):
             await until(lambda each=each: all(each.serving()))  # type: ignore[misc]
             findings = await each.lookup.fetch_many([number(1), number(2)])
             assert found(findings) == {number(1)}
-        await late.lookup.close()
+        await late.fleet.close()
 
 
 async def test_without_the_primary_the_date_stands_still(
@@ -193,11 +193,11 @@ async def test_without_the_primary_the_date_stands_still(
 async def test_database_that_gets_its_schema_later(blank: str) -> None:
     """A database without the ledger does not serve; once it is migrated it does, by itself."""
     it = Ledger(Database("postgres", blank, ()))
-    await it.lookup.start()
-    assert it.lookup._targets[0].reason == "no_schema"
+    await it.fleet.start()
+    assert it.fleet.targets[0].reason == "no_schema"
     with pytest.raises(Unavailable, match="no_database"):
         await it.lookup.fetch_many([number(1)])
     await migrate(blank)
-    await until(it.lookup.serving)
+    await until(it.fleet.serving)
     assert found(await it.lookup.fetch_many([number(1)])) == set()
-    await it.lookup.close()
+    await it.fleet.close()

@@ -47,15 +47,15 @@ async def test_red_letter_before_its_blue_invoice(
     await writer.ingest(blocks([red_letter(3, 1), red_letter(2, 1)]))
     await writer.ingest(blocks([line(1)]))
     assert await red_letters(primary, 1) == [number(2), number(3)]
-    # Both changes are in the feed: the list belongs to the answer.
+    # Both changes are in the change log: the list belongs to the answer.
     fed = await primary.fetch("SELECT keys FROM ledger_change WHERE $1 = ANY(keys)", number(1))
     assert len(fed) == 2
 
 
-async def test_red_letter_and_blue_invoice_in_one_feed(
+async def test_red_letter_and_blue_invoice_in_one_ingest(
     writer: Writer, primary: asyncpg.Connection
 ) -> None:
-    """Within a feed the order does not matter."""
+    """Within an ingest the order does not matter."""
     await writer.ingest(blocks([red_letter(2, 1), line(1), line(3), red_letter(4, 3)]))
     assert await red_letters(primary, 1) == [number(2)]
     assert await red_letters(primary, 3) == [number(4)]
@@ -64,7 +64,7 @@ async def test_red_letter_and_blue_invoice_in_one_feed(
 async def test_red_letter_and_blue_invoice_at_the_same_time(
     ledger: Database, primary: asyncpg.Connection
 ) -> None:
-    """Of two feeds that bring the halves at the same time, the later to commit sees the other's."""
+    """When the halves come at the same time, the second to commit completes the link."""
     writer = writer_of(config(ledger, write_connections=4))
     for first in range(1, 61, 2):
         await asyncio.gather(
@@ -157,10 +157,10 @@ async def test_earlier_contradictions_are_mended_by_the_migration(
     assert [tuple(row) for row in listed] == [(number(4), number(1))]
 
 
-async def test_random_feeds_keep_links_complete(
+async def test_random_ingests_keep_links_complete(
     writer: Writer, primary: asyncpg.Connection
 ) -> None:
-    """After any sequence of feeds the ledger is what applying line by line would have made it."""
+    """After any sequence of ingests the ledger is what applying line by line would have made it."""
     random = Random(7)
     blue_of: dict[int, int | None] = {}
     status_of: dict[int, str] = {}

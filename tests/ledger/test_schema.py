@@ -1,4 +1,4 @@
-"""Tests of the schema: the change feed that nothing bypasses, and what the checks keep out."""
+"""Tests of the schema: the change log that nothing bypasses, and what the checks keep out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def insert(connection: asyncpg.Connection, first: int, count: int = 1) -> 
 
 
 async def changes(connection: asyncpg.Connection) -> list[list[str] | None]:
-    """The feed in order: sorted keys, or None for everything; and forget it."""
+    """The change log in order: sorted keys, or None for everything; and forget it."""
     rows = await connection.fetch("SELECT everything, keys FROM ledger_change ORDER BY seq")
     await connection.execute("DELETE FROM ledger_change")
     return [None if row["everything"] else sorted(row["keys"]) for row in rows]
@@ -77,7 +77,7 @@ async def test_upsert_is_fed_once_for_each_row(primary: asyncpg.Connection) -> N
 
 
 async def test_changed_key_is_fed_with_the_old_one(primary: asyncpg.Connection) -> None:
-    """When a key changes, both the old and the new one are in the feed."""
+    """When a key changes, both the old and the new one are in the change log."""
     await insert(primary, 1)
     await changes(primary)
     await primary.execute("UPDATE invoice SET key = $1", number(9))
@@ -101,8 +101,8 @@ async def test_many_rows_are_fed_in_chunks(primary: asyncpg.Connection) -> None:
     assert sorted(len(keys or ()) for keys in await changes(primary)) == [1, 1000]
 
 
-async def test_feed_belongs_to_the_transaction(primary: asyncpg.Connection) -> None:
-    """Feed rows carry their transaction's id, and vanish when it is rolled back."""
+async def test_the_change_log_belongs_to_the_transaction(primary: asyncpg.Connection) -> None:
+    """Its rows carry their transaction's id, and vanish when it is rolled back."""
     async with primary.transaction():
         await insert(primary, 1)
         xid = await primary.fetchval("SELECT pg_current_xact_id()::text")
@@ -115,15 +115,17 @@ async def test_feed_belongs_to_the_transaction(primary: asyncpg.Connection) -> N
     assert await changes(primary) == []
 
 
-async def test_replication_role_does_not_bypass_the_feed(primary: asyncpg.Connection) -> None:
+async def test_replication_role_does_not_bypass_the_change_log(primary: asyncpg.Connection) -> None:
     """The triggers fire also in a session that says it replicates."""
     await primary.execute("SET session_replication_role = replica")
     await insert(primary, 1)
     assert await changes(primary) == [[number(1)]]
 
 
-async def test_role_without_rights_on_the_feed_feeds_it(primary: asyncpg.Connection) -> None:
-    """A role that may only change invoices appends to the feed without being able to write it."""
+async def test_role_without_rights_on_the_change_log_adds_to_it(
+    primary: asyncpg.Connection,
+) -> None:
+    """A role that may only change invoices adds to the change log, which it cannot write itself."""
     await primary.execute("CREATE ROLE clerk; GRANT INSERT, UPDATE ON invoice TO clerk")
     try:
         await primary.execute("SET ROLE clerk")

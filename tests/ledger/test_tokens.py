@@ -14,7 +14,6 @@ from tests.ledger.support import (
     found,
     line,
     number,
-    position_of,
     replay_paused,
     started,
     status_line,
@@ -31,7 +30,7 @@ LAST_DAY = datetime(2026, 3, 2, tzinfo=UTC)
 
 async def marked(it: Ledger) -> Position:
     """Set a watermark; its position."""
-    return position_of(await it.writer.set_watermark("1100", LAST_DAY))
+    return (await it.writer.set_watermark("1100", LAST_DAY)).position
 
 
 @pytest.mark.parametrize("source", ["replica", "primary"])
@@ -58,16 +57,17 @@ async def test_of_two_that_show_the_position_the_fresh_one_answers(ledger: Datab
     async with started(ledger) as it:
         fed = await it.writer.ingest(blocks([line(1)]))
         await wait_replayed(ledger.primary_dsn, ledger.replica_dsns)
-        position = position_of(fed)
+        position = fed.position
 
         def shows(target: Target) -> bool:
             return target.reading is not None and target.reading.shows(position)
 
-        await until(lambda: all(map(shows, it.lookup._targets)))
-        stalled, _ = it.lookup._replicas
-        assert stalled._watching is not None
-        stalled._watching.cancel()
-        await asyncio.wait({stalled._watching})
+        await until(lambda: all(map(shows, it.fleet.targets)))
+        stalled, _ = it.fleet.replicas
+        watching = it.fleet._watches[1]._watching
+        assert watching is not None
+        watching.cancel()
+        await asyncio.wait({watching})
         stalled.serving = True
         assert stalled.reading is not None
         stalled.reading = msgspec.structs.replace(stalled.reading, as_of=1.0)
@@ -94,7 +94,7 @@ async def test_a_later_timeline_is_waited_for_and_then_unavailable(ledger: Datab
 async def test_an_earlier_timeline_is_unavailable_at_once(ledger: Database) -> None:
     """Nobody can say whether the position is part of this one (A4)."""
     async with started(ledger) as it:
-        it.lookup.history.noticed(it.lookup.history.cluster, 5)
+        it.fleet.timelines.noticed(it.fleet.dating.cluster, 5)
         with pytest.raises(Unavailable, match="other_timeline"):
             await it.lookup.fetch_at([number(1)], Position(1, 1))
 
@@ -103,7 +103,7 @@ async def test_who_asks_with_tokens_does_not_wait_for_each_other(ledger: Databas
     """One that waits for its position holds up nobody whose position is shown."""
     async with started(ledger, query_timeout=2.0) as it:
         fed = await it.writer.ingest(blocks([line(1)]))
-        position = position_of(fed)
+        position = fed.position
         await it.lookup.fetch_at([number(1)], position)
         late = asyncio.create_task(it.lookup.fetch_at([number(1)], Position(1, 1 << 60)))
         await asyncio.sleep(0.05)
@@ -121,7 +121,7 @@ async def test_a_token_shows_its_own_change_under_lagging_replicas(ledger: Datab
         async with replay_paused(ledger):
             for status in ("voided", "normal", "red_flushed"):
                 fed = await it.writer.set_status(blocks([status_line(1, status)]))
-                findings = await it.lookup.fetch_at([number(1)], position_of(fed))
+                findings = await it.lookup.fetch_at([number(1)], fed.position)
                 record = findings[number(1)]
                 assert isinstance(record, Record)
                 assert f'"status":"{status}"'.encode() in record.members

@@ -1,4 +1,4 @@
-"""Tests of the ledger feed into a real primary."""
+"""Tests of what comes into the ledger, on a real primary."""
 
 from __future__ import annotations
 
@@ -68,16 +68,16 @@ async def test_lines_are_counted_by_outcome(writer: Writer) -> None:
     assert counts(result) == (2, 1, 0)
 
 
-async def test_empty_feed_has_a_position(writer: Writer) -> None:
-    """A feed without a good line commits nothing and still has a position to wait for."""
+async def test_without_lines_there_is_a_position(writer: Writer) -> None:
+    """A request without a good line commits nothing and still has a position to wait for."""
     result = await writer.ingest(blocks([]))
     assert counts(result) == (0, 0, 0)
-    assert result.timeline == 1
-    assert result.lsn.count("/") == 1
+    assert result.position.timeline == 1
+    assert result.position.lsn > 0
 
 
 async def test_unchanged_rows_are_not_touched(writer: Writer, primary: asyncpg.Connection) -> None:
-    """A line that the ledger agrees with neither rewrites nor locks its row, nor feeds it."""
+    """A line that the ledger agrees with neither rewrites nor locks its row, nor logs a change."""
     await writer.ingest(blocks([line(1)]))
     await primary.execute("DELETE FROM ledger_change")
     before = await primary.fetchrow("SELECT ctid::text, xmin::text, xmax::text FROM invoice")
@@ -136,7 +136,7 @@ async def test_watermark_is_set_and_moved(writer: Writer, primary: asyncpg.Conne
         moment = datetime(2026, 11, day, tzinfo=UTC)
         moved = await writer.set_watermark("1100", moment)
         assert await primary.fetchval("SELECT complete_until FROM region_watermark") == moment
-        assert (moved.moved_back, moved.timeline) == (moved_back, 1)
+        assert (moved.moved_back, moved.position.timeline) == (moved_back, 1)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -161,18 +161,18 @@ async def test_a_watermark_is_compared_with_the_one_that_it_replaces(
 
 
 async def test_position_covers_the_commit(ledger: Database, writer: Writer) -> None:
-    """A replica that has replayed the position of a feed shows what it brought."""
+    """A replica that has replayed the position of an ingest shows what it brought."""
     async with connected(ledger.replica_dsns[0]) as replica:
-        passed = "SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn"
+        passed = "SELECT pg_last_wal_replay_lsn() - '0/0' >= $1"
         for n in range(20):
             result = await writer.ingest(blocks([line(n)]))
             async with asyncio.timeout(10):
-                while not await replica.fetchval(passed, result.lsn):
+                while not await replica.fetchval(passed, result.position.lsn):
                     await asyncio.sleep(0.001)
             assert await replica.fetchval("SELECT count(*) FROM invoice") == n + 1
 
 
 def test_primary_must_be_configured() -> None:
-    """Without a primary there is nothing to feed."""
+    """Without a primary there is nothing to write to."""
     with pytest.raises(ConfigError, match="VERIFIER_PRIMARY_DSN"):
         writer_of(Config())

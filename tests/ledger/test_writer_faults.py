@@ -1,4 +1,4 @@
-"""Tests of feeds that break off, collide, or meet a primary that cannot be written."""
+"""Tests of ingests that break off, collide, or meet a primary that cannot be written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from verifier.ledger.ingest.writer import Writer
 
 
 async def test_failing_source_leaves_nothing(writer: Writer, primary: asyncpg.Connection) -> None:
-    """When the lines break off, nothing of them is in the ledger, and the next feed runs."""
+    """When the lines break off, nothing of them is in the ledger, and the next ingest runs."""
 
     async def cut() -> AsyncIterator[bytes]:
         async for block in blocks(line(n) for n in range(22_000)):
@@ -37,8 +37,8 @@ async def test_failing_source_leaves_nothing(writer: Writer, primary: asyncpg.Co
     assert counts(await writer.ingest(blocks([line(1)]))) == (1, 0, 0)
 
 
-async def test_cancelled_feed_leaves_nothing(writer: Writer, primary: asyncpg.Connection) -> None:
-    """A feed that is cancelled in the middle is rolled back and gives its connection up."""
+async def test_cancelled_ingest_leaves_nothing(writer: Writer, primary: asyncpg.Connection) -> None:
+    """An ingest that is cancelled in the middle is rolled back and gives its connection up."""
     reached = asyncio.Event()
 
     async def stalling() -> AsyncIterator[bytes]:
@@ -49,17 +49,17 @@ async def test_cancelled_feed_leaves_nothing(writer: Writer, primary: asyncpg.Co
 
     for _ in range(5):
         reached.clear()
-        feed = asyncio.create_task(writer.ingest(stalling()))
+        ingest = asyncio.create_task(writer.ingest(stalling()))
         await reached.wait()
-        feed.cancel()
+        ingest.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await feed
+            await ingest
     assert await primary.fetchval("SELECT count(*) FROM invoice") == 0
     assert counts(await writer.ingest(blocks([line(1)]))) == (1, 0, 0)
 
 
-async def test_slow_feed_is_bounded(ledger: Database) -> None:
-    """A feed that does not end within its bound is given up."""
+async def test_slow_ingest_is_bounded(ledger: Database) -> None:
+    """An ingest that does not end within its bound is given up."""
     writer = writer_of(config(ledger, write_timeout=0.2))
 
     async def endless() -> AsyncIterator[bytes]:
@@ -71,8 +71,8 @@ async def test_slow_feed_is_bounded(ledger: Database) -> None:
     await writer.close()
 
 
-async def test_feeds_beyond_the_connections_are_refused(ledger: Database) -> None:
-    """While all connections are taken, further feeds wait for a bounded time."""
+async def test_ingests_beyond_the_connections_are_refused(ledger: Database) -> None:
+    """While all connections are taken, further ingests wait for a bounded time."""
     writer = writer_of(config(ledger, write_connections=1, connect_timeout=0.2))
     reached, go_on = asyncio.Event(), asyncio.Event()
 
@@ -82,17 +82,17 @@ async def test_feeds_beyond_the_connections_are_refused(ledger: Database) -> Non
         reached.set()
         await go_on.wait()
 
-    feed = asyncio.create_task(writer.ingest(long()))
+    ingest = asyncio.create_task(writer.ingest(long()))
     await reached.wait()
     with pytest.raises(Unavailable, match="overloaded"):
         await writer.set_status(blocks([status_line(1, "voided")]))
     go_on.set()
-    assert (await feed).accepted == 12_000
+    assert (await ingest).accepted == 12_000
     await writer.close()
 
 
-async def test_overlapping_feeds_of_new_invoices_both_succeed(ledger: Database) -> None:
-    """Feeds that bring the same new invoices at the same time do not fail each other."""
+async def test_overlapping_ingests_of_new_invoices_both_succeed(ledger: Database) -> None:
+    """Ingests that bring the same new invoices at the same time do not fail each other."""
     writer = writer_of(config(ledger))
     lines = [line(n) for n in range(300)]
     results = await asyncio.gather(
@@ -105,7 +105,7 @@ async def test_overlapping_feeds_of_new_invoices_both_succeed(ledger: Database) 
     await writer.close()
 
 
-async def test_acknowledged_feed_survives_a_crash(
+async def test_acknowledged_ingest_survives_a_crash(
     cluster: Cluster, ledger: Database, writer: Writer
 ) -> None:
     """What was acknowledged is there after the primary was killed; the writer reconnects."""

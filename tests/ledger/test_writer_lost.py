@@ -1,4 +1,4 @@
-"""A feed whose connection goes away while the server takes nothing more."""
+"""An ingest whose connection goes away while the server takes nothing more."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ WHERE wait_event = 'PgSleep' AND datname = current_database()
 """
 
 
-async def test_a_connection_lost_in_the_middle_of_a_copy_ends_the_feed(
+async def test_a_connection_lost_in_the_middle_of_a_copy_ends_the_ingest(
     ledger: Database, writer: Writer, primary: asyncpg.Connection
 ) -> None:
     """What waits to be sent when the server dies is given up at once, not at the bound."""
     await primary.execute(SLOW)
     try:
         # A few megabytes: more than the socket holds.
-        feeding = asyncio.create_task(writer.ingest(blocks(line(n) for n in range(9_000))))
+        ingest = asyncio.create_task(writer.ingest(blocks(line(n) for n in range(9_000))))
         async with asyncio.timeout(10):
             while (pid := await primary.fetchval(SLEEPING)) is None:
                 await asyncio.sleep(0.02)
@@ -40,6 +40,6 @@ async def test_a_connection_lost_in_the_middle_of_a_copy_ends_the_feed(
         await primary.execute("SELECT pg_terminate_backend($1)", pid)
         with pytest.raises(Unavailable, match="no_database"):
             async with asyncio.timeout(5):
-                await feeding
+                await ingest
     finally:
         await primary.execute("DROP TRIGGER slow ON invoice; DROP FUNCTION slow()")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -12,8 +11,9 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from verifier.api.server.respond import JSON
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import TEXT, Content, Operation, refusal
+from verifier.ledger.lookup.status import Status
 from verifier.metrics.exposition import Exposition
-from verifier.wire import schemas
+from verifier.wire import members, schemas
 
 
 class Health:
@@ -28,7 +28,7 @@ class Health:
         exposition: Exposition,
         serving: Callable[[], bool],
         trusted: Callable[[], bool],
-        status: Callable[[], dict[str, Any]],
+        status: Callable[[], Status],
     ) -> None:
         self._exposition = exposition
         self._serving = serving
@@ -76,7 +76,31 @@ class Health:
 
     async def freshness(self, _: web.Request) -> web.Response:
         """Per region the watermark; per database its role, lag and whether it serves."""
-        return web.Response(body=msgspec.json.encode(self._status()), headers=JSON)
+        return web.Response(body=msgspec.json.encode(_report(self._status())), headers=JSON)
+
+
+def _report(status: Status) -> schemas.FreshnessReport:
+    """The status as the API says it: moments as text, seconds to the millisecond."""
+    regions = [
+        schemas.RegionFreshness(
+            region=region.region,
+            name=region.name,
+            complete_until=members.iso(region.complete_until),
+            set=region.stated,
+        )
+        for region in status.regions
+    ]
+    databases = [
+        schemas.Database(
+            name=database.name,
+            role=database.role,
+            serving=database.serving,
+            lag_bytes=database.lag_bytes,
+            lag_seconds=None if database.lag_seconds is None else round(database.lag_seconds, 3),
+        )
+        for database in status.databases
+    ]
+    return schemas.FreshnessReport(trusted=status.trusted, regions=regions, databases=databases)
 
 
 def _state(holds: bool, name: str, reasons: list[str] | None = None) -> web.Response:

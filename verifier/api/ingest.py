@@ -29,7 +29,7 @@ from verifier.config import Requests
 from verifier.errors import BadRequest
 from verifier.invoice.codes import REGIONS
 from verifier.invoice.watermarks import FIELD, out_of_range
-from verifier.ledger.ingest.chunks import Blocks, FeedResult
+from verifier.ledger.ingest.chunks import Blocks, IngestResult
 from verifier.ledger.ingest.writer import Writer
 from verifier.metrics import Metrics
 from verifier.wire import members, schemas
@@ -120,12 +120,12 @@ class Ingest:
             "region": region,
             "complete_until": members.iso(moment.timestamp()),
             "moved_back": moved.moved_back,
-            "token": self._tokens.issue(moved.timeline, moved.lsn),
+            "token": self._tokens.issue(moved.position),
         }
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
 
     async def _take_in(
-        self, request: web.Request, name: str, apply: Callable[[Blocks], Awaitable[FeedResult]]
+        self, request: web.Request, name: str, apply: Callable[[Blocks], Awaitable[IngestResult]]
     ) -> web.Response:
         bounds = self._bounds
         with self._slots.take():
@@ -135,7 +135,7 @@ class Ingest:
                     fed = await apply(blocks)
                 except ClientPayloadError as error:
                     raise BadRequest("bad_request", str(error)) from error
-            token = self._tokens.issue(fed.timeline, fed.lsn)
+            token = self._tokens.issue(fed.position)
         for outcome in ("accepted", "unchanged"):
             self._lines.add(name, outcome, count=getattr(fed, outcome))
         self._lines.add(name, "rejected", count=fed.rejected_count)

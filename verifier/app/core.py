@@ -15,6 +15,7 @@ from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.errors import Unavailable
 from verifier.ledger.ingest.writer import Writer
+from verifier.ledger.lookup.fleet import Fleet
 from verifier.ledger.lookup.lookup import Lookup
 from verifier.metrics import Metrics
 
@@ -31,22 +32,31 @@ class Core:
         self._change_log = config.change_log
         freshness = Freshness(config.staleness.max_staleness, _brownout(config))
         memory = Memory(_sizes(config), clocks.steady, metrics)
-        self.lookup = Lookup(config.databases, metrics, clocks, memory, freshness.oldest)
-        self.writer = Writer(
-            config.databases, config.ingest, config.requests.max_line, self.lookup.history
+        self.fleet = Fleet(
+            config.databases,
+            config.change_log.max_gaps,
+            metrics,
+            clocks,
+            memory,
+            freshness.oldest,
         )
-        fetch_many = memory.keeping(self.lookup.fetch_many)
-        self._loader = Loader(fetch_many, _limits(config, self.lookup), clocks.steady, metrics)
-        self.verifier = Verifier(self._loader, self.lookup.fetch_at, memory, freshness, clocks)
+        lookup = Lookup(self.fleet, config.databases, metrics, clocks.steady)
+        self.writer = Writer(
+            config.databases, config.ingest, config.requests.max_line, self.fleet.timelines
+        )
+        fetch_many = memory.keeping(lookup.fetch_many)
+        limits = _limits(config, self.fleet.slots)
+        self._loader = Loader(fetch_many, limits, clocks.steady, metrics)
+        self.verifier = Verifier(self._loader, lookup.fetch_at, memory, freshness, clocks)
         self._tasks: list[asyncio.Task[None]] = []
         metrics.loader_waiting.labels("single").set_function(lambda: self._loader.waiting[0])
         metrics.loader_waiting.labels("bulk").set_function(lambda: self._loader.waiting[1])
         metrics.loader_reading.set_function(lambda: self._loader.reading)
-        metrics.trusted.set_function(self.lookup.trusted)
+        metrics.trusted.set_function(self.fleet.trusted)
 
     async def start(self) -> None:
         """Return when a database can answer, or after a bound: readiness tells."""
-        await self.lookup.start()
+        await self.fleet.start()
         self._tasks = [asyncio.create_task(self._prune()), asyncio.create_task(self._watch_loop())]
 
     async def close(self) -> None:
@@ -57,7 +67,7 @@ class Core:
                 await task
         await self._loader.close()
         await self.writer.close()
-        await self.lookup.close()
+        await self.fleet.close()
 
     async def _prune(self) -> None:
         """Keep the change log short, for as long as the process runs."""
@@ -79,10 +89,10 @@ class Core:
             self.metrics.loop_lag.observe(max(0.0, loop.time() - due))
 
 
-def _limits(config: Config, lookup: Lookup) -> Limits:
+def _limits(config: Config, slots: int) -> Limits:
     loading = config.loading
     return Limits(
-        slots=lookup.slots,
+        slots=slots,
         max_batch=loading.max_batch,
         waiting_singles=loading.waiting_singles,
         waiting_bulk=loading.waiting_bulk,

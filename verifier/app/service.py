@@ -56,8 +56,8 @@ class Service:
         self._config = config
         self._metrics = metrics
         self._core = core = Core(config, clocks, metrics)
-        lookup = core.lookup
-        tokens = Tokens(lookup.secret)
+        fleet = core.fleet
+        tokens = Tokens(fleet.secret)
         readers = Readers(config.answers, metrics)
         bodies = Bodies(config.requests)
         turns = Turns()
@@ -74,7 +74,7 @@ class Service:
             metrics=metrics,
         )
         self._streams = Streams(means)
-        self._health = Health(exposition, lookup.serving, lookup.trusted, lookup.status)
+        self._health = Health(exposition, fleet.serving, fleet.trusted, fleet.status)
         ingest = Ingest(core.writer, bodies, tokens, config.requests, metrics, clocks.wall)
         self.routes = all_routes(means, self._streams, ingest, self._health)
         boundary = Boundary(metrics, readers, Guard(config.access))

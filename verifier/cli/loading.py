@@ -13,7 +13,13 @@ import msgspec
 from verifier.backoff import backoff
 from verifier.errors import Unavailable, VerifierError
 from verifier.invoice.claim import Invalid
-from verifier.ledger.ingest.chunks import Blocks, FeedResult, Rejection, Rejections, row_chunks
+from verifier.ledger.ingest.chunks import (
+    Blocks,
+    IngestResult,
+    Rejection,
+    Rejections,
+    invoice_chunks,
+)
 
 # One transaction: about a second, so that progress shows and little is lost by an interruption.
 TRANSACTION_BYTES = 24 << 20
@@ -26,7 +32,7 @@ Taken = Callable[[int, int], None]
 class Ingests(Protocol):
     """What is needed of a Writer."""
 
-    async def ingest(self, blocks: Blocks) -> FeedResult:
+    async def ingest(self, blocks: Blocks) -> IngestResult:
         """Bring invoices into the ledger, all in one transaction."""
 
 
@@ -84,7 +90,7 @@ class Loading:
             totals.unchanged += result.unchanged
             totals.rejected += result.rejected_count
 
-    async def _commit(self, transaction: Sequence[bytes]) -> FeedResult:
+    async def _commit(self, transaction: Sequence[bytes]) -> IngestResult:
         taken: Taken = self._taken
         for attempt in range(TRIES):
             try:
@@ -106,13 +112,13 @@ class Loading:
         raise AssertionError("unreachable")
 
     async def _rejections(
-        self, transaction: Sequence[bytes], result: FeedResult
+        self, transaction: Sequence[bytes], result: IngestResult
     ) -> Sequence[Rejection]:
         """All of them: the writer names the first only, so that its answers stay small."""
         if len(result.rejected) == result.rejected_count:
             return result.rejected
         everything = _Unbounded()
-        lines = row_chunks(_given(transaction, _nothing), everything, self._max_line)
+        lines = invoice_chunks(_given(transaction, _nothing), everything, self._max_line)
         async with aclosing(lines):
             async for _ in lines:
                 pass

@@ -19,8 +19,8 @@ from verifier.cli.ports import Reservation
 from verifier.cli.settings import for_host, with_primary
 from verifier.cli.supervisor import Policy, Supervisor
 from verifier.config import PREFIX, Config
+from verifier.database import demand
 from verifier.errors import ConfigError
-from verifier.ledger.lookup import demand
 from verifier.metrics.exposition import Exposition
 
 log = structlog.get_logger()

@@ -17,10 +17,10 @@ from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
 from verifier.cli.serve import Port, say_ready, supervise
 from verifier.config import PREFIX, Config
+from verifier.database import demand
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.errors import ConfigError
-from verifier.ledger.lookup import demand
 from verifier.synthetic import example
 from verifier.synthetic.ledger import MAX_ROWS
 

@@ -36,10 +36,10 @@ _READER = {
     "search_path": "public",
 }
 _WRITER = {
-    "application_name": "verifier-feed",
+    "application_name": "verifier-ingest",
     # What is acknowledged is on disk.
     "synchronous_commit": "on",
-    # A chunk of the feed and its transition tables stay in memory.
+    # A chunk of lines and its transition tables stay in memory.
     "work_mem": "64MB",
     # A chunk is joined by index, or each would read a large ledger from end to end.
     "plan_cache_mode": "force_generic_plan",
@@ -67,7 +67,7 @@ async def open_reader(dsn: str, config: Databases) -> asyncpg.Connection:
 
 
 async def open_writer(dsn: str, config: Databases, ingest: Ingest) -> asyncpg.Connection:
-    """A connection to the host of a DSN for feeding the ledger."""
+    """A connection to the host of a DSN that may write, for what comes into the ledger."""
     bound = str(ceil(ingest.write_timeout * 1000))
     bounds = {
         "idle_in_transaction_session_timeout": bound,

@@ -29,11 +29,10 @@ class Tokens:
     def __init__(self, secret: Callable[[], bytes]) -> None:
         self._secret = secret
 
-    def issue(self, timeline: int, lsn: str) -> str:
-        """The token for a position; ``lsn`` as PostgreSQL writes it, such as ``0/3000148``."""
-        high, _, low = lsn.partition("/")
-        position = f"1.{timeline}.{(int(high, 16) << 32) + int(low, 16)}".encode()
-        return urlsafe_b64encode(self._sign(position) + position).decode().rstrip("=")
+    def issue(self, position: Position) -> str:
+        """The token for a position. Raises Unavailable."""
+        named = f"1.{position.timeline}.{position.lsn}".encode()
+        return urlsafe_b64encode(self._sign(named) + named).decode().rstrip("=")
 
     def position(self, token: str | None) -> Position | None:
         """The position that a token names, if there is one.

@@ -6,10 +6,6 @@ from bisect import bisect_right
 from operator import attrgetter
 from typing import NamedTuple
 
-# A gap is a transaction that is open, or was rolled back while an older one is still open. Each
-# costs a look some microseconds.
-MAX_GAPS = 2_048
-
 
 class Gap(NamedTuple):
     """Numbers from ``first`` to ``last``, taken by transactions whose ids are below ``bound``."""
@@ -20,9 +16,14 @@ class Gap(NamedTuple):
 
 
 class Gaps:
-    """All numbers above ``top``, and the gaps ``below`` it in their order."""
+    """All numbers above ``top``, and the gaps ``below`` it in their order.
 
-    def __init__(self, top: int = 0) -> None:
+    A gap is a transaction that is open, or was rolled back while an older one is still open. More
+    than ``most`` are too many to be looked at each time.
+    """
+
+    def __init__(self, most: int, top: int = 0) -> None:
+        self._most = most
         self.top = top
         self.below: list[Gap] = []
 
@@ -48,4 +49,4 @@ class Gaps:
     @property
     def too_many(self) -> bool:
         """Whether there are more gaps than can be looked at each time."""
-        return len(self.below) > MAX_GAPS
+        return len(self.below) > self._most

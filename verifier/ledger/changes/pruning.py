@@ -47,8 +47,8 @@ WITH old AS (
     ORDER BY xid, seq
     LIMIT $1
 ), gone AS (
-    DELETE FROM ledger_change AS feed USING old
-    WHERE feed.xid = old.xid AND feed.seq = old.seq
+    DELETE FROM ledger_change AS change USING old
+    WHERE change.xid = old.xid AND change.seq = old.seq
     RETURNING 1
 )
 SELECT count(*) FROM gone

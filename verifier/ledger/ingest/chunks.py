@@ -1,4 +1,4 @@
-"""The ledger feed before PostgreSQL: blocks of lines to chunks of rows, and what is rejected."""
+"""What comes in, before PostgreSQL: blocks of lines to chunks of rows, and what is rejected."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import msgspec
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
 from verifier.invoice.names import MAX_LISTED
+from verifier.state import Position
 from verifier.wire.lines import Row, StatusChange, read_many, read_status
 
 T = TypeVar("T")
@@ -50,8 +51,8 @@ class Rejection(msgspec.Struct, frozen=True, order=True):
     more_errors: int = 0
 
 
-class FeedResult(msgspec.Struct, frozen=True):
-    """What became of the lines of one feed; ``timeline`` and ``lsn`` cover its commit.
+class IngestResult(msgspec.Struct, frozen=True):
+    """What became of the lines of one request; whoever shows ``position`` shows its commit.
 
     Each line that is not blank is counted once, as if one after another were applied: accepted
     (it changed the ledger), unchanged (the ledger said so already) or rejected. Of several lines
@@ -63,19 +64,17 @@ class FeedResult(msgspec.Struct, frozen=True):
     unchanged: int
     rejected: list[Rejection]
     rejected_count: int
-    timeline: int
-    lsn: str
+    position: Position
 
 
 class WatermarkResult(msgspec.Struct, frozen=True):
-    """A watermark that was set; ``timeline`` and ``lsn`` cover its commit.
+    """A watermark that was set; whoever shows ``position`` shows its commit.
 
     ``moved_back`` says that it was later before.
     """
 
     moved_back: bool
-    timeline: int
-    lsn: str
+    position: Position
 
 
 class Rejections:
@@ -97,8 +96,8 @@ class Rejections:
             self._room = 0
 
 
-class Chunk:
-    """Rows by key for one merge: of several with the same key, the last.
+class InvoiceChunk:
+    """Rows of invoices by key for one merge: of several with the same key, the last.
 
     ``accepted`` and ``unchanged`` count those that others took the place of.
     """
@@ -129,7 +128,7 @@ class Chunk:
 
 
 class StatusChunk:
-    """Status changes by key for one merge: the last status, all red letters, all lines."""
+    """Changes of status by key for one merge: the last status, all red letters, all lines."""
 
     def __init__(self) -> None:
         self.changes: dict[str, tuple[str, set[str]]] = {}
@@ -151,24 +150,24 @@ class StatusChunk:
         self._count += 1
 
 
-async def row_chunks(
+async def invoice_chunks(
     blocks: Blocks, rejections: Rejections, max_line: int
-) -> AsyncGenerator[Chunk, None]:
-    """The invoices of a feed. All chunks are full but the last, which may be empty."""
-    chunk = Chunk()
+) -> AsyncGenerator[InvoiceChunk, None]:
+    """The invoices of a request. All chunks are full but the last, which may be empty."""
+    chunk = InvoiceChunk()
     async for turn in _turns(blocks, read_many, rejections, max_line):
         for line, row in turn:
             chunk.add(line, row)
         if chunk.full:
             yield chunk
-            chunk = Chunk()
+            chunk = InvoiceChunk()
     yield chunk
 
 
 async def status_chunks(
     blocks: Blocks, rejections: Rejections, max_line: int
 ) -> AsyncGenerator[StatusChunk, None]:
-    """The status changes of a feed. All chunks are full but the last, which may be empty."""
+    """The changes of status of a request. All chunks are full but the last, which may be empty."""
 
     def read_statuses(texts: Sequence[bytes]) -> list[StatusChange | Invalid]:
         return [read_status(text) for text in texts]

@@ -1,19 +1,20 @@
-"""Links between red letters and blue invoices, kept in both directions inside a feed's transaction.
+"""Links between red letters and blue invoices, kept in both directions, in each transaction.
 
 A red letter names its blue invoice (``red_letter_of``); a blue invoice lists its red letters, those
-that name it and those that a feed has listed: with the invoice, or with its new status. What a red
-letter says itself counts for more than what is listed. So after any number of feeds, whatever ran
-at the same time, for all invoices of the ledger:
+that name it and those that a line has listed: with the invoice, or with its new status. What a red
+letter says itself counts for more than what is listed. So after any number of transactions,
+whatever ran at the same time, for all invoices of the ledger:
 
 - who names an invoice is in its list;
 - who is in a list names that invoice or none: never another one, nor one that it named before.
 
 A listed red letter that names none, or that the ledger does not have (yet), stays in the list until
-a later feed gives the invoice another list. ``listed_red_letter`` remembers it, so that it leaves
+a later line gives the invoice another list. ``listed_red_letter`` remembers it, so that it leaves
 the list when it comes and names another one.
 
-The lists are completed at the end of the transaction, under a lock (turns.py): of two transactions
-that bring the two halves of a link, the later one sees the other's half.
+The lists are completed at the end of the transaction, under a lock (turns.py). When one transaction
+brings the red letter and another the blue invoice, the second to take the lock sees what the first
+has committed, and completes the link.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from verifier.wire.lines import Row
 
 
 class Pair(NamedTuple):
-    """A red letter and a blue invoice that it names, has left, or is listed by, as a feed says."""
+    """A red letter and a blue invoice that it names, has left, or is listed by, as a line says."""
 
     red: str
     blue: str
@@ -37,18 +38,18 @@ class Pair(NamedTuple):
 
 # Of a connection: emptied by every COMMIT and ROLLBACK.
 TEMPORARY_TABLE = """
-CREATE TEMPORARY TABLE feed_link (
+CREATE TEMPORARY TABLE ingest_link (
     red text COLLATE "C", blue text COLLATE "C", how text
 ) ON COMMIT DELETE ROWS;
 """
 
 _REMEMBER = """
-INSERT INTO feed_link (red, blue, how)
+INSERT INTO ingest_link (red, blue, how)
 SELECT red, blue, how FROM unnest($1::text[], $2::text[], $3::text[]) AS t (red, blue, how)
 """
 
-# The blue invoices whose lists these links will change, as far as can be seen now: for feeds to
-# take them in the order of keys. Nobody else sees those that this transaction brought. Has $1 to $3
+# The blue invoices whose lists these links will change, as far as can be seen now: they
+# are taken in the order of keys. Nobody else sees those that this transaction brought. Has $1 to $3
 # as above.
 CONCERNED = """
 SELECT b.key
@@ -68,13 +69,13 @@ WHERE l.how = 'names' AND b.red_letters @> ARRAY[l.red]
 
 # ``so``: whether the red letter names the invoice; NULL when it named it before, and now none. The
 # last part of ``said`` are red letters that wait for an invoice which this transaction brought or
-# changed: its own rows of the change feed know which.
+# changed: its own rows of the change log know which.
 _COMPLETE = """
 WITH pair AS (
-    SELECT red, blue, how = 'left' AS has_left FROM feed_link
+    SELECT red, blue, how = 'left' AS has_left FROM ingest_link
     UNION
     SELECT o.red, o.blue, FALSE
-    FROM feed_link AS l INNER JOIN listed_red_letter AS o ON o.red = ANY(ARRAY[l.red])
+    FROM ingest_link AS l INNER JOIN listed_red_letter AS o ON o.red = ANY(ARRAY[l.red])
 ),
 
 said AS (
@@ -109,14 +110,14 @@ WHERE i.key = ANY(ARRAY[l.blue]) AND (NOT i.red_letters @> l.come OR i.red_lette
 _REMEMBER_LISTED = """
 INSERT INTO listed_red_letter (red, blue)
 SELECT l.red, l.blue
-FROM feed_link AS l LEFT JOIN invoice AS r ON r.key = ANY(ARRAY[l.red])
+FROM ingest_link AS l LEFT JOIN invoice AS r ON r.key = ANY(ARRAY[l.red])
 WHERE l.how = 'listed' AND r.red_letter_of IS NULL
 ON CONFLICT DO NOTHING
 """
 
 _FORGET_LISTED = """
 DELETE FROM listed_red_letter AS o
-USING feed_link AS l INNER JOIN invoice AS r ON r.key = ANY(ARRAY[l.red])
+USING ingest_link AS l INNER JOIN invoice AS r ON r.key = ANY(ARRAY[l.red])
 WHERE o.red = ANY(ARRAY[l.red]) AND coalesce(r.red_letter_of, '') <> ''
 """
 

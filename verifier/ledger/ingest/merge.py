@@ -1,8 +1,8 @@
-"""Merging rows of the feed into the invoices, inside one transaction of the primary.
+"""Merging chunks of lines into the invoices, inside one transaction of the primary.
 
 Rows whose keys are new go by COPY straight into the table; the others go by COPY into a temporary
 table and from there by one UPDATE, which leaves alone what is the same. Both cost the same however
-large the ledger is. What is waited for is taken in one order (turns.py); links between invoices are
+large the ledger is. Locks are taken in one order (turns.py); links between invoices are
 completed in the end (links.py).
 
 Statements here and in links.py look invoices up by index, whatever the statistics say: those of a
@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 import asyncpg
 
 from verifier.ledger.ingest import links
-from verifier.ledger.ingest.chunks import Chunk, StatusChunk
+from verifier.ledger.ingest.chunks import InvoiceChunk, StatusChunk
 from verifier.ledger.ingest.links import Links, Pair
 from verifier.ledger.ingest.turns import Turn
 from verifier.wire.lines import COLUMNS, Row
@@ -29,10 +29,10 @@ _PIECE = 1 << 18
 
 # Of a connection: emptied by every COMMIT and ROLLBACK.
 TEMPORARY_TABLES = f"""
-CREATE TEMPORARY TABLE feed_line (
+CREATE TEMPORARY TABLE ingest_line (
     LIKE invoice, listed text [] COLLATE "C"
 ) ON COMMIT DELETE ROWS;
-ALTER TABLE feed_line ALTER COLUMN red_letters DROP NOT NULL;
+ALTER TABLE ingest_line ALTER COLUMN red_letters DROP NOT NULL;
 {links.TEMPORARY_TABLE}
 """
 
@@ -41,7 +41,7 @@ _KNOWN = "SELECT key, red_letter_of FROM invoice WHERE key = ANY($1::text[])"
 # The list of a line that gives one, as the ledger will have it: without those that name another
 # invoice, and with all that name this one.
 _AS_LISTED = """
-UPDATE feed_line AS s
+UPDATE ingest_line AS s
 SET red_letters = array(
     SELECT t.red
     FROM unnest(s.listed) AS t (red)
@@ -63,14 +63,14 @@ _DIFFERENT = f"""
 ({_OLD}, i.red_letters) IS DISTINCT FROM ({_NEW}, coalesce(s.red_letters, i.red_letters))
 """
 
-# All rows that the chunk will change, in the order of keys: two feeds that took them in different
-# orders would wait for each other. What is the same is not locked, which would write to it.
+# All rows that the chunk will change, in the order of keys: two transactions that took them in
+# different orders would wait for each other. What is the same is not locked: a lock is a write.
 _TAKE = f"""
 SELECT key, red_letter_of
 FROM invoice
 WHERE key = ANY(array(
     SELECT i.key
-    FROM feed_line AS s INNER JOIN invoice AS i ON i.key = ANY(ARRAY[s.key])
+    FROM ingest_line AS s INNER JOIN invoice AS i ON i.key = ANY(ARRAY[s.key])
     WHERE {_DIFFERENT}
     UNION ALL
     {links.CONCERNED}
@@ -81,7 +81,7 @@ ORDER BY key || '' FOR NO KEY UPDATE
 _UPDATE = f"""
 UPDATE invoice AS i
 SET ({_VALUES}, red_letters) = ROW({_NEW}, coalesce(s.red_letters, i.red_letters))
-FROM feed_line AS s
+FROM ingest_line AS s
 WHERE i.key = ANY(ARRAY[s.key]) AND {_DIFFERENT}
 """  # noqa: S608 - made of constants
 
@@ -116,7 +116,7 @@ WHERE
 
 
 class Merge:
-    """One transaction's merges. Counts lines as FeedResult does.
+    """One transaction's merges. Counts lines as IngestResult does.
 
     ``unknown`` has the numbers of the lines whose invoices the ledger does not know.
     """
@@ -131,7 +131,7 @@ class Merge:
         self.unchanged = 0
         self.unknown: list[int] = []
 
-    async def rows(self, chunk: Chunk) -> None:
+    async def invoices(self, chunk: InvoiceChunk) -> None:
         """Bring a chunk of invoices into the ledger."""
         rows = chunk.rows
         if not rows:
@@ -180,7 +180,7 @@ class Merge:
         pairs = links.pairs_of(rows, known)
         await self._stage([rows[key] for key in sorted(known)])
         await self._links.remember(pairs)
-        # A long feed is in no order as a whole, and waits for whom it meets.
+        # Long work is in no order as a whole, and waits for whom it meets.
         concerned = [] if self.turn.long else pairs
         if not known and not concerned:
             return 0
@@ -202,10 +202,10 @@ class Merge:
     async def _stage(self, rows: Sequence[Row]) -> None:
         """Have rows, and no others, at hand in a table of their own."""
         if self._staged:
-            await self._connection.execute("TRUNCATE feed_line")
+            await self._connection.execute("TRUNCATE ingest_line")
         self._staged = bool(rows)
         if rows:
-            await self._copy("feed_line", "listed", rows, "\\N")
+            await self._copy("ingest_line", "listed", rows, "\\N")
         if _give_lists(rows):
             await self._connection.execute(_AS_LISTED)
 

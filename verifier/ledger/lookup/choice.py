@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from verifier.errors import Unavailable
-from verifier.ledger.lookup.channels import Rows
+from verifier.ledger.lookup.dating import UNDATED
 from verifier.ledger.lookup.gate import Grant
-from verifier.ledger.lookup.targets import UNDATED, Target
-from verifier.state import Position, Reading
-
-
-class Read(NamedTuple):
-    """What a database said, in which state, and until when it may be asked again."""
-
-    target: Target
-    reading: Reading
-    rows: Rows
-    deadline: float
+from verifier.ledger.lookup.targets import Target
+from verifier.state import Position
 
 
 def choose(
@@ -38,7 +28,7 @@ def choose(
         for target in replicas:
             if target.serving and target.settling is settling and target is not avoid:
                 reading = target.reading
-                if reading is not None and reading.as_of >= oldest:
+                if reading is not None and reading.is_fresh(oldest):
                     waits = waits or bool(target.free or target.busy)
                     if target.free and (best is None or len(target.busy) < len(best.busy)):
                         best = target
@@ -62,7 +52,7 @@ def choose_at_least(
             target.serving
             and target is not avoid
             and reading is not None
-            and reading.as_of >= oldest
+            and reading.is_fresh(oldest)
             and reading.shows(at_least)
             and (grant := _granted(target)) is not None
         ):

@@ -14,10 +14,10 @@ import pytest
 from tests.ledger.support import blocks, config, line, started, until
 from tests.support import Database, writer_of
 from verifier.database.connections import Role, open_reader
+from verifier.database.hosts import Contact, find, single_hosts
+from verifier.database.scouts import Scouts, scouted, survey
+from verifier.database.timelines import Timelines
 from verifier.errors import ConfigError, Unavailable
-from verifier.ledger.lookup.history import History
-from verifier.ledger.lookup.hosts import Contact, find, single_hosts
-from verifier.ledger.lookup.scouts import Scouts, scouted, survey
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def beside_a_silent_host(place: tuple[str, int], dsn: str) -> str:
 
 
 async def found(
-    database: Database, role: Role, dsns: list[str], history: History | None = None
+    database: Database, role: Role, dsns: list[str], timelines: Timelines | None = None
 ) -> Contact:
     """What is found, with a bound of one second for each host."""
 
@@ -81,7 +81,7 @@ async def found(
         return await open_reader(dsn, config(database).databases)
 
     async with asyncio.timeout(5):
-        contact = await find(dsns, role, connect, 1.0, history or History())
+        contact = await find(dsns, role, connect, 1.0, timelines or Timelines())
     contact.connection.terminate()
     return contact
 
@@ -110,13 +110,13 @@ async def test_a_primary_that_is_new_enough_is_not_kept_waiting_by_a_silent_host
     ledger: Database,
 ) -> None:
     """Once the highest timeline is known, the first primary on it will do (B8)."""
-    history = History()
+    timelines = Timelines()
     contact = await found(ledger, "primary", [ledger.primary_dsn])
-    history.noticed(contact.cluster, contact.timeline)
+    timelines.noticed(contact.cluster, contact.timeline)
     with silent() as place:
         dsns = single_hosts(beside_a_silent_host(place, ledger.primary_dsn))
         begun = asyncio.get_running_loop().time()
-        await found(ledger, "primary", dsns, history)
+        await found(ledger, "primary", dsns, timelines)
         assert asyncio.get_running_loop().time() - begun < 1.0
 
 
@@ -145,36 +145,36 @@ async def test_a_host_that_nobody_watches_is_heard(ledger: Database) -> None:
     dsn = several(ledger.primary_dsn, ledger.replica_dsns[0])
     hosts = scouted((dsn, ledger.replica_dsns[1]))
     assert len(hosts) == 2
-    history = History(hosts)
-    scouts = Scouts(hosts, history, config(ledger).databases)
+    timelines = Timelines(hosts)
+    scouts = Scouts(hosts, timelines, config(ledger).databases)
     scouts.start()
     async with asyncio.timeout(5):
-        await history.heard()
+        await timelines.heard()
     contact = await found(ledger, "primary", [ledger.primary_dsn])
-    assert history.highest(contact.cluster) == contact.timeline
+    assert timelines.highest(contact.cluster) == contact.timeline
     await scouts.close()
 
 
 async def test_hosts_that_are_away_are_heard_out_too(ledger: Database) -> None:
     """A witness that does not answer keeps nobody waiting for ever."""
-    history = History(["postgresql://nowhere.invalid/db"])
-    scouts = Scouts(["postgresql://nowhere.invalid/db"], history, config(ledger).databases)
+    timelines = Timelines(["postgresql://nowhere.invalid/db"])
+    scouts = Scouts(["postgresql://nowhere.invalid/db"], timelines, config(ledger).databases)
     scouts.start()
     async with asyncio.timeout(5):
-        await history.heard()
+        await timelines.heard()
     await scouts.close()
 
 
 async def test_a_writer_by_itself_asks_the_replicas_first(ledger: Database) -> None:
     """An import must not write to a primary that a replica knows to be left behind."""
     contact = await found(ledger, "primary", [ledger.primary_dsn])
-    history = History()
-    await survey(ledger.replica_dsns, history, config(ledger).databases)
-    assert history.highest(contact.cluster) == contact.timeline
+    timelines = Timelines()
+    await survey(ledger.replica_dsns, timelines, config(ledger).databases)
+    assert timelines.highest(contact.cluster) == contact.timeline
     writer = writer_of(config(ledger))
     await writer.ingest(blocks([line(1)]))
-    assert writer._history.highest(contact.cluster) == contact.timeline
-    writer._history.noticed(contact.cluster, contact.timeline + 1)
+    assert writer._primary._timelines.highest(contact.cluster) == contact.timeline
+    writer._primary._timelines.noticed(contact.cluster, contact.timeline + 1)
     with pytest.raises(Unavailable, match="old_timeline"):
         await writer.ingest(blocks([line(2)]))
     await writer.close()

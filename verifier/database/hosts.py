@@ -15,9 +15,9 @@ import asyncpg
 import msgspec
 
 from verifier.database.connections import Role, or_terminated
+from verifier.database.servers import state_of
+from verifier.database.timelines import Timelines
 from verifier.errors import ConfigError
-from verifier.ledger.lookup.history import History
-from verifier.ledger.lookup.probes import state_of
 
 
 class Contact(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ async def find(
     role: Role,
     connect: Callable[[str], Awaitable[asyncpg.Connection]],
     seconds: float,
-    history: History,
+    timelines: Timelines,
 ) -> Contact:
     """The server of a role among hosts: of several primaries that of the highest timeline.
 
@@ -86,7 +86,7 @@ async def find(
 
     def enough(found: Contact) -> bool:
         # A primary that was left behind answers as fast as the one that took over.
-        newest = history.highest(found.cluster) if history.complete else 0
+        newest = timelines.highest(found.cluster) if timelines.complete else 0
         return fits(found) and (role == "replica" or 0 < newest <= found.timeline)
 
     trying = {asyncio.ensure_future(reach(dsn)) for dsn in dsns}

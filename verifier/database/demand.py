@@ -13,7 +13,7 @@ import structlog
 
 from verifier.config import Databases, Ingest
 from verifier.database.connections import FAILURES, open_reader, or_terminated
-from verifier.ledger.lookup.hosts import single_hosts
+from verifier.database.hosts import single_hosts
 
 log = structlog.get_logger()
 
@@ -53,13 +53,13 @@ def of_replica(config: Databases, workers: int) -> Demand:
     return _demand(workers, config.read_connections, 0)
 
 
-def _demand(workers: int, look_ups: int, feeds: int) -> Demand:
-    connections = (workers + _REPLACED) * (look_ups + feeds + _WATCH) + SPARE
-    feeding = f" + {feeds} feeds" if feeds else ""
+def _demand(workers: int, look_ups: int, writing: int) -> Demand:
+    connections = (workers + _REPLACED) * (look_ups + writing + _WATCH) + SPARE
+    share = f" + {writing} writing" if writing else ""
     return Demand(
         connections,
         f"({workers} workers + {_REPLACED} being replaced) "
-        f"× ({look_ups} look-ups{feeding} + {_WATCH} watching) + {SPARE} spare = {connections}",
+        f"× ({look_ups} look-ups{share} + {_WATCH} watching) + {SPARE} spare = {connections}",
     )
 
 

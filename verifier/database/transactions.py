@@ -1,4 +1,7 @@
-"""One transaction of the ledger feed, in which the next chunk is read while one is merged."""
+"""Transactions that write: work is put into one a piece at a time, and its COMMIT has a position.
+
+While one piece is done, whoever puts the pieces can make the next one ready.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,13 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from verifier.database.connections import FAILURES, or_terminated, unavailable
 from verifier.errors import Unavailable
-from verifier.ledger.ingest.merge import Merge
+from verifier.state import Position
 
-# What two feeds do to each other that touch the same invoices at the same time.
-CONFLICTS = (
+# What two transactions do to each other that touch the same rows at the same time.
+_CONFLICTS = (
     asyncpg.UniqueViolationError,
     asyncpg.TransactionRollbackError,
     asyncpg.LockNotAvailableError,
@@ -31,30 +33,26 @@ _MISTAKES = (
 _POSITION = """
 SELECT
     ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int,
-    pg_current_wal_flush_lsn()::text
+    (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
 """
 
 
-class Position(msgspec.Struct, frozen=True):
-    """A place in the primary's log; ``lsn`` as PostgreSQL writes it, e.g. ``0/3000148``."""
-
-    timeline: int
-    lsn: str
-
-
 class Transaction:
-    """A transaction that is committed once, or ends without having happened."""
+    """A transaction that is committed once, or ends without having happened.
+
+    Every method raises Unavailable for what the database raises: ``conflict`` when others are in
+    the way, else as in connections.py. Mistakes of this program stay what they are.
+    """
 
     def __init__(self, connection: asyncpg.Connection) -> None:
         self.connection = connection
-        self.merge = Merge(connection)
         self._running: asyncio.Task[None] | None = None
         self._over = False
         connection.add_termination_listener(self._lost)
 
     @classmethod
     async def begin(cls, connection: asyncpg.Connection) -> Transaction:
-        """Begin; a connection that cannot is terminated."""
+        """Begin; a connection that cannot is terminated, and the database's error raised."""
         with or_terminated(connection):
             await connection.execute("BEGIN")
         return cls(connection)
@@ -63,7 +61,6 @@ class Transaction:
         """Undo what was done so far and begin anew, after an error that the server has answered."""
         with translated(), or_terminated(self.connection):
             await self.connection.execute("ROLLBACK; BEGIN")
-        self.merge = Merge(self.connection)
 
     async def put(self, work: Coroutine[Any, Any, None]) -> None:
         """Have some work done next. Returns when what was put before is done; raises its error."""
@@ -78,11 +75,10 @@ class Transaction:
         """Finish all work and COMMIT; the position in the log that covers it."""
         await self._settle()
         with translated():
-            await self.merge.link()
             # PostgreSQL answers COMMIT with ROLLBACK, not with an error, if it comes to that.
             if await self.connection.execute("COMMIT") != "COMMIT":
                 raise Unavailable("conflict")
-            timeline, lsn = (await self.connection.fetch(_POSITION))[0]
+            ((timeline, lsn),) = await self.connection.fetch(_POSITION)
         self._over = True
         return Position(timeline, lsn)
 
@@ -103,6 +99,7 @@ class Transaction:
         return self._over
 
     async def _settle(self) -> None:
+        """Wait for the work that was put last; raises its error."""
         running = self._running
         if running is not None:
             # Not awaited itself: to cancel it would open a second connection, to cancel the query.
@@ -114,7 +111,7 @@ class Transaction:
                 running.result()
 
     def _lost(self, _: Any) -> None:
-        # The same when the connection goes by itself.
+        """The connection has gone by itself; the work would not always notice (``end``)."""
         if self._running is not None:
             self._running.cancel()
 
@@ -124,7 +121,7 @@ def translated() -> Iterator[None]:
     """What the database raises, as Unavailable; mistakes of this program stay what they are."""
     try:
         yield
-    except CONFLICTS as error:
+    except _CONFLICTS as error:
         raise Unavailable("conflict") from error
     except asyncpg.UndefinedTableError as error:
         raise unavailable(error) from error

@@ -16,9 +16,9 @@ import asyncpg
 from verifier.backoff import backoff
 from verifier.config import Databases
 from verifier.database.connections import FAILURES, open_reader
-from verifier.ledger.lookup.history import History
-from verifier.ledger.lookup.hosts import single_hosts
-from verifier.ledger.lookup.probes import state_of
+from verifier.database.hosts import single_hosts
+from verifier.database.servers import state_of
+from verifier.database.timelines import Timelines
 
 
 def scouted(dsns: Iterable[str]) -> list[str]:
@@ -28,17 +28,17 @@ def scouted(dsns: Iterable[str]) -> list[str]:
 
 
 class Scouts:
-    """One connection to each host, which is a witness of ``history`` by its DSN."""
+    """One connection to each host, which is a witness of ``timelines`` by its DSN."""
 
     def __init__(
         self,
         hosts: Iterable[str],
-        history: History,
+        timelines: Timelines,
         config: Databases,
         jitter: Callable[[], float] = random,
     ) -> None:
         self._hosts = list(hosts)
-        self._history = history
+        self._timelines = timelines
         self._config = config
         self._jitter = jitter
         self._tasks: list[asyncio.Task[None]] = []
@@ -65,7 +65,7 @@ class Scouts:
                         async with asyncio.timeout(self._config.connect_timeout):
                             connection = await open_reader(host, self._config)
                     async with asyncio.timeout(self._config.query_timeout):
-                        cluster, _, timeline = await state_of(connection)
+                        state = await state_of(connection)
                 except FAILURES:
                     # That a host is away is for those to say who need it.
                     failures += 1
@@ -74,8 +74,8 @@ class Scouts:
                         connection = None
                 else:
                     failures = 0
-                    self._history.noticed(cluster, timeline)
-                self._history.witness(host)
+                    self._timelines.noticed(state.cluster, state.timeline)
+                self._timelines.witness(host)
                 pause = interval
                 if failures:
                     pause = backoff(
@@ -87,18 +87,18 @@ class Scouts:
                 connection.terminate()
 
 
-async def survey(dsns: Iterable[str], history: History, config: Databases) -> None:
-    """Ask all hosts of some DSNs once for their timelines, for who has no look-up beside it."""
+async def survey(dsns: Iterable[str], timelines: Timelines, config: Databases) -> None:
+    """Ask all hosts of some DSNs once for their timelines, for those that watch no databases."""
 
     async def ask(host: str) -> None:
         with suppress(*FAILURES):
             async with asyncio.timeout(config.connect_timeout):
                 connection = await open_reader(host, config)
                 try:
-                    cluster, _, timeline = await state_of(connection)
+                    state = await state_of(connection)
                 finally:
                     connection.terminate()
-                history.noticed(cluster, timeline)
+                timelines.noticed(state.cluster, state.timeline)
 
     hosts = dict.fromkeys(host for dsn in dsns for host in single_hosts(dsn))
     await asyncio.gather(*map(ask, hosts))

@@ -1,4 +1,4 @@
-"""Tests of feeds that touch the same invoices at the same time (issue 9, B11)."""
+"""Tests of ingests that touch the same invoices at the same time (issue 9, B11)."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from tests.ledger.overlap import STATUSES, contradictions, invoices, states
 from tests.ledger.support import blocks, config, counts, line
 from tests.support import Database, writer_of
 from verifier.errors import Unavailable
-from verifier.ledger.ingest import chunks as feed
-from verifier.ledger.ingest.chunks import FeedResult
+from verifier.ledger.ingest import chunks
+from verifier.ledger.ingest.chunks import IngestResult
 from verifier.ledger.ingest.writer import Writer
 
-CLIENTS, FEEDS, LINES, POOL = 10, 6, 120, range(400)
+CLIENTS, INGESTS, LINES, POOL = 10, 6, 120, range(400)
 
 
-async def fed(writers: Sequence[Writer], feeds: int, lines: int, pool: range) -> list[FeedResult]:
-    """What becomes of random feeds of both kinds, ``feeds`` by each writer one after another."""
+async def fed(
+    writers: Sequence[Writer], ingests: int, lines: int, pool: range
+) -> list[IngestResult]:
+    """What becomes of random ingests of both kinds; each writer does so many in a row."""
 
-    async def client(index: int) -> list[FeedResult]:
+    async def client(index: int) -> list[IngestResult]:
         random = Random(index)
         results = []
-        for _ in range(feeds):
+        for _ in range(ingests):
             if random.random() < 0.7:
                 given = invoices(random, lines, pool)
                 results.append(await writers[index].ingest(blocks(given)))
@@ -41,23 +43,23 @@ async def fed(writers: Sequence[Writer], feeds: int, lines: int, pool: range) ->
     return [result for results in each for result in results]
 
 
-async def test_overlapping_feeds_are_all_taken_in_about_the_time_of_one_after_another(
+async def test_overlapping_ingests_are_all_taken_in_about_the_time_of_one_after_another(
     ledger: Database, primary: asyncpg.Connection
 ) -> None:
-    """Ten clients feed invoices and states over each other: nobody is refused, nobody stalls."""
+    """Ten clients send invoices and states over each other: nobody is refused, nobody stalls."""
     writers = [writer_of(config(ledger)) for _ in range(CLIENTS)]
     took = []
     for together in (False, True):
         await primary.execute("TRUNCATE invoice")
         began = time.monotonic()
         if together:
-            results = await fed(writers, FEEDS, LINES, POOL)
+            results = await fed(writers, INGESTS, LINES, POOL)
         else:
             results = [
-                result for writer in writers for result in await fed([writer], FEEDS, LINES, POOL)
+                result for writer in writers for result in await fed([writer], INGESTS, LINES, POOL)
             ]
         took.append(time.monotonic() - began)
-        assert len(results) == CLIENTS * FEEDS
+        assert len(results) == CLIENTS * INGESTS
         assert await contradictions(primary) == []
     in_turn, at_once = took
     assert at_once < 2 * in_turn + 2.0
@@ -69,27 +71,27 @@ async def test_overlapping_feeds_are_all_taken_in_about_the_time_of_one_after_an
 async def test_links_agree_after_any_interleaving(
     ledger: Database, primary: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
-    """Red letters and blue invoices name each other, however feeds overlap, long ones as well."""
-    monkeypatch.setattr(feed, "_CHUNK_ROWS", chunk)
-    for lines, pool, feeds in ((1, range(3), 30), (4, range(8), 20), (10, range(30), 10)):
+    """Red letters and blue invoices name each other, however ingests overlap, long ones as well."""
+    monkeypatch.setattr(chunks, "_CHUNK_ROWS", chunk)
+    for lines, pool, ingests in ((1, range(3), 30), (4, range(8), 20), (10, range(30), 10)):
         writers = [writer_of(config(ledger, write_lock_timeout=0.05)) for _ in range(6)]
         await primary.execute("TRUNCATE invoice, listed_red_letter")
-        assert len(await fed(writers, feeds, lines, pool)) == 6 * feeds
+        assert len(await fed(writers, ingests, lines, pool)) == 6 * ingests
         assert await contradictions(primary) == []
         for writer in writers:
             await writer.close()
 
 
-async def both(*feeds: Coroutine[Any, Any, FeedResult]) -> list[FeedResult]:
-    """The results of feeds that run at the same time, within a bound."""
+async def both(*ingests: Coroutine[Any, Any, IngestResult]) -> list[IngestResult]:
+    """The results of ingests that run at the same time, within a bound."""
     async with asyncio.timeout(60):
-        return await asyncio.gather(*feeds)
+        return await asyncio.gather(*ingests)
 
 
-async def test_long_feeds_of_the_same_invoices_are_both_taken(
+async def test_long_ingests_of_the_same_invoices_are_both_taken(
     ledger: Database, writer: Writer
 ) -> None:
-    """Two feeds of several chunks, in opposite orders, do not fail each other in two processes."""
+    """Two ingests of several chunks, in opposite orders and two processes, are both taken."""
     other = writer_of(config(ledger))
     lines = [line(n) for n in range(25_000)]
     results = await both(writer.ingest(blocks(lines)), other.ingest(blocks(lines[::-1])))
@@ -97,8 +99,8 @@ async def test_long_feeds_of_the_same_invoices_are_both_taken(
     await other.close()
 
 
-async def test_short_feeds_give_way_to_a_long_one(ledger: Database, writer: Writer) -> None:
-    """A long feed is taken while short ones bring and change the same invoices all the time."""
+async def test_short_ingests_give_way_to_a_long_one(ledger: Database, writer: Writer) -> None:
+    """A long ingest is taken while short ones bring and change the same invoices all the time."""
     others = [writer_of(config(ledger, write_lock_timeout=0.1)) for _ in range(3)]
     done = asyncio.Event()
     await writer.ingest(blocks(line(n) for n in range(0, 30_000, 2)))
@@ -127,10 +129,10 @@ async def test_short_feeds_give_way_to_a_long_one(ledger: Database, writer: Writ
         await other.close()
 
 
-async def test_a_feed_that_something_else_holds_up_is_refused_in_the_end(
+async def test_an_ingest_that_something_else_holds_up_is_refused_in_the_end(
     ledger: Database, primary: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits for a transaction that is no feed gives up after a bounded number of tries."""
+    """What waits for a transaction that is no ingest gives up after a bounded number of tries."""
     monkeypatch.setattr("verifier.ledger.ingest.writer._TRIES", 3)
     writer = writer_of(config(ledger, write_lock_timeout=0.05))
     await writer.ingest(blocks([line(1)]))
@@ -142,7 +144,7 @@ async def test_a_feed_that_something_else_holds_up_is_refused_in_the_end(
     await writer.close()
 
 
-async def test_a_feed_is_quick_when_statistics_say_that_the_ledger_is_empty(
+async def test_an_ingest_is_quick_when_statistics_say_that_the_ledger_is_empty(
     ledger: Database, primary: asyncpg.Connection
 ) -> None:
     """What is analysed in the middle of its first import does not make the import quadratic."""

@@ -1,4 +1,4 @@
-"""Tests of the feed before PostgreSQL: turns, chunks, rejected lines."""
+"""Tests of what comes in, before PostgreSQL: turns, chunks, rejected lines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ from collections.abc import AsyncIterator
 
 from tests.ledger.support import blocks, line, named, number, red_letter, status_line
 from tests.support import other_work
-from verifier.ledger.ingest.chunks import Chunk, Rejections, StatusChunk, row_chunks, status_chunks
+from verifier.ledger.ingest.chunks import (
+    InvoiceChunk,
+    Rejections,
+    StatusChunk,
+    invoice_chunks,
+    status_chunks,
+)
 from verifier.wire.lines import Row, read
 
 MAX_LINE = 2_000
 
 
-async def rows(*given: bytes | None) -> tuple[list[Chunk], Rejections]:
+async def rows(*given: bytes | None) -> tuple[list[InvoiceChunk], Rejections]:
     """The chunks of blocks."""
 
     async def source() -> AsyncIterator[bytes | None]:
@@ -20,7 +26,7 @@ async def rows(*given: bytes | None) -> tuple[list[Chunk], Rejections]:
             yield block
 
     rejections = Rejections()
-    return [chunk async for chunk in row_chunks(source(), rejections, MAX_LINE)], rejections
+    return [chunk async for chunk in invoice_chunks(source(), rejections, MAX_LINE)], rejections
 
 
 async def test_rejected_lines_keep_their_numbers() -> None:
@@ -50,18 +56,18 @@ async def test_rejected_lines_are_bounded() -> None:
     assert [each.line for each in rejections.kept] == list(range(1, 1001))
 
 
-async def test_empty_feed_is_one_empty_chunk() -> None:
-    """A feed without a line still has a last chunk, so that it is answered like others."""
+async def test_no_line_is_one_empty_chunk() -> None:
+    """A request without a line still has a last chunk, so that it is answered like others."""
     chunks, rejections = await rows()
     assert [chunk.rows for chunk in chunks] == [{}]
     assert rejections.count == 0
 
 
 async def test_all_chunks_but_the_last_are_full() -> None:
-    """A long feed is cut into full chunks and a last one."""
+    """A long request is cut into full chunks and a last one."""
     given = (line(n) for n in range(25_000))
     rejections = Rejections()
-    chunks = [chunk async for chunk in row_chunks(blocks(given), rejections, MAX_LINE)]
+    chunks = [chunk async for chunk in invoice_chunks(blocks(given), rejections, MAX_LINE)]
     assert [chunk.full for chunk in chunks] == [True, True, False]
     assert sum(len(chunk.rows) for chunk in chunks) == 25_000
     # A turn may go beyond the bound by less than itself.
@@ -70,7 +76,7 @@ async def test_all_chunks_but_the_last_are_full() -> None:
 
 async def test_large_rows_fill_a_chunk_early() -> None:
     """Chunks are bounded by size too."""
-    chunk = Chunk()
+    chunk = InvoiceChunk()
     item = read(line(1, red_letters=[{"number": number(n)} for n in range(2, 102)]))
     assert isinstance(item, Row)
     count = 0

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.ledger.support import blocks, config, line, number, started
 from tests.support import Database, connected
 from verifier.config import Config
-from verifier.ledger.lookup import demand
+from verifier.database import demand
 
 _TAKEN = """
 SELECT count(*) FROM pg_stat_activity
@@ -23,7 +23,7 @@ WHERE datname = current_database() AND application_name LIKE 'verifier-%'
     ("workers", "primary", "alone", "replica"),
     [(1, 2 * 7 + 12, 2 * 9 + 12, 2 * 5 + 12), (45, 46 * 7 + 12, 46 * 9 + 12, 46 * 5 + 12)],
 )
-def test_each_worker_takes_its_look_ups_its_feeds_and_one_to_watch(
+def test_each_worker_takes_its_look_ups_its_writers_and_one_to_watch(
     workers: int, primary: int, alone: int, replica: int
 ) -> None:
     """Workers, and one that is being replaced, take what Config allows; the sum is shown."""
@@ -46,14 +46,14 @@ async def warn(given: Config, workers: int) -> None:
 
 
 async def test_a_worker_takes_no_more_than_that(ledger: Database) -> None:
-    """Under more look-ups and feeds than it has connections for, a worker keeps to its share."""
+    """Under more look-ups and ingests than it has connections for, a worker keeps to its share."""
     # One worker's share is what a second one adds.
     async with started(ledger, write_connections=3) as it:
         given = it.config
         async with asyncio.timeout(30):
             await asyncio.gather(
                 *(it.writer.ingest(blocks([line(n)])) for n in range(12)),
-                *(it.lookup.fetch_many([number(n)]) for n in range(it.lookup.slots)),
+                *(it.lookup.fetch_many([number(n)]) for n in range(it.fleet.slots)),
             )
         for dsn, one, two in (
             (
