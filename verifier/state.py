@@ -56,6 +56,10 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         """The newest reading that still holds for what this one found, unless a feed dropped it."""
         return self if self.live is None else self.live.reading
 
+    def is_fresh(self, oldest: float) -> bool:
+        """Whether the state is no older than ``oldest`` (seconds of the steady clock)."""
+        return self.as_of >= oldest
+
     def shows(self, position: Position) -> bool:
         """Whether the state includes all that was written up to a position."""
         mine = self.position

@@ -110,11 +110,11 @@ class Model:
 
     # The ledger as the engine sees it.
 
-    async def fetch_many(self, keys: Sequence[str]) -> Found:
+    async def fetch_many(self, keys: Sequence[str], _deadline: float) -> Found:
         """A query to the server that is preferred now."""
         return await self._read(self.preferred, keys)
 
-    async def fetch_at(self, keys: Sequence[str], position: Position) -> Found:
+    async def fetch_at(self, keys: Sequence[str], position: Position, _deadline: float) -> Found:
         """The same where a position is known to be passed, else on the primary."""
         for server in self.servers:
             if server.reading is not None and server.reading.shows(position):

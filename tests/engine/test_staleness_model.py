@@ -27,7 +27,7 @@ from hypothesis.stateful import (
 from tests.engine.desk import item_of
 from tests.engine.fakes import Clock
 from tests.engine.model import BY_KEY, KEYS, REGION, Model, Version
-from verifier.engine import loader as loader_module
+from verifier.engine import lanes
 from verifier.engine import memory as memory_module
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
@@ -65,7 +65,7 @@ class Databases(RuleBasedStateMachine):
         self.patched = ExitStack()
         self.patched.enter_context(patch.object(memory_module, "_KEYS_PER_TURN", 1))
         # No query waits for company, which would bring the real clock into the model.
-        self.patched.enter_context(patch.object(loader_module, "_JUST_NOW", 0.0))
+        self.patched.enter_context(patch.object(lanes, "JUST_NOW", 0.0))
         self.loop = asyncio.new_event_loop()
         self.clock = Clock()
         self.model = Model(self.clock, self.loop)

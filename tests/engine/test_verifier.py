@@ -221,6 +221,31 @@ async def test_a_token_gets_no_older_state(brownout: float) -> None:
     assert (await desk.ask(DIGITAL.minimal())).source == "cache"
 
 
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_deadline_goes_with_its_question(named: bool) -> None:
+    """Alone or in bulk, with a token or without, the read is told until when it is awaited."""
+    desk = Desk()
+    at_least = Position(1, desk.ledger.lsn + 1) if named else None
+    item, other = item_of(DIGITAL.minimal()), item_of(PAPER.minimal())
+    deadline = desk.clock() + 0.5
+    await desk.verifier.verify(item, at_least=at_least, deadline=deadline)
+    async for _ in desk.verifier.verify_many([other], at_least=at_least, deadline=deadline):
+        pass
+    assert desk.ledger.deadlines == [deadline] * 2
+
+
+async def test_a_deadline_that_has_passed_is_unavailable() -> None:
+    """Nothing is read for it; what memory knows is answered all the same."""
+    desk = Desk(DIGITAL, PAPER)
+    await desk.ask(PAPER.minimal())
+    past = desk.clock() - 0.001
+    items = [item_of(given) for given in (DIGITAL.minimal(), PAPER.minimal())]
+    answers = [(await desk.verifier.verify(item, deadline=past)).hinted() for item in items]
+    assert [answer.verdict for answer in answers] == ["unavailable", "match"]
+    assert answers[0].reason == "timeout"
+    assert desk.ledger.reads == [[PAPER.key]]
+
+
 async def test_brownout_shows_what_was_found_and_says_so() -> None:
     """With brown-out, what memory knows of a found invoice stands in, marked stale; no absence."""
     desk = Desk(DIGITAL, brownout=60.0)

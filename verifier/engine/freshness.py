@@ -7,6 +7,8 @@ database is asked; when the database's own state is outside it too, the answer i
 
 from __future__ import annotations
 
+from math import inf
+
 import msgspec
 
 from verifier.state import Position, Reading
@@ -14,19 +16,21 @@ from verifier.wire.records import Record
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
-    """What an answer may rest on.
+    """What an answer may rest on, and until when it is worth reading the ledger for.
 
-    When its question started, the oldest state that ``Freshness`` allows for that, and the position
-    that the state must include, if any.
+    When its question started, the oldest state that ``Freshness`` allows for that, the position
+    that the state must include, if any, and after which moment no read begins for it. Moments are
+    of the steady clock. By default the bounds of loader and look-up hold, and no other deadline.
     """
 
     started: float
     oldest: float
     at_least: Position | None = None
+    deadline: float = inf
 
     def allow(self, reading: Reading) -> bool:
         """Whether the state is new enough."""
-        return reading.as_of >= self.oldest and (
+        return reading.is_fresh(self.oldest) and (
             self.at_least is None or reading.shows(self.at_least)
         )
 
@@ -44,4 +48,4 @@ class Freshness(msgspec.Struct, frozen=True):
     def tolerates(self, record: Record, started: float) -> bool:
         """Whether, with nothing better at hand, a stale answer may be given, marked as such."""
         last = record.reading.current or record.reading
-        return started - last.as_of <= self.max_staleness + self.brownout
+        return last.is_fresh(self.oldest(started) - self.brownout)

@@ -115,7 +115,7 @@ class Memory:
         current = reading.current
         # The watermark that it is judged by is that of its own reading, however new the current.
         return (
-            terms.started - reading.as_of <= self._sizes.absence_seconds
+            reading.is_fresh(terms.started - self._sizes.absence_seconds)
             and terms.allow(reading)
             and current is not None
             and terms.allow(current)
@@ -152,9 +152,9 @@ class Memory:
     def keeping(self, fetch_many: FetchMany) -> FetchMany:
         """The same read, of which memory keeps what it may."""
 
-        async def fetch(keys: Sequence[str]) -> Mapping[str, Finding]:
+        async def fetch(keys: Sequence[str], deadline: float) -> Mapping[str, Finding]:
             began = self._clock()
-            found = await fetch_many(keys)
+            found = await fetch_many(keys, deadline)
             self.remember(found, began)
             return found
 

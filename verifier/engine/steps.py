@@ -47,7 +47,7 @@ class Steps:
         self._window = window_at(clocks.wall())
         self._window_holds_until = 0.0
 
-    def begin(self, at_least: Position | None) -> Terms:
+    def begin(self, at_least: Position | None, deadline: float) -> Terms:
         """The terms of a question that starts now; with it the days that are in scope."""
         started = self._clock()
         if started >= self._window_holds_until:
@@ -56,7 +56,7 @@ class Steps:
             if not self._window.since <= now < self._window.until:
                 self._window = window_at(now)
             self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
-        return Terms(started, self._freshness.oldest(started), at_least)
+        return Terms(started, self._freshness.oldest(started), at_least, deadline)
 
     def recall(self, items: Sequence[Any], keys: Sequence[str], terms: Terms) -> Block:
         """Answers from memory without parsing; ``keys`` are the ``raw_keys`` of the items."""
@@ -100,7 +100,7 @@ class Steps:
         else:
             if (
                 type(outcome) is Record
-                and outcome.reading.as_of >= terms.oldest
+                and outcome.reading.is_fresh(terms.oldest)
                 and agrees(item, outcome, self._window)
             ):
                 reading = outcome.reading
@@ -109,7 +109,7 @@ class Steps:
             if isinstance(claim, Answer):
                 return claim
         if not isinstance(outcome, Unavailable):
-            if outcome.reading.as_of >= terms.oldest:
+            if outcome.reading.is_fresh(terms.oldest):
                 # The change of a key may have been applied since this read of it.
                 return _judge(claim, outcome, outcome.reading, source)
             outcome = _STALE

@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from math import inf
 
 from verifier.clocks import Clocks
 from verifier.engine.calls import Loaded
@@ -31,8 +32,8 @@ from verifier.state import Position
 from verifier.wire.blocks import Block
 from verifier.wire.records import Finding
 
-# Reads keys from a state that includes a position.
-FetchAt = Callable[[Sequence[str], Position], Awaitable[Mapping[str, Finding]]]
+# Reads keys from a state that includes a position, by a deadline (steady clock).
+FetchAt = Callable[[Sequence[str], Position, float], Awaitable[Mapping[str, Finding]]]
 
 # What is answered from memory at a time: under half a millisecond with its encoding. A stream
 # writes it at once, and larger writes cost less: 400 items instead of 125 are worth 5 % (P8).
@@ -86,10 +87,15 @@ class Verifier:
         self._fetch_at = fetch_at
         self._steps = Steps(memory, freshness, clocks)
 
-    async def verify(self, item: Item, *, at_least: Position | None = None) -> Answer | Match:
-        """The answer to one question; with ``at_least`` it rests on a state that includes it."""
+    async def verify(
+        self, item: Item, *, at_least: Position | None = None, deadline: float = inf
+    ) -> Answer | Match:
+        """The answer to one question; with ``at_least`` it rests on a state that includes it.
+
+        No read begins for it after the deadline (steady clock).
+        """
         steps = self._steps
-        terms = steps.begin(at_least)
+        terms = steps.begin(at_least, deadline)
         block = steps.recall((item,), raw_keys((item,)), terms)
         if block.recalled:
             return block.answer(0)
@@ -98,13 +104,18 @@ class Verifier:
             return one
         key = one if isinstance(one, str) else one.key
         if at_least is None:
-            outcome, joined = await self._loader.load_one(key)
+            outcome, joined = await self._loader.load_one(key, deadline)
         else:
-            outcome, joined = (await self._fetch((key,), at_least)).outcomes[key], False
+            outcome, joined = (await self._fetch((key,), terms)).outcomes[key], False
         return steps.conclude(one, item, outcome, joined, terms)
 
     async def verify_many(
-        self, items: Sequence[Item], *, at_least: Position | None = None, duplicates: bool = False
+        self,
+        items: Sequence[Item],
+        *,
+        at_least: Position | None = None,
+        deadline: float = inf,
+        duplicates: bool = False,
     ) -> AsyncGenerator[Block]:
         """The answers to many questions, in their order, each block as soon as it is there.
 
@@ -116,16 +127,16 @@ class Verifier:
             keys = raw_keys(part)
             hinted = seen is not None and seen.expect(keys)
             size = HINTED_PER_BLOCK if hinted else ITEMS_PER_BLOCK
-            async for block in self._verify_part(part, keys, size, at_least):
+            terms = self._steps.begin(at_least, deadline)
+            async for block in self._verify_part(part, keys, size, terms):
                 if seen is not None:
                     seen.hint(block)
                 yield block
 
     async def _verify_part(
-        self, items: Sequence[Item], keys: Sequence[str], size: int, at_least: Position | None
+        self, items: Sequence[Item], keys: Sequence[str], size: int, terms: Terms
     ) -> AsyncIterator[Block]:
         """As many as one load may have, in blocks of at most ``size``."""
-        terms = self._steps.begin(at_least)
         # That with the first answer that memory lacks, and all that come after it.
         waiting: list[Block] = []
         for start in range(0, len(items), size):
@@ -155,9 +166,9 @@ class Verifier:
             return
         keys = dict.fromkeys([one if type(one) is str else one.key for one in unread])
         if terms.at_least is None:
-            loaded = await self._loader.load(keys, bulk=True)
+            loaded = await self._loader.load(keys, terms.deadline, bulk=True)
         else:
-            loaded = await self._fetch(keys, terms.at_least)
+            loaded = await self._fetch(keys, terms)
         outcomes, joined = loaded.outcomes, loaded.joined
         for block in blocks:
             answers, items = block.answers, block.items
@@ -170,10 +181,11 @@ class Verifier:
                     if type(answer) is not Match:
                         await turns.parsed()
 
-    async def _fetch(self, keys: Collection[str], at_least: Position) -> Loaded:
-        """A state that includes a position, past the loader."""
+    async def _fetch(self, keys: Collection[str], terms: Terms) -> Loaded:
+        """What a state holds that includes the position of the terms, past the loader."""
+        assert terms.at_least is not None
         try:
-            found = await self._fetch_at(sorted(keys), at_least)
+            found = await self._fetch_at(sorted(keys), terms.at_least, terms.deadline)
         except Unavailable as error:
             return Loaded(dict.fromkeys(keys, error), set())
         return Loaded({key: found.get(key, UNCHECKED) for key in keys}, set())
