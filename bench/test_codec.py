@@ -13,7 +13,7 @@ from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, Match, invalid, judge
 from verifier.wire import questions as decoding
 from verifier.wire.answers import Encoder
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Recalled
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -51,13 +51,13 @@ def encode_match() -> Callable[[], object]:
 
 def encode_many() -> Callable[[], object]:
     """The same as a batch encodes them."""
-    encode, items = Encoder("0123456789ab").encode_many, questions()
+    encode, items = Encoder("0123456789ab").encode_results, questions()
     keys, records = list(findings()), list(findings().values())
     blocks = []
     for at in range(0, len(records), ITEMS_PER_BLOCK):
         part = slice(at, at + ITEMS_PER_BLOCK)
-        blocks.append((at, Block(items[part], keys[part], records[part], READING, True)))
-    return lambda: [encode(block, "zh", first, b",", b"") for first, block in blocks]
+        blocks.append((at, Recalled(items[part], keys[part], records[part], READING)))
+    return lambda: [encode(block, "zh", first) for first, block in blocks]
 
 
 def encode_mismatch() -> Callable[[], object]:

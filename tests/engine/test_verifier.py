@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.engine.desk import ABSENT, Desk, answers_of, item_of
+from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
 from verifier.engine.loader import Limits
 from verifier.errors import Unavailable
@@ -42,7 +42,7 @@ async def test_what_is_no_object_is_invalid() -> None:
     refused = Invalid((FieldError("", "bad_format", "JSON object"),), ())
     assert (await desk.verifier.verify(refused)).hinted().errors == refused.errors
     blocks = desk.verifier.verify_many([refused, item_of(DIGITAL.minimal()), refused])
-    verdicts = [answer.verdict async for block in blocks for answer in answers_of(block)]
+    verdicts = [answer.verdict async for block in blocks for answer in block.answers]
     assert verdicts == ["invalid", "match", "invalid"]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -37,10 +36,9 @@ from verifier.invoice.verdict import VERDICTS, Answer, Match
 from verifier.state import Reading
 from verifier.wire import schemas
 from verifier.wire.answers import Encoder, counts_json
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Answered, Recalled
 from verifier.wire.members import errors_json, iso
 from verifier.wire.messages import Language
-from verifier.wire.records import Record
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
@@ -51,16 +49,9 @@ def encode(answer: Answer, language: Language = "zh", index: int | None = None) 
     if index is None:
         encoded = encoder.encode(answer, language)
     else:
-        encoded = encoder.encode_many(block_of([answer]), language, index, b"", b"")
+        encoded = encoder.encode_lines(Answered([answer]), language, index).removesuffix(b"\n")
     assert msgspec.json.encode(msgspec.json.decode(encoded)) == encoded
     return encoded
-
-
-def block_of(answers: list[Any], references: Sequence[str | None] = ()) -> Block:
-    """A block of answers; in place of a match from memory stands its record."""
-    items = [Question(reference=reference) for reference in references]
-    recalled = all(isinstance(answer, Record) for answer in answers)
-    return Block(items, [DIGITAL.key] * len(answers), answers, READING, recalled)
 
 
 def shown(answer: Answer, language: Language = "zh", index: int | None = None) -> dict[str, Any]:
@@ -288,38 +279,39 @@ def test_errors_and_counts() -> None:
     assert msgspec.to_builtins(summary) == {**counts, "matches": uses}
 
 
-@pytest.mark.parametrize(("before", "after"), [(b",", b""), (b"", b"\n")])
 @pytest.mark.parametrize("first", [0, 9_997, 10_000, 123_456, 999_998])
 @pytest.mark.parametrize("references", [[None] * 6, ["r", None, 'a"b', "", None, None]])
-def test_many_are_encoded_as_each_one_is(
-    before: bytes, after: bytes, first: int, references: list[str | None]
-) -> None:
+def test_many_are_encoded_as_each_one_is(first: int, references: list[str | None]) -> None:
     """A block of answers says what each of them says alone, under an id of its own."""
     record, voided = Sample().record(), Sample(status="voided").record()
     later = Reading("primary", NOON + 1, {})
-    recalled = block_of([record, voided] * 3, references)
-    mixed = block_of(
+    items = [Question(reference=reference) for reference in references]
+    recalled = Recalled(items, [DIGITAL.key] * 6, [record, voided] * 3, READING)
+    mixed = Answered(
         [
-            record,
+            recalled.match(0),
             Match(DIGITAL.key, voided, later, "primary", references[1]),
             Answer("unavailable", DIGITAL.key, references[2], reason="timeout", retry_after=1),
             Match(DIGITAL.key, voided, later, "joined", references[3]),
-            voided,
-            recalled.answer(5).hinted(Hint("repaired", "total")),
-        ],
-        references,
+            recalled.match(4),
+            recalled.match(5).hinted(Hint("repaired", "total")),
+        ]
     )
     encoder = Encoder("p-")
     ids = []
     for block in (recalled, mixed):
-        each = [before + shown_alone(block.answer(at), first + at) + after for at in range(6)]
-        if first == 0:
-            each[0] = each[0].removeprefix(before)
+        each = [shown_alone(answer, first + at) for at, answer in enumerate(block.answers)]
+        lines = b"".join(line + b"\n" for line in each)
+        results = b"," * (first > 0) + b",".join(each)
         for _ in range(2):
-            encoded = encoder.encode_many(block, "en", first, before, after)
-            assert ID.sub(b"", encoded) == b"".join(each)
-            ids += ID.findall(encoded)
-    assert len(set(ids)) == 4 * 6
+            for encode, expected in (
+                (encoder.encode_lines, lines),
+                (encoder.encode_results, results),
+            ):
+                encoded = encode(block, "en", first)
+                assert ID.sub(b"", encoded) == expected
+                ids += ID.findall(encoded)
+    assert len(set(ids)) == 8 * 6
 
 
 ID = re.compile(rb'"id":"[^"]+",')

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from verifier.invoice.hints import Hint
-from verifier.wire.blocks import Block
-from verifier.wire.records import Record
+from verifier.wire.blocks import Answered, Block, Recalled
 
 
 class Duplicates:
@@ -34,25 +33,25 @@ class Duplicates:
         self._repeats = len(self._latest) < len(raw) or not self._before.isdisjoint(self._latest)
         return self._repeats or self._indexed > 0
 
-    def hint(self, block: Block) -> None:
-        """Add a hint to each of the next answers whose invoice was asked about before."""
-        answers = block.answers
-        keys = block.keys
-        if not block.recalled:
-            keys = [
-                raw if isinstance(answer, Record) else answer.key
-                for raw, answer in zip(keys, answers, strict=True)
-            ]
+    def hint(self, block: Block) -> Block:
+        """The next answers, with a hint on each whose invoice was asked about before."""
         start = len(self._keys)
-        self._keys += keys
-        as_expected = block.recalled or keys == self._raw[start : len(self._keys)]
+        self._keys += block.keys
+        as_expected = isinstance(block, Recalled) or (
+            self._keys[start:] == self._raw[start : len(self._keys)]
+        )
         if as_expected and not self._repeats and not self._indexed:
-            return
+            return block
+        repeated: dict[int, Hint] = {}
         for index in range(self._indexed, len(self._keys)):
             key = self._keys[index]
             # A malformed question has none.
             if key and self._first.setdefault(key, index) != index and index >= start:
-                hint = Hint("duplicate_in_request", "number", self._first[key])
-                answers[index - start] = block.answer(index - start).hinted(hint)
-                block.recalled = False
+                repeated[index - start] = Hint("duplicate_in_request", "number", self._first[key])
         self._indexed = len(self._keys)
+        if not repeated:
+            return block
+        answers = block.answers
+        for index, hint in repeated.items():
+            answers[index] = answers[index].hinted(hint)
+        return Answered(answers)

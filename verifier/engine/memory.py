@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from asyncio import sleep
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -68,13 +67,16 @@ class Memory:
         metrics.cache_entries.labels("invoice").set_function(lambda: len(self._known))
         metrics.cache_entries.labels("absence").set_function(lambda: len(self._absent))
 
-    def recall(self, keys: Sequence[str], terms: Terms) -> tuple[list[Any], Reading | None]:
-        """The Finding of each key, None where there is none to be believed on these terms.
+    def recall(
+        self, keys: Sequence[str], terms: Terms
+    ) -> tuple[Sequence[Finding | None], Reading | None]:
+        """The finding of each key, or None where none may be believed on these terms.
 
-        With it the reading that all found records hold for; None without any. An empty text is no
-        key.
+        With them a reading as of which all found records hold, or None if there are no records. An
+        empty text is no key.
         """
-        known: list[Any] = self._known.get_many(keys)
+        known = self._known.get_many(keys)
+        found: Sequence[Finding | None] = known
         held: Reading | None = None
         # Neighbours mostly came from one database, so its newest reading is looked at once.
         live: Live | None = None
@@ -101,14 +103,16 @@ class Memory:
                 unasked += 1
         misses = len(unknown)
         if unknown and self._absent:
+            with_absences: list[Finding | None] = [*known]
             absent = self._absent.get_many([keys[index] for index in unknown])
             for index, absence in zip(unknown, absent, strict=True):
                 if absence is not None and self._still_absent(absence, terms):
-                    known[index] = absence
+                    with_absences[index] = absence
                     misses -= 1
+            found = with_absences
         self._misses.count += misses
         self._hits.count += len(known) - unasked - misses
-        return known, held
+        return found, held
 
     def _still_absent(self, absence: Absence, terms: Terms) -> bool:
         reading = absence.reading

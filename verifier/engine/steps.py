@@ -6,16 +6,25 @@ Nothing here waits. Most items get their answer in the first step, without being
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from verifier.clocks import Clocks
 from verifier.engine.calls import Outcome
+from verifier.engine.drafts import Draft, Unread
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.claim import Claim, Invalid, Item, Question, is_canonical, reference_of
+from verifier.invoice.claim import (
+    Claim,
+    Invalid,
+    Item,
+    Question,
+    is_canonical,
+    raw_keys,
+    reference_of,
+)
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import (
     Answer,
@@ -27,7 +36,7 @@ from verifier.invoice.verdict import (
     window_at,
 )
 from verifier.state import Position, Reading
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Recalled
 from verifier.wire.records import Finding, Record
 
 _STALE = Unavailable("stale")
@@ -58,19 +67,44 @@ class Steps:
             self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
         return Terms(started, self._freshness.oldest(started), at_least, deadline)
 
-    def recall(self, items: Sequence[Any], keys: Sequence[str], terms: Terms) -> Block:
-        """Answers from memory without parsing; ``keys`` are the ``raw_keys`` of the items."""
+    def recall_one(self, item: Item, terms: Terms) -> Answer | Match | Unread:
+        """The answer to one item from memory, or what the ledger has to be read for."""
+        (key,) = raw_keys((item,))
+        if key and isinstance(item, Question):
+            (finding,), reading = self._memory.recall((key,), terms)
+            if isinstance(finding, Record):
+                if reading is not None and agrees(item, finding, self._window):
+                    return Match(key, finding, reading, "cache", item.reference)
+            elif finding is None and is_canonical(key):
+                return key
+        return self.look_closer(item, terms)
+
+    def recall(self, items: Sequence[Item], keys: Sequence[str], terms: Terms) -> Recalled | Draft:
+        """Match many items with memory, without parsing; ``keys`` are their ``raw_keys``."""
         window = self._window
-        # What memory knows is replaced in place by what is not answered by it.
-        answers, reading = self._memory.recall(keys, terms)
-        recalled = True
-        for index, finding in enumerate(answers):
-            # What has a key is a Question.
-            if type(finding) is not Record or not agrees(items[index], finding, window):
-                key = keys[index]
-                answers[index] = key if finding is None and is_canonical(key) else None
-                recalled = False
-        return Block(items, keys, answers, reading, recalled)
+        # What has a key is a Question, and memory finds nothing for what has none.
+        asked = cast("Sequence[Question]", items)
+        findings, reading = self._memory.recall(keys, terms)
+        unmatched: list[int] = []
+        for index, finding in enumerate(findings):
+            if type(finding) is not Record or not agrees(asked[index], finding, window):
+                unmatched.append(index)
+        if not unmatched:
+            assert reading is not None
+            return Recalled(asked, keys, cast("Sequence[Record]", findings), reading)
+        draft = Draft(items, {}, [], {}, {})
+        for index in unmatched:
+            key = keys[index]
+            if findings[index] is None and is_canonical(key):
+                draft.unread[index] = key
+            else:
+                draft.unparsed.append(index)
+        for index in set(range(len(items))).difference(unmatched):
+            record, reference = findings[index], asked[index].reference
+            assert isinstance(record, Record)
+            assert reading is not None
+            draft.answers[index] = Match(keys[index], record, reading, "cache", reference)
+        return draft
 
     def look_closer(self, item: Item, terms: Terms) -> Answer | Claim:
         """The answer to an item that has to be parsed, or its claim if that has to be loaded."""
@@ -87,30 +121,29 @@ class Steps:
         return _judge(claim, finding, reading or finding.reading, "cache")
 
     def conclude(
-        self, one: str | Claim, item: Any, outcome: Outcome, joined: bool, terms: Terms
+        self, unread: Unread, item: Item, outcome: Outcome, joined: bool, terms: Terms
     ) -> Answer | Match:
-        """The answer from what was loaded for an item, or from the reason why it was not.
-
-        ``one`` is its claim, or its raw key if it was not parsed; only a Question has one.
-        """
+        """The answer from what was loaded for an item, or from the reason why it was not."""
         source = "joined" if joined else ""
         claim: Claim | Answer
-        if isinstance(one, Claim):
-            claim = one
-        else:
+        if isinstance(unread, str):
+            # Only a Question spells a raw key.
+            assert isinstance(item, Question)
             if (
-                type(outcome) is Record
+                isinstance(outcome, Record)
                 and outcome.reading.is_fresh(terms.oldest)
                 and agrees(item, outcome, self._window)
             ):
                 reading = outcome.reading
-                return Match(one, outcome, reading, source or reading.source, item.reference)
+                return Match(unread, outcome, reading, source or reading.source, item.reference)
             claim = self._parse(item)
             if isinstance(claim, Answer):
                 return claim
+        else:
+            claim = unread
         if not isinstance(outcome, Unavailable):
             if outcome.reading.is_fresh(terms.oldest):
-                # The change of a key may have been applied since this read of it.
+                # As of the state that was read: memory may have applied a later change since.
                 return _judge(claim, outcome, outcome.reading, source)
             outcome = _STALE
         return self._without_ledger(claim, outcome, terms)

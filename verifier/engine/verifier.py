@@ -20,16 +20,17 @@ from math import inf
 
 from verifier.clocks import Clocks
 from verifier.engine.calls import Loaded
+from verifier.engine.drafts import Draft
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.loader import UNCHECKED, Loader
 from verifier.engine.memory import Memory
 from verifier.engine.steps import Steps
 from verifier.errors import Unavailable
-from verifier.invoice.claim import Claim, Item, raw_keys
+from verifier.invoice.claim import Item, raw_keys
 from verifier.invoice.verdict import Answer, Match
 from verifier.state import Position
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Block, Recalled
 from verifier.wire.records import Finding
 
 # Reads keys from a state that includes a position, by a deadline (steady clock).
@@ -48,15 +49,12 @@ HINTED_PER_BLOCK = 50
 # the loader's queue.
 ITEMS_PER_LOAD = 1_000
 
-# Bulk gives way to other work after so many items that have to be parsed.
-_PARSED_PER_TURN = 25
-
-# What a Block has in place of an answer that has to be loaded: a key or a claim.
-_UNREAD = (str, Claim)
+# Bulk lets other work go on after so many items that have to be parsed.
+_PARSED_PER_BREAK = 25
 
 
-class _Turns:
-    """Counts items that were parsed, and gives way to other work after some of them."""
+class _Breaks:
+    """Counts items that were parsed, and lets other work go on after some of them."""
 
     def __init__(self) -> None:
         self._parsed = 0
@@ -64,7 +62,7 @@ class _Turns:
     async def parsed(self) -> None:
         """One more was."""
         self._parsed += 1
-        if not self._parsed % _PARSED_PER_TURN:
+        if not self._parsed % _PARSED_PER_BREAK:
             await sleep(0)
 
 
@@ -96,11 +94,8 @@ class Verifier:
         """
         steps = self._steps
         terms = steps.begin(at_least, deadline)
-        block = steps.recall((item,), raw_keys((item,)), terms)
-        if block.recalled:
-            return block.answer(0)
-        one: str | Claim | Answer = block.answers[0] or steps.look_closer(item, terms)
-        if isinstance(one, Answer):
+        one = steps.recall_one(item, terms)
+        if isinstance(one, (Match, Answer)):
             return one
         key = one if isinstance(one, str) else one.key
         if at_least is None:
@@ -129,57 +124,61 @@ class Verifier:
             size = HINTED_PER_BLOCK if hinted else ITEMS_PER_BLOCK
             terms = self._steps.begin(at_least, deadline)
             async for block in self._verify_part(part, keys, size, terms):
-                if seen is not None:
-                    seen.hint(block)
-                yield block
+                yield block if seen is None else seen.hint(block)
 
     async def _verify_part(
         self, items: Sequence[Item], keys: Sequence[str], size: int, terms: Terms
     ) -> AsyncIterator[Block]:
         """As many as one load may have, in blocks of at most ``size``."""
-        # That with the first answer that memory lacks, and all that come after it.
-        waiting: list[Block] = []
+        # The first block of which memory did not match all, and whatever comes after it.
+        waiting: list[Recalled | Draft] = []
         for start in range(0, len(items), size):
             end = start + size
             block = self._steps.recall(items[start:end], keys[start:end], terms)
-            if block.recalled and not waiting:
+            if isinstance(block, Recalled) and not waiting:
                 yield block
             else:
                 waiting.append(block)
-        if waiting:
-            await self._complete(waiting, terms)
-        for block in waiting:
-            for part in (block,) if block.recalled else block.parts(ANSWERS_PER_BLOCK):
-                yield part
+        await self._complete([each for each in waiting if isinstance(each, Draft)], terms)
+        for each in waiting:
+            if isinstance(each, Recalled):
+                yield each
+            else:
+                for answered in each.blocks(ANSWERS_PER_BLOCK):
+                    yield answered
 
-    async def _complete(self, blocks: Sequence[Block], terms: Terms) -> None:
-        """Put an answer in place of whatever memory did not match, by one load for all."""
+    async def _complete(self, drafts: Sequence[Draft], terms: Terms) -> None:
+        """Answer whatever memory did not match, by one load for all."""
         steps = self._steps
-        turns = _Turns()
-        for block in blocks:
-            for index, one in enumerate(block.answers):
-                if one is None:
-                    block.answers[index] = steps.look_closer(block.items[index], terms)
-                    await turns.parsed()
-        unread = [one for block in blocks for one in block.answers if type(one) in _UNREAD]
-        if not unread:
+        breaks = _Breaks()
+        for draft in drafts:
+            for index in draft.unparsed:
+                one = steps.look_closer(draft.items[index], terms)
+                if isinstance(one, Answer):
+                    draft.answers[index] = one
+                else:
+                    draft.unread[index] = one.key
+                    draft.claims[index] = one
+                await breaks.parsed()
+        # In the order of the items.
+        keys = dict.fromkeys(
+            [draft.unread[index] for draft in drafts for index in sorted(draft.unread)]
+        )
+        if not keys:
             return
-        keys = dict.fromkeys([one if type(one) is str else one.key for one in unread])
         if terms.at_least is None:
             loaded = await self._loader.load(keys, terms.deadline, bulk=True)
         else:
             loaded = await self._fetch(keys, terms)
         outcomes, joined = loaded.outcomes, loaded.joined
-        for block in blocks:
-            answers, items = block.answers, block.items
-            for index, one in enumerate(answers):
-                if type(one) in _UNREAD:
-                    key = one if type(one) is str else one.key
-                    answer = answers[index] = steps.conclude(
-                        one, items[index], outcomes[key], key in joined, terms
-                    )
-                    if type(answer) is not Match:
-                        await turns.parsed()
+        for draft in drafts:
+            answers, items, claims = draft.answers, draft.items, draft.claims
+            for index, key in draft.unread.items():
+                unread = claims.get(index, key)
+                answer = steps.conclude(unread, items[index], outcomes[key], key in joined, terms)
+                answers[index] = answer
+                if type(answer) is not Match:
+                    await breaks.parsed()
 
     async def _fetch(self, keys: Collection[str], terms: Terms) -> Loaded:
         """What a state holds that includes the position of the terms, past the loader."""
