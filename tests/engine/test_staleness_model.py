@@ -63,7 +63,7 @@ class Databases(RuleBasedStateMachine):
         super().__init__()
         # A feed gives way after each key.
         self.patched = ExitStack()
-        self.patched.enter_context(patch.object(memory_module, "_KEYS_PER_TURN", 1))
+        self.patched.enter_context(patch.object(memory_module, "_KEYS_PER_PIECE", 1))
         # No query waits for company, which would bring the real clock into the model.
         self.patched.enter_context(patch.object(lanes, "JUST_NOW", 0.0))
         self.loop = asyncio.new_event_loop()

@@ -234,16 +234,21 @@ async def test_a_deadline_goes_with_its_question(named: bool) -> None:
     assert desk.ledger.deadlines == [deadline] * 2
 
 
-async def test_a_deadline_that_has_passed_is_unavailable() -> None:
-    """Nothing is read for it; what memory knows is answered all the same."""
+async def test_after_its_deadline_a_question_is_answered_from_memory_or_not_at_all() -> None:
+    """Nothing is read for it, with a token or without."""
     desk = Desk(DIGITAL, PAPER)
     await desk.ask(PAPER.minimal())
     past = desk.clock() - 0.001
     items = [item_of(given) for given in (DIGITAL.minimal(), PAPER.minimal())]
-    answers = [(await desk.verifier.verify(item, deadline=past)).hinted() for item in items]
-    assert [answer.verdict for answer in answers] == ["unavailable", "match"]
-    assert answers[0].reason == "timeout"
+    for at_least in (None, desk.ledger.position):
+        answers = [
+            (await desk.verifier.verify(item, at_least=at_least, deadline=past)).hinted()
+            for item in items
+        ]
+        assert [answer.verdict for answer in answers] == ["unavailable", "match"]
+        assert answers[0].reason == "timeout"
     assert desk.ledger.reads == [[PAPER.key]]
+    assert desk.ledger.reads_at == []
 
 
 async def test_brownout_shows_what_was_found_and_says_so() -> None:

@@ -10,15 +10,15 @@ from verifier.invoice.claim import Claim, Item
 from verifier.invoice.verdict import Answer, Match
 from verifier.wire.blocks import Answered
 
-# What the ledger is read for: a raw key that needs no parsing, or the claim of a parsed question.
+# What the ledger is read for: the raw key of a question, or its claim if it had to be parsed.
 Unread = str | Claim
 
 
 class Draft(msgspec.Struct, gc=False):
-    """Some items of a request of which memory did not match all.
+    """Some items of a request of which memory did not match all; the rest goes by their indexes.
 
-    Each index of ``items`` has its answer, or is still ``unparsed``, or has in ``unread`` the key
-    that has to be loaded for it; with that goes its claim if it was parsed.
+    An item has its answer, or is yet ``unparsed``, or has in ``unread`` the key to be loaded. If it
+    was parsed on the way, its claim is kept too.
     """
 
     items: Sequence[Item]
@@ -28,7 +28,7 @@ class Draft(msgspec.Struct, gc=False):
     claims: dict[int, Claim]
 
     def blocks(self, size: int) -> Iterator[Answered]:
-        """All answers, once they are there, in blocks of at most so many."""
+        """The answers, once all are there, in blocks of at most ``size``."""
         count = len(self.items)
         for start in range(0, count, size):
             indexes = range(start, min(start + size, count))

@@ -1,4 +1,4 @@
-"""Duplicates: what one request asks about more than once is told where it came first."""
+"""Duplicates: an answer says where its request asked about the same invoice first."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from verifier.wire.blocks import Answered, Block, Recalled
 class Duplicates:
     """The keys of one request so far, in the order of its items.
 
-    Most requests repeat nothing, and pay for a set of their keys and nothing more.
+    Most requests repeat nothing: they pay for a set of their keys and no more.
     """
 
     def __init__(self) -> None:
-        # Raw keys as expected, and keys as answered: these differ where a question was repaired.
+        # Raw keys as expected, and keys as answered. They differ where a question was repaired.
         self._raw: list[str] = []
         self._keys: list[str] = []
         self._before: set[str] = set()
         self._latest: set[str] = set()
         self._repeats = False
-        # Where each key came first, of as many keys as were looked at.
+        # Where each key came first, among the first ``_indexed`` keys.
         self._first: dict[str, int] = {}
         self._indexed = 0
 
     def expect(self, raw: Sequence[str]) -> bool:
-        """The next answers are to items with these raw keys. Whether some may need a hint."""
+        """Announce the raw keys of the next items; returns whether some may get a hint."""
         self._raw += raw
         self._before |= self._latest
         self._latest = set(raw)
@@ -45,7 +45,7 @@ class Duplicates:
         repeated: dict[int, Hint] = {}
         for index in range(self._indexed, len(self._keys)):
             key = self._keys[index]
-            # A malformed question has none.
+            # A malformed question has no key.
             if key and self._first.setdefault(key, index) != index and index >= start:
                 repeated[index - start] = Hint("duplicate_in_request", "number", self._first[key])
         self._indexed = len(self._keys)

@@ -24,14 +24,15 @@ from verifier.errors import Unavailable
 from verifier.metrics import Metrics
 from verifier.wire.records import Finding
 
-# Reads keys by a deadline (steady clock).
+# Reads distinct keys; no query runs beyond the deadline (steady clock).
 FetchMany = Callable[[Sequence[str], float], Coroutine[Any, Any, Mapping[str, Finding]]]
 
 # A key that a read left out: its server could not say.
 UNCHECKED = Unavailable("unchecked")
+# A key that was not read in time.
+TIMEOUT = Unavailable("timeout")
 
 _OVERLOADED = Unavailable("overloaded")
-_TIMEOUT = Unavailable("timeout")
 _CLOSING = Unavailable("closing")
 _FAILED = Unavailable("failed")
 
@@ -60,8 +61,8 @@ class Loader:
         self._limits = limits
         self._clock = clock
         self._metrics = metrics
-        # Who waits for a key, from its first request until its outcome. Keys that were asked for
-        # together share one tuple while nobody joins.
+        # Who waits for each key, from the first request for it until its outcome. Keys that one
+        # caller asked for share one tuple until somebody joins.
         self._calls: dict[str, Calls] = {}
         worth = min(WORTH_A_READ, limits.max_batch)
         self._singles = Lane(limits.waiting_singles, limits.slots, worth)
@@ -69,7 +70,7 @@ class Loader:
         self._bulk = Lane(limits.waiting_bulk, max(1, limits.slots - 1), worth)
         # Singles go first.
         self._lanes = (self._singles, self._bulk)
-        # Keys that are being read.
+        # Keys in flight.
         self._running: set[str] = set()
         self._reads: set[asyncio.Task[Mapping[str, Finding]]] = set()
         self._closed = False
@@ -79,12 +80,12 @@ class Loader:
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """Keys that wait for a slot: of single questions, and of bulk."""
+        """How many keys wait for a read: of single questions, and of bulk."""
         return len(self._singles.queue), len(self._bulk.queue)
 
     @property
     def reading(self) -> int:
-        """Reads that are running."""
+        """How many reads are in flight."""
         return len(self._reads)
 
     async def load_one(self, key: str, deadline: float = inf) -> tuple[Outcome, bool]:
@@ -145,7 +146,7 @@ class Loader:
         return Loaded(call.outcomes, call.joined)
 
     async def close(self) -> None:
-        """Refuse what waits and what comes; return when the running reads have ended."""
+        """Refuse what waits and what comes; return when no read is in flight any more."""
         self._closed = True
         if self._reminder is not None:
             self._reminder.cancel()
@@ -171,7 +172,7 @@ class Loader:
     def _settle(
         self, keys: Sequence[str], found: Mapping[str, Finding], otherwise: Unavailable
     ) -> None:
-        """Hand out the outcomes of keys, to those who wait for them."""
+        """Give each caller the outcomes of its keys: ``otherwise`` for those not found."""
         outcomes: Mapping[str, Outcome] = found
         if len(found) != len(keys) or not all(map(found.__contains__, keys)):
             outcomes = {key: found.get(key, otherwise) for key in keys}
@@ -195,7 +196,7 @@ class Loader:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Start reads while there are free slots and keys that are worth one."""
+        """Start reads while slots are free and a lane has keys that are worth one."""
         while len(self._reads) < self._limits.slots:
             now = self._clock()
             for lane in self._lanes:
@@ -207,7 +208,7 @@ class Loader:
                 return
 
     def _look_again(self) -> None:
-        """Come back to keys that wait for company beside a read, which may turn out to be slow."""
+        """Come back shortly to keys that wait beside a read, for that may turn out to be slow."""
         if self._reminder is None and any(lane.may_read for lane in self._lanes):
             self._reminder = self._loop.call_later(lanes.JUST_NOW, self._remind)
 
@@ -216,7 +217,7 @@ class Loader:
         self._dispatch()
 
     def _begin(self, lane: Lane, now: float) -> None:
-        """Start a read of the next keys of a lane, unless none of them is to be read any more."""
+        """Start a read of a lane's next keys, unless nobody waits for any of them any more."""
         keys, deadline = self._take(lane, now)
         if keys:
             read = self._loop.create_task(self._fetch_many(keys, deadline))
@@ -226,19 +227,20 @@ class Loader:
             read.add_done_callback(partial(self._finish, keys, lane, now))
 
     def _take(self, lane: Lane, now: float) -> tuple[list[str], float]:
-        """The next keys for a read, and its deadline, which is the latest of their callers'.
+        """The next keys for a read, and its deadline: the latest that one of their callers has.
 
-        Keys are given up that have waited for too long, or that nobody waits for any more.
+        A key is given up when it has waited too long, or when all its callers have gone or are past
+        their deadlines.
         """
         queue = lane.queue
         while queue and queue[0][1] < now - self._limits.max_wait:
-            self._settle([queue.popleft()[0]], {}, _TIMEOUT)
-        # Free slots share what waits, so that the worker has work while PostgreSQL has.
+            self._settle([queue.popleft()[0]], {}, TIMEOUT)
+        # The free slots share what waits, so that the worker has work while PostgreSQL has.
         share = -(-len(queue) // (self._limits.slots - len(self._reads)))
         most = min(max(share, WORTH_A_READ), self._limits.max_batch)
         keys: list[str] = []
         deadline = -inf
-        # Neighbours mostly have one caller, whose deadline is looked at once.
+        # Neighbours mostly have the same caller, whose deadline is looked at once.
         neighbours: Calls = ()
         while queue and len(keys) < most:
             key, _ = queue.popleft()
@@ -246,7 +248,7 @@ class Loader:
             if calls is not neighbours:
                 latest = latest_deadline(calls)
                 if latest < now:
-                    self._settle([key], {}, _TIMEOUT)
+                    self._settle([key], {}, TIMEOUT)
                     continue
                 neighbours = calls
                 deadline = max(deadline, latest)
@@ -256,7 +258,7 @@ class Loader:
     def _finish(
         self, keys: list[str], lane: Lane, began: float, read: asyncio.Task[Mapping[str, Finding]]
     ) -> None:
-        """Hand out the outcomes of a read, whatever became of it, and start the next."""
+        """Hand out the outcomes of a read, however it ended, and start the next."""
         self._reads.discard(read)
         self._running.difference_update(keys)
         lane.end()

@@ -1,4 +1,4 @@
-"""Steps: what is done for an item before and after its load, from memory and from what was found.
+"""Steps: how an item is answered, before its load from memory and after it from what was found.
 
 Nothing here waits. Most items get their answer in the first step, without being parsed.
 """
@@ -41,12 +41,15 @@ from verifier.wire.records import Finding, Record
 
 _STALE = Unavailable("stale")
 
-# Seconds after the wall clock was set in which the former day may still be today.
+# After the wall clock was set, the day that it showed before may count for so many seconds more.
 _WINDOW_HOLDS = 0.05
 
 
 class Steps:
-    """``clocks.steady`` is the clock of ``Reading.as_of``; ``clocks.wall`` says what day it is."""
+    """What one item needs, in the order of its methods.
+
+    ``clocks.steady`` is the clock of ``Reading.as_of``; ``clocks.wall`` says what day it is.
+    """
 
     def __init__(self, memory: Memory, freshness: Freshness, clocks: Clocks) -> None:
         self._memory = memory
@@ -61,7 +64,7 @@ class Steps:
         started = self._clock()
         if started >= self._window_holds_until:
             now = self._wall()
-            # It may have been set back as well.
+            # The wall clock may also have been set back.
             if not self._window.since <= now < self._window.until:
                 self._window = window_at(now)
             self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
@@ -107,7 +110,7 @@ class Steps:
         return draft
 
     def look_closer(self, item: Item, terms: Terms) -> Answer | Claim:
-        """The answer to an item that has to be parsed, or its claim if that has to be loaded."""
+        """The answer to an item that has to be parsed, or its claim if the ledger must be read."""
         if isinstance(item, Invalid):
             return invalid(item)
         claim = self._parse(item)
@@ -116,8 +119,8 @@ class Steps:
         (finding,), reading = self._memory.recall((claim.key,), terms)
         if finding is None:
             return claim
-        # A record holds as of now; that there was none is as old as the reading, and so must be
-        # the watermark that it is held against.
+        # A record holds as of the newest reading. An absence is as old as its own reading, and so
+        # must be the watermark by which it is judged.
         return _judge(claim, finding, reading or finding.reading, "cache")
 
     def conclude(
@@ -159,7 +162,7 @@ class Steps:
 
     def _without_ledger(self, claim: Claim, error: Unavailable, terms: Terms) -> Answer:
         """What can be said when the ledger could not be read."""
-        # A token allows no older state, whatever else is allowed.
+        # A state from before the token's position is no answer, not even a stale one.
         kept = None if terms.at_least else self._memory.kept(claim.key)
         if kept is not None and self._freshness.tolerates(kept, terms.started):
             answer = _judge(claim, kept, kept.reading.current or kept.reading, "cache")

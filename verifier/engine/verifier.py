@@ -1,7 +1,7 @@
 """Verifier: one question or many, from memory where it can, through the loader where it must.
 
-Every item takes three steps: recall (memory, without parsing when it can be avoided), one load
-for all that memory lacks, and a verdict. Nothing awaits after the load, but for giving way.
+Every item takes three steps: recall from memory (without parsing when it can be avoided), one load
+for all that memory lacks, and a verdict. After the load nothing awaits I/O.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from verifier.engine.calls import Loaded
 from verifier.engine.drafts import Draft
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
-from verifier.engine.loader import UNCHECKED, Loader
+from verifier.engine.loader import TIMEOUT, UNCHECKED, Loader
 from verifier.engine.memory import Memory
 from verifier.engine.steps import Steps
 from verifier.errors import Unavailable
@@ -33,44 +33,45 @@ from verifier.state import Position
 from verifier.wire.blocks import Block, Recalled
 from verifier.wire.records import Finding
 
-# Reads keys from a state that includes a position, by a deadline (steady clock).
+# The same as FetchMany from a state that includes a position.
 FetchAt = Callable[[Sequence[str], Position, float], Awaitable[Mapping[str, Finding]]]
 
-# What is answered from memory at a time: under half a millisecond with its encoding. A stream
-# writes it at once, and larger writes cost less: 400 items instead of 125 are worth 5 % (P8).
+# Matches from memory that are encoded at a time, which takes under half a millisecond. A stream
+# writes them at once, and larger writes cost less: 400 items instead of 125 are worth 5 % (P8).
 ITEMS_PER_BLOCK = 400
 
-# So many answers that are no matches from memory take as long. So many with hints take half of it:
-# a batch that repeats one invoice has them throughout.
+# As many answers of other kinds take as long.
 ANSWERS_PER_BLOCK = 125
+
+# As many answers with hints take half as long. A batch that repeats one invoice is full of them.
 HINTED_PER_BLOCK = 50
 
-# What a request loads at a time: enough for several full queries, and a bound on what it has in
-# the loader's queue.
+# What a request loads at a time: enough for several full reads, and a bound on what it has in the
+# loader's queue.
 ITEMS_PER_LOAD = 1_000
 
-# Bulk lets other work go on after so many items that have to be parsed.
-_PARSED_PER_BREAK = 25
+# Bulk yields to other work after parsing so many items.
+_PARSED_PER_PIECE = 25
 
 
-class _Breaks:
-    """Counts items that were parsed, and lets other work go on after some of them."""
+class _Parsing:
+    """Counts parsed items, and yields to other work after some of them."""
 
     def __init__(self) -> None:
         self._parsed = 0
 
-    async def parsed(self) -> None:
-        """One more was."""
+    async def done_one(self) -> None:
+        """Call it after each item."""
         self._parsed += 1
-        if not self._parsed % _PARSED_PER_BREAK:
+        if not self._parsed % _PARSED_PER_PIECE:
             await sleep(0)
 
 
 class Verifier:
     """Answers questions; one per event loop.
 
-    ``clocks.steady`` is the clock of ``Reading.as_of``. ``fetch_at`` reads a state that includes a
-    position, past the loader.
+    ``clocks.steady`` is the clock of ``Reading.as_of``. ``fetch_at`` bypasses the loader, for
+    questions that name a position.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Verifier:
     ) -> None:
         self._loader = loader
         self._fetch_at = fetch_at
+        self._clock = clocks.steady
         self._steps = Steps(memory, freshness, clocks)
 
     async def verify(
@@ -114,7 +116,7 @@ class Verifier:
     ) -> AsyncGenerator[Block]:
         """The answers to many questions, in their order, each block as soon as it is there.
 
-        With ``duplicates`` repeated invoices get a hint.
+        With ``duplicates`` an answer gets a hint when its invoice was asked about before.
         """
         seen = Duplicates() if duplicates else None
         for first in range(0, len(items), ITEMS_PER_LOAD):
@@ -122,6 +124,7 @@ class Verifier:
             keys = raw_keys(part)
             hinted = seen is not None and seen.expect(keys)
             size = HINTED_PER_BLOCK if hinted else ITEMS_PER_BLOCK
+            # Each load is a question of its own: the first one may have taken long.
             terms = self._steps.begin(at_least, deadline)
             async for block in self._verify_part(part, keys, size, terms):
                 yield block if seen is None else seen.hint(block)
@@ -129,8 +132,8 @@ class Verifier:
     async def _verify_part(
         self, items: Sequence[Item], keys: Sequence[str], size: int, terms: Terms
     ) -> AsyncIterator[Block]:
-        """As many as one load may have, in blocks of at most ``size``."""
-        # The first block of which memory did not match all, and whatever comes after it.
+        """The answers to as many items as one load may have, in blocks of at most ``size``."""
+        # From the first block on of which memory did not match all.
         waiting: list[Recalled | Draft] = []
         for start in range(0, len(items), size):
             end = start + size
@@ -150,7 +153,7 @@ class Verifier:
     async def _complete(self, drafts: Sequence[Draft], terms: Terms) -> None:
         """Answer whatever memory did not match, by one load for all."""
         steps = self._steps
-        breaks = _Breaks()
+        parsing = _Parsing()
         for draft in drafts:
             for index in draft.unparsed:
                 one = steps.look_closer(draft.items[index], terms)
@@ -159,7 +162,7 @@ class Verifier:
                 else:
                     draft.unread[index] = one.key
                     draft.claims[index] = one
-                await breaks.parsed()
+                await parsing.done_one()
         # In the order of the items.
         keys = dict.fromkeys(
             [draft.unread[index] for draft in drafts for index in sorted(draft.unread)]
@@ -178,11 +181,13 @@ class Verifier:
                 answer = steps.conclude(unread, items[index], outcomes[key], key in joined, terms)
                 answers[index] = answer
                 if type(answer) is not Match:
-                    await breaks.parsed()
+                    await parsing.done_one()
 
     async def _fetch(self, keys: Collection[str], terms: Terms) -> Loaded:
-        """What a state holds that includes the position of the terms, past the loader."""
+        """Read a state that includes the position of the terms, past the loader."""
         assert terms.at_least is not None
+        if self._clock() > terms.deadline:
+            return Loaded(dict.fromkeys(keys, TIMEOUT), set())
         try:
             found = await self._fetch_at(sorted(keys), terms.at_least, terms.deadline)
         except Unavailable as error:
