@@ -37,7 +37,7 @@ def decode_lines() -> Callable[[], object]:
     return lambda: decoding.decode_lines(block)
 
 
-def _encoded(answers: Sequence[Answer | Match]) -> Callable[[], object]:
+def _encoded(answers: Sequence[Answer]) -> Callable[[], object]:
     encode = Encoder("0123456789ab").encode
     return lambda: [encode(answer, "zh") for answer in answers]
 
@@ -62,7 +62,7 @@ def encode_many() -> Callable[[], object]:
 
 def encode_mismatch() -> Callable[[], object]:
     """Mismatches, put together member by member."""
-    answers: list[Answer | Match] = []
+    answers: list[Answer] = []
     for invoice in sample_invoices():
         given = {
             "code": invoice.code,

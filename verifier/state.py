@@ -57,7 +57,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False):
         return self if self.live is None else self.live.reading
 
     def is_fresh(self, oldest: float) -> bool:
-        """Whether the state is no older than ``oldest`` (seconds of the steady clock)."""
+        """Whether the state is at least as new as one of that moment (steady clock)."""
         return self.as_of >= oldest
 
     def shows(self, position: Position) -> bool:

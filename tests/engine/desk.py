@@ -11,7 +11,7 @@ from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.invoice.claim import Item
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Judgement
 from verifier.metrics import Metrics
 from verifier.state import Position
 from verifier.wire.questions import decode_question
@@ -46,14 +46,14 @@ class Desk:
             self.loader, self.ledger.fetch_at, self.memory, freshness, self.clock.both
         )
 
-    async def ask(self, given: Given, *, at_least: Position | None = None) -> Answer:
+    async def ask(self, given: Given, *, at_least: Position | None = None) -> Judgement:
         """The answer to a question as its decoder would give it."""
-        # A Match too as an Answer, for tests to look at.
+        # A Match too as a Judgement, for tests to look at.
         return (await self.verifier.verify(item_of(given), at_least=at_least)).hinted()
 
     async def ask_many(
         self, *given: Given, at_least: Position | None = None, duplicates: bool = False
-    ) -> list[Answer]:
+    ) -> list[Judgement]:
         """The answers to many, as a batch asks."""
         items = [item_of(one) for one in given]
         blocks = self.verifier.verify_many(items, at_least=at_least, duplicates=duplicates)

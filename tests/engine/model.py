@@ -19,7 +19,7 @@ from tests.engine.fakes import Clock, Found, seen, turns
 from tests.invoice.samples import Sample
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Judgement
 from verifier.ledger.lookup.history import History
 from verifier.ledger.lookup.probes import Probe
 from verifier.state import Live, Position, Reading
@@ -248,7 +248,7 @@ class Model:
 
     # What is right.
 
-    def was_right(self, key: str, answer: Answer, oldest: float, at_least: int) -> bool:
+    def was_right(self, key: str, answer: Judgement, oldest: float, at_least: int) -> bool:
         """Whether an answer was right at the moment ``oldest`` or at a later one.
 
         It must come from a state that includes the commit ``at_least`` of the key.

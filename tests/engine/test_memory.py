@@ -11,7 +11,7 @@ from tests.engine.fakes import turns
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
 from verifier.engine.doorkeeper import Doorkeeper
 from verifier.engine.loader import Limits
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Judgement
 from verifier.state import Live
 from verifier.wire.records import Record
 
@@ -27,13 +27,13 @@ def fed(*invoices: Sample) -> Desk:
     return desk
 
 
-def status(answer: Answer) -> str:
+def status(answer: Judgement) -> str:
     """The status of a match."""
     shown: str = told_by(answer.record)["status"]
     return shown
 
 
-async def held(desk: Desk, given: Given) -> asyncio.Task[Answer]:
+async def held(desk: Desk, given: Given) -> asyncio.Task[Judgement]:
     """A question whose read has seen the ledger, and whose result is still on its way."""
     desk.ledger.gate = asyncio.Event()
     task = asyncio.get_running_loop().create_task(desk.ask(given))
@@ -42,7 +42,7 @@ async def held(desk: Desk, given: Given) -> asyncio.Task[Answer]:
     return task
 
 
-async def arrive(desk: Desk, task: asyncio.Task[Answer]) -> Answer:
+async def arrive(desk: Desk, task: asyncio.Task[Judgement]) -> Judgement:
     """The answer, once the read's result is let through."""
     assert desk.ledger.gate is not None
     desk.ledger.gate.set()

@@ -33,7 +33,7 @@ from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
-from verifier.invoice.verdict import Answer, Match
+from verifier.invoice.verdict import Answer
 from verifier.metrics import Metrics
 from verifier.state import Position
 from verifier.wire.records import Finding
@@ -53,7 +53,7 @@ class Asked(msgspec.Struct):
     key: str
     started: float
     at_least: int
-    task: asyncio.Task[Answer | Match]
+    task: asyncio.Task[Answer]
 
 
 class Databases(RuleBasedStateMachine):

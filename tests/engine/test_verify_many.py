@@ -17,7 +17,7 @@ from verifier.engine.loader import Limits
 from verifier.engine.verifier import HINTED_PER_BLOCK, ITEMS_PER_BLOCK, ITEMS_PER_LOAD
 from verifier.invoice.claim import Item, Question
 from verifier.invoice.hints import Hint
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Judgement
 from verifier.state import Position
 
 ROOMY = Limits(slots=2, max_batch=128, waiting_singles=5000, waiting_bulk=5000, max_wait=1.0)
@@ -138,7 +138,7 @@ async def test_bulk_gives_way_while_it_parses() -> None:
     assert turned >= 100
 
 
-def told(answer: Answer) -> tuple[Any, ...]:
+def told(answer: Judgement) -> tuple[Any, ...]:
     """What an answer tells, apart from how it was come by."""
     return (
         answer.verdict,

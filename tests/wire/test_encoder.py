@@ -32,7 +32,7 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.record import USES
-from verifier.invoice.verdict import VERDICTS, Answer, Match
+from verifier.invoice.verdict import VERDICTS, Answer, Judgement, Match
 from verifier.state import Reading
 from verifier.wire import schemas
 from verifier.wire.answers import Encoder, counts_json
@@ -43,7 +43,7 @@ from verifier.wire.messages import Language
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 
-def encode(answer: Answer, language: Language = "zh", index: int | None = None) -> bytes:
+def encode(answer: Judgement, language: Language = "zh", index: int | None = None) -> bytes:
     """The bytes of an answer, alone or in a block, which are as JSON encoders write them."""
     encoder = Encoder("p-")
     if index is None:
@@ -54,7 +54,7 @@ def encode(answer: Answer, language: Language = "zh", index: int | None = None) 
     return encoded
 
 
-def shown(answer: Answer, language: Language = "zh", index: int | None = None) -> dict[str, Any]:
+def shown(answer: Judgement, language: Language = "zh", index: int | None = None) -> dict[str, Any]:
     """The members of an answer, held against the schema of its verdict."""
     encoded = encode(answer, language, index)
     result = msgspec.json.decode(encoded, type=schemas.Result, strict=True)
@@ -72,7 +72,7 @@ NASTY = ["expense-4711", '"', "\\", "\n\t\0\x1f", "报销 😀", "\u2028", "</sc
 def test_a_match_has_the_members_of_the_contract(reference: str | None, index: int | None) -> None:
     """A match put together from prepared bytes says what the contract's example says."""
     sample = Sample(seller_name='"销售"\\', buyer_name="\x00")
-    answer = Answer(
+    answer = Judgement(
         "match",
         sample.key,
         reference,
@@ -113,7 +113,7 @@ def test_a_match_has_the_members_of_the_contract(reference: str | None, index: i
 @given(samples(), st.sampled_from(LANGUAGES), st.none() | st.integers(0, 10**6))
 def test_every_match_fits_its_schema(sample: Sample, language: Language, index: int | None) -> None:
     """Whatever the invoice holds, its answer is JSON of the form that is documented."""
-    answer = Answer(
+    answer = Judgement(
         "match",
         sample.key,
         record=sample.record(),
@@ -130,7 +130,7 @@ def test_every_match_fits_its_schema(sample: Sample, language: Language, index: 
 def test_usable_follows_from_the_status(status: str) -> None:
     """Only a normal or partially flushed invoice is usable."""
     sample = Sample(status=status)
-    members = shown(Answer("match", record=sample.record(), reading=READING, source="primary"))
+    members = shown(Judgement("match", record=sample.record(), reading=READING, source="primary"))
     assert members["status"] == status
     assert members["usable"] is (status in USABLE_STATUSES)
 
@@ -142,11 +142,11 @@ def test_the_other_verdicts_fit_their_schemas(language: Language, index: int | N
     hints = (Hint("repaired", "date"),)
     read: dict[str, Any] = {"reading": READING, "source": "replica", "hints": hints}
     for answer, own in (
-        (Answer("mismatch", "k", "r", mismatched=("date", "total"), **read), {"mismatched"}),
-        (Answer("not_found", "k", "r", **read), set()),
-        (Answer("pending", "k", "r", retry_after=60, **read), {"retry_after"}),
-        (Answer("invalid", errors=(FieldError("date", "required"),), hints=hints), {"errors"}),
-        (Answer("unavailable", "k", reason="stale", retry_after=1), {"reason", "retry_after"}),
+        (Judgement("mismatch", "k", "r", mismatched=("date", "total"), **read), {"mismatched"}),
+        (Judgement("not_found", "k", "r", **read), set()),
+        (Judgement("pending", "k", "r", retry_after=60, **read), {"retry_after"}),
+        (Judgement("invalid", errors=(FieldError("date", "required"),), hints=hints), {"errors"}),
+        (Judgement("unavailable", "k", reason="stale", retry_after=1), {"reason", "retry_after"}),
     ):
         members = shown(answer, language, index)
         expected = {"verdict", "hints", "id", "reference"} | own
@@ -170,8 +170,8 @@ def test_ids_are_unique() -> None:
     """No two answers of a process share an id, and none of two processes."""
     one, other = Encoder("a-"), Encoder("b-")
     answers = [
-        Answer("match", record=DIGITAL.record(), reading=READING, source="cache"),
-        Answer("not_found", reading=READING, source="cache"),
+        Judgement("match", record=DIGITAL.record(), reading=READING, source="cache"),
+        Judgement("not_found", reading=READING, source="cache"),
     ] * 20
     ids = {json.loads(encoder.encode(a, "zh"))["id"] for a in answers for encoder in (one, other)}
     ids.add(one.members(answers[1], "zh")["id"])
@@ -226,8 +226,8 @@ def test_freshness_says_how_new_and_from_where(source: str) -> None:
     encoder = Encoder("p")
     for stale in (False, True):
         for answer in (
-            Answer("match", record=PAPER.record(), reading=READING, source=source, stale=stale),
-            Answer("not_found", ABSENT.key, reading=READING, source=source, stale=stale),
+            Judgement("match", record=PAPER.record(), reading=READING, source=source, stale=stale),
+            Judgement("not_found", ABSENT.key, reading=READING, source=source, stale=stale),
         ):
             assert json.loads(encoder.encode(answer, "zh"))["freshness"] == {
                 "as_of": "2026-11-24T04:00:00.000Z",
@@ -241,7 +241,7 @@ def test_prepared_freshness_is_bounded() -> None:
     encoder = Encoder("p")
     for second in range(3000):
         reading = Reading("replica", NOON + second, {})
-        answer = Answer("not_found", reading=reading, source="replica")
+        answer = Judgement("not_found", reading=reading, source="replica")
         freshness = json.loads(encoder.encode(answer, "zh"))["freshness"]
         assert freshness["as_of"] == iso(NOON + second)
         assert len(encoder._freshness) <= 1024
@@ -291,7 +291,7 @@ def test_many_are_encoded_as_each_one_is(first: int, references: list[str | None
         [
             recalled.match(0),
             Match(DIGITAL.key, voided, later, "primary", references[1]),
-            Answer("unavailable", DIGITAL.key, references[2], reason="timeout", retry_after=1),
+            Judgement("unavailable", DIGITAL.key, references[2], reason="timeout", retry_after=1),
             Match(DIGITAL.key, voided, later, "joined", references[3]),
             recalled.match(4),
             recalled.match(5).hinted(Hint("repaired", "total")),
@@ -317,7 +317,7 @@ def test_many_are_encoded_as_each_one_is(first: int, references: list[str | None
 ID = re.compile(rb'"id":"[^"]+",')
 
 
-def shown_alone(answer: Answer | Match, index: int) -> bytes:
+def shown_alone(answer: Answer, index: int) -> bytes:
     """The bytes of one answer, with its index but without its id."""
     alone = ID.sub(b"", Encoder("p-").encode(answer, "en"))
     return b'{"index":%d,%b' % (index, alone[1:])

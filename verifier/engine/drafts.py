@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from verifier.invoice.claim import Claim, Item
-from verifier.invoice.verdict import Answer, Match
+from verifier.invoice.verdict import Answer
 from verifier.wire.blocks import Answered
 
 # What the ledger is read for: the raw key of a question, or its claim if it had to be parsed.
@@ -22,7 +22,7 @@ class Draft(msgspec.Struct, gc=False):
     """
 
     items: Sequence[Item]
-    answers: dict[int, Answer | Match]
+    answers: dict[int, Answer]
     unparsed: list[int]
     unread: dict[int, str]
     claims: dict[int, Claim]

@@ -28,6 +28,7 @@ from verifier.invoice.claim import (
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import (
     Answer,
+    Judgement,
     Match,
     agrees,
     complete_until,
@@ -70,7 +71,7 @@ class Steps:
             self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
         return Terms(started, self._freshness.oldest(started), at_least, deadline)
 
-    def recall_one(self, item: Item, terms: Terms) -> Answer | Match | Unread:
+    def recall_one(self, item: Item, terms: Terms) -> Answer | Unread:
         """The answer to one item from memory, or what the ledger has to be read for."""
         (key,) = raw_keys((item,))
         if key and isinstance(item, Question):
@@ -109,12 +110,12 @@ class Steps:
             draft.answers[index] = Match(keys[index], record, reading, "cache", reference)
         return draft
 
-    def look_closer(self, item: Item, terms: Terms) -> Answer | Claim:
+    def look_closer(self, item: Item, terms: Terms) -> Judgement | Claim:
         """The answer to an item that has to be parsed, or its claim if the ledger must be read."""
         if isinstance(item, Invalid):
             return invalid(item)
         claim = self._parse(item)
-        if isinstance(claim, Answer):
+        if isinstance(claim, Judgement):
             return claim
         (finding,), reading = self._memory.recall((claim.key,), terms)
         if finding is None:
@@ -125,10 +126,10 @@ class Steps:
 
     def conclude(
         self, unread: Unread, item: Item, outcome: Outcome, joined: bool, terms: Terms
-    ) -> Answer | Match:
+    ) -> Answer:
         """The answer from what was loaded for an item, or from the reason why it was not."""
         source = "joined" if joined else ""
-        claim: Claim | Answer
+        claim: Claim | Judgement
         if isinstance(unread, str):
             # Only a Question spells a raw key.
             assert isinstance(item, Question)
@@ -140,7 +141,7 @@ class Steps:
                 reading = outcome.reading
                 return Match(unread, outcome, reading, source or reading.source, item.reference)
             claim = self._parse(item)
-            if isinstance(claim, Answer):
+            if isinstance(claim, Judgement):
                 return claim
         else:
             claim = unread
@@ -151,7 +152,7 @@ class Steps:
             outcome = _STALE
         return self._without_ledger(claim, outcome, terms)
 
-    def _parse(self, item: Question | Mapping[str, Any]) -> Claim | Answer:
+    def _parse(self, item: Question | Mapping[str, Any]) -> Claim | Judgement:
         given = msgspec.structs.asdict(item) if isinstance(item, Question) else item
         parsed = parse(given, self._window.oldest, self._window.today)
         if isinstance(parsed, Claim):
@@ -160,7 +161,7 @@ class Steps:
         answer.reference = reference_of(given)
         return answer
 
-    def _without_ledger(self, claim: Claim, error: Unavailable, terms: Terms) -> Answer:
+    def _without_ledger(self, claim: Claim, error: Unavailable, terms: Terms) -> Judgement:
         """What can be said when the ledger could not be read."""
         # A state from before the token's position is no answer, not even a stale one.
         kept = None if terms.at_least else self._memory.kept(claim.key)
@@ -168,7 +169,7 @@ class Steps:
             answer = _judge(claim, kept, kept.reading.current or kept.reading, "cache")
             answer.stale = True
             return answer
-        return Answer(
+        return Judgement(
             "unavailable",
             claim.key,
             claim.reference,
@@ -178,7 +179,7 @@ class Steps:
         )
 
 
-def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Answer:
+def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Judgement:
     watermark = complete_until(reading.watermarks.get(claim.region), reading.moment)
     record = finding if isinstance(finding, Record) else None
     answer = judge(claim, record, watermark)

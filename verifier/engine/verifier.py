@@ -28,7 +28,7 @@ from verifier.engine.memory import Memory
 from verifier.engine.steps import Steps
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Item, raw_keys
-from verifier.invoice.verdict import Answer, Match
+from verifier.invoice.verdict import Answer, Judgement, Match
 from verifier.state import Position
 from verifier.wire.blocks import Block, Recalled
 from verifier.wire.records import Finding
@@ -89,7 +89,7 @@ class Verifier:
 
     async def verify(
         self, item: Item, *, at_least: Position | None = None, deadline: float = inf
-    ) -> Answer | Match:
+    ) -> Answer:
         """The answer to one question; with ``at_least`` it rests on a state that includes it.
 
         No read begins for it after the deadline (steady clock).
@@ -97,7 +97,7 @@ class Verifier:
         steps = self._steps
         terms = steps.begin(at_least, deadline)
         one = steps.recall_one(item, terms)
-        if isinstance(one, (Match, Answer)):
+        if isinstance(one, Answer):
             return one
         key = one if isinstance(one, str) else one.key
         if at_least is None:
@@ -157,7 +157,7 @@ class Verifier:
         for draft in drafts:
             for index in draft.unparsed:
                 one = steps.look_closer(draft.items[index], terms)
-                if isinstance(one, Answer):
+                if isinstance(one, Judgement):
                     draft.answers[index] = one
                 else:
                     draft.unread[index] = one.key

@@ -1,6 +1,6 @@
-"""Answers to bytes.
+"""Answers to bytes: one alone, or as the results of a batch or stream.
 
-A plain match is put together from bytes that were encoded when its record was read.
+Most of a match was encoded when its record was read.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from verifier.invoice.verdict import Answer, Match, VerdictName
+from verifier.invoice.verdict import Answer, Judgement, Match, VerdictName
 from verifier.state import Reading
 from verifier.wire.blocks import Block, Recalled
 from verifier.wire.members import errors_json, hints_json, iso
@@ -21,17 +21,19 @@ EncodeMany = Callable[[Block, Language, int], bytes]
 
 _quote = msgspec.json.encode
 
-# How results begin, by index: those of a batch, and what comes behind the thousands of the others.
+# How a result of each index begins, and beyond those the last digits of an index.
 _BEGINNINGS = [b'{"index":%d,' % index for index in range(10_000)]
 _LAST_DIGITS = [b"%03d," % index for index in range(1_000)]
 
-# A result is made of four pieces. What has pieces of many results takes every fourth of them.
+# A result is put together from four pieces: its beginning, with the index; members of its own;
+# members that it shares with its neighbours, and the part of the id that it shares; its ending. Of
+# the pieces of many results, each kind is every fourth one.
 _PIECES = 4
 _BEGINNING, _OWN, _SHARED, _ENDING = (slice(piece, None, _PIECES) for piece in range(_PIECES))
 
 
 def _beginnings(first: int, count: int) -> list[bytes]:
-    """How so many results begin, from index ``first`` on."""
+    """How ``count`` results begin, from index ``first`` on."""
     end = first + count
     if end <= len(_BEGINNINGS):
         return _BEGINNINGS[first:end]
@@ -44,7 +46,7 @@ def _beginnings(first: int, count: int) -> list[bytes]:
 
 
 def _ending(place: int, reference: str | None, separator: bytes) -> bytes:
-    """How the result at a place of its block ends, from the last part of its id on."""
+    """How the result at a place of its block ends, from its own part of the id on."""
     return b'%d","reference":%b}%b' % (place, _or_null(reference), separator)
 
 
@@ -53,7 +55,7 @@ def _or_null(text: str | None) -> bytes:
 
 
 class Encoder:
-    """Answers to JSON; one per process. ``prefix`` makes its answer ids unique among processes."""
+    """Makes JSON of answers; one per process, whose ids are unique by their ``prefix``."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
@@ -62,7 +64,7 @@ class Encoder:
         # How results without a reference end, by separator.
         self._endings: dict[bytes, list[bytes]] = {}
 
-    def encode(self, answer: Answer | Match, language: Language) -> bytes:
+    def encode(self, answer: Answer, language: Language) -> bytes:
         """One answer."""
         return b'{%b,"id":"%b","reference":%b}' % (
             self._up_to_id(answer, language),
@@ -88,10 +90,9 @@ class Encoder:
     def _pieces(
         self, block: Block, language: Language, first: int, separator: bytes
     ) -> list[bytes]:
-        """The results of a block, each in four pieces, with a separator behind each result.
+        """The results of a block, four pieces each, with the separator behind every result.
 
-        A piece was encoded earlier or is the same for many results, so that they are put side by
-        side in C, and joined once for all.
+        Most pieces were encoded earlier or serve many results. Slices put them side by side in C.
         """
         count = len(block)
         id_ = b',"id":"%b.' % self._new_id().encode()
@@ -109,17 +110,17 @@ class Encoder:
         return pieces
 
     def _bodies(
-        self, answers: Sequence[Answer | Match], language: Language, id_: bytes
+        self, answers: Sequence[Answer], language: Language, id_: bytes
     ) -> tuple[list[bytes], list[bytes]]:
-        """What each answer has by itself, and what it shares with others, up to the id."""
+        """The middle pieces of each answer: members of its own, and what it shares."""
         own: list[bytes] = []
         shared: list[bytes] = []
-        # Neighbours mostly rest on one reading, whose bytes are put together once.
+        # Neighbours mostly have the same reading and source, whose bytes are made once.
         reading: Reading | None = None
         source = ""
         common = b""
         for answer in answers:
-            if isinstance(answer, Match):
+            if type(answer) is Match:
                 if answer.reading is not reading or answer.source != source:
                     reading, source = answer.reading, answer.source
                     common = self._shared(reading, source) + id_
@@ -130,7 +131,7 @@ class Encoder:
                 shared.append(id_)
         return own, shared
 
-    def members(self, answer: Answer, language: Language) -> dict[str, Any]:
+    def members(self, answer: Judgement, language: Language) -> dict[str, Any]:
         """The members of an answer that is no match."""
         return {
             **self._members_up_to_id(answer, language),
@@ -154,7 +155,7 @@ class Encoder:
         return known[:count]
 
     def _freshness_json(self, reading: Reading, source: str, stale: bool) -> bytes:
-        """The value of ``freshness``; few readings serve many answers."""
+        """The value of ``freshness``, kept because few readings serve many answers."""
         what = (reading.as_of, reading.epoch, source, stale)
         known = self._freshness.get(what)
         if known is None:
@@ -165,14 +166,14 @@ class Encoder:
         return known
 
     def _shared(self, reading: Reading, source: str) -> bytes:
-        """What a match without hints shares with others."""
+        """The members that a match without hints shares with others."""
         return b',"hints":[],"freshness":%b' % self._freshness_json(reading, source, False)
 
-    def _up_to_id(self, answer: Answer | Match, language: Language) -> bytes:
+    def _up_to_id(self, answer: Answer, language: Language) -> bytes:
         """The members before the id, without braces."""
         record, reading = answer.record, answer.reading
         if record is None or reading is None:
-            assert isinstance(answer, Answer)
+            assert isinstance(answer, Judgement)
             return _quote(self._members_up_to_id(answer, language))[1:-1]
         return b'%b,"hints":%b,"freshness":%b' % (
             record.members,
@@ -180,7 +181,7 @@ class Encoder:
             self._freshness_json(reading, answer.source, answer.stale),
         )
 
-    def _members_up_to_id(self, answer: Answer, language: Language) -> dict[str, Any]:
+    def _members_up_to_id(self, answer: Judgement, language: Language) -> dict[str, Any]:
         shown: dict[str, Any] = {"verdict": answer.verdict}
         if answer.verdict == "mismatch":
             shown["mismatched"] = answer.mismatched

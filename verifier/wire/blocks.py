@@ -27,7 +27,7 @@ class Recalled(msgspec.Struct, frozen=True, gc=False):
         return len(self.records)
 
     @property
-    def answers(self) -> list[Answer | Match]:
+    def answers(self) -> list[Answer]:
         """Each answer in full, made anew."""
         return [self.match(index) for index in range(len(self.records))]
 
@@ -40,7 +40,7 @@ class Recalled(msgspec.Struct, frozen=True, gc=False):
 class Answered(msgspec.Struct, frozen=True, gc=False):
     """Answers of any kind, each in full."""
 
-    answers: list[Answer | Match]
+    answers: list[Answer]
 
     def __len__(self) -> int:
         return len(self.answers)

@@ -16,7 +16,7 @@ from verifier.config import Answers, Requests
 from verifier.engine.verifier import Verifier
 from verifier.invoice.claim import Item
 from verifier.invoice.record import USABLE, USES, Held
-from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
+from verifier.invoice.verdict import VERDICTS, Answer, Judgement, VerdictName
 from verifier.metrics import Cell, Metrics
 from verifier.pacing import Turns
 from verifier.state import Position
@@ -75,12 +75,12 @@ class Counts:
         }
         self._unavailable = metrics.unavailable
 
-    def count(self, answer: Answer | Match) -> None:
+    def count(self, answer: Answer) -> None:
         """Count one answer."""
         self._verdicts[answer.verdict].count += 1
         if answer.source:
             self._sources[answer.source].count += 1
-        elif isinstance(answer, Answer) and answer.reason:
+        elif isinstance(answer, Judgement) and answer.reason:
             self._unavailable.add(answer.reason)
 
     def count_block(self, block: Block, tally: Tally) -> None:
