@@ -34,16 +34,18 @@ def repeated(work: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[], ob
     return lambda: run(work())
 
 
-async def fetch_many(keys: Sequence[str]) -> Mapping[str, Finding]:
+async def fetch_many(keys: Sequence[str], _deadline: float) -> Mapping[str, Finding]:
     """A read that ends in the next turn of the loop."""
     await asyncio.sleep(0)
     known = findings()
     return {key: known[key] for key in keys}
 
 
-async def fetch_at(keys: Sequence[str], _position: Position) -> Mapping[str, Finding]:
+async def fetch_at(
+    keys: Sequence[str], _position: Position, deadline: float
+) -> Mapping[str, Finding]:
     """The same read of a state that is new enough."""
-    return await fetch_many(keys)
+    return await fetch_many(keys, deadline)
 
 
 def make_loader(metrics: Metrics) -> Loader:

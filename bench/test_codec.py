@@ -13,7 +13,7 @@ from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Answer, Match, invalid, judge
 from verifier.wire import questions as decoding
 from verifier.wire.answers import Encoder
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Recalled
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -37,7 +37,7 @@ def decode_lines() -> Callable[[], object]:
     return lambda: decoding.decode_lines(block)
 
 
-def _encoded(answers: Sequence[Answer | Match]) -> Callable[[], object]:
+def _encoded(answers: Sequence[Answer]) -> Callable[[], object]:
     encode = Encoder("0123456789ab").encode
     return lambda: [encode(answer, "zh") for answer in answers]
 
@@ -51,18 +51,18 @@ def encode_match() -> Callable[[], object]:
 
 def encode_many() -> Callable[[], object]:
     """The same as a batch encodes them."""
-    encode, items = Encoder("0123456789ab").encode_many, questions()
+    encode, items = Encoder("0123456789ab").encode_results, questions()
     keys, records = list(findings()), list(findings().values())
     blocks = []
     for at in range(0, len(records), ITEMS_PER_BLOCK):
         part = slice(at, at + ITEMS_PER_BLOCK)
-        blocks.append((at, Block(items[part], keys[part], records[part], READING, True)))
-    return lambda: [encode(block, "zh", first, b",", b"") for first, block in blocks]
+        blocks.append((at, Recalled(items[part], keys[part], records[part], READING)))
+    return lambda: [encode(block, "zh", first) for first, block in blocks]
 
 
 def encode_mismatch() -> Callable[[], object]:
     """Mismatches, put together member by member."""
-    answers: list[Answer | Match] = []
+    answers: list[Answer] = []
     for invoice in sample_invoices():
         given = {
             "code": invoice.code,

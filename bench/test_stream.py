@@ -22,11 +22,11 @@ def _lines(times: int) -> Callable[[], object]:
     metrics = Metrics()
     verifier = make_verifier(metrics, full=True)
     turns = Turns()
-    encoder, counts = answers.Encoder("0123456789ab"), Counts(metrics, "stream")
+    encode, counts = answers.Encoder("0123456789ab").encode_lines, Counts(metrics, "stream")
     block = b"\n".join(bodies() * times)
 
     async def work() -> None:
-        bulk = Bulk(verifier, encoder, counts, turns, "zh", at_least=None, after=b"\n")
+        bulk = Bulk(verifier, encode, counts, turns, "zh", at_least=None)
         async for _ in bulk.answer(await reading.read_lines(block, turns)):
             pass
 

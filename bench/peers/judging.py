@@ -12,7 +12,7 @@ import msgspec
 
 from verifier.invoice.claim import Invalid, Item, Question, is_canonical, raw_keys, reference_of
 from verifier.invoice.parsing import parse
-from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge, window_at
+from verifier.invoice.verdict import Judgement, agrees, complete_until, invalid, judge, window_at
 from verifier.state import Reading
 from verifier.wire import records
 from verifier.wire.answers import Encoder
@@ -96,7 +96,7 @@ class Judge:
                 found = await self._load(key)
                 if found is not None and agrees(item, found, self._window):
                     return self._encoded(
-                        Answer("match", key, item.reference, record=found), Invalid((), ())
+                        Judgement("match", key, item.reference, record=found), Invalid((), ())
                     )
             given = msgspec.structs.asdict(item)
         elif isinstance(item, Invalid):
@@ -126,7 +126,7 @@ class Judge:
     def _reading(self) -> Reading:
         return Reading("primary", self._clock(), {})
 
-    def _encoded(self, answer: Answer, why: Invalid) -> tuple[int, bytes]:
+    def _encoded(self, answer: Judgement, why: Invalid) -> tuple[int, bytes]:
         if why.errors:
             members = self._encoder.members(answer, "zh")
             return 422, problem("invalid", "zh", "", members)

@@ -11,10 +11,9 @@ from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.invoice.claim import Item
-from verifier.invoice.verdict import Answer, Match
+from verifier.invoice.verdict import Judgement
 from verifier.metrics import Metrics
 from verifier.state import Position
-from verifier.wire.blocks import Block
 from verifier.wire.questions import decode_question
 
 LIMITS = Limits(slots=3, max_batch=4, waiting_singles=50, waiting_bulk=50, max_wait=1.0)
@@ -47,29 +46,24 @@ class Desk:
             self.loader, self.ledger.fetch_at, self.memory, freshness, self.clock.both
         )
 
-    async def ask(self, given: Given, *, at_least: Position | None = None) -> Answer:
+    async def ask(self, given: Given, *, at_least: Position | None = None) -> Judgement:
         """The answer to a question as its decoder would give it."""
-        # A Match too as an Answer, for tests to look at.
+        # A Match too as a Judgement, for tests to look at.
         return (await self.verifier.verify(item_of(given), at_least=at_least)).hinted()
 
     async def ask_many(
         self, *given: Given, at_least: Position | None = None, duplicates: bool = False
-    ) -> list[Answer]:
+    ) -> list[Judgement]:
         """The answers to many, as a batch asks."""
         items = [item_of(one) for one in given]
         blocks = self.verifier.verify_many(items, at_least=at_least, duplicates=duplicates)
-        return [answer.hinted() async for block in blocks for answer in answers_of(block)]
+        return [answer.hinted() async for block in blocks for answer in block.answers]
 
     async def change(self, *samples: Sample) -> None:
         """Change the ledger, and let the feed say so at once."""
         self.ledger.put(*samples)
         await self.memory.apply([sample.key for sample in samples], everything=False)
         self.ledger.applied = self.memory.applied
-
-
-def answers_of(block: Block) -> list[Answer | Match]:
-    """The answers of a block, each in full."""
-    return [block.answer(index) for index in range(len(block.answers))]
 
 
 def item_of(given: Given) -> Item:

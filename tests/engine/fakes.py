@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
+from math import inf
 from typing import Any, Literal
 
 import msgspec
@@ -45,8 +46,9 @@ def absent(as_of: float = NOON) -> Finding:
 class Read:
     """One query of a SlowLedger: what was asked, and a future for the answer."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], deadline: float) -> None:
         self.keys = list(keys)
+        self.deadline = deadline
         self.answer: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
 
     def succeed(self) -> Found:
@@ -66,9 +68,9 @@ class SlowLedger:
     def __init__(self) -> None:
         self.reads: list[Read] = []
 
-    def fetch_many(self, keys: Sequence[str]) -> Coroutine[Any, Any, Found]:
+    def fetch_many(self, keys: Sequence[str], deadline: float) -> Coroutine[Any, Any, Found]:
         """Note the query at once, and wait for its answer."""
-        read = Read(keys)
+        read = Read(keys, deadline)
         self.reads.append(read)
         return self._wait(read)
 
@@ -81,9 +83,11 @@ class SlowLedger:
         return [read.keys for read in self.reads]
 
 
-async def begin(loader: Loader, *keys: str, bulk: bool = False) -> asyncio.Task[Loaded]:
+async def begin(
+    loader: Loader, *keys: str, deadline: float = inf, bulk: bool = False
+) -> asyncio.Task[Loaded]:
     """A caller that has asked and now waits."""
-    task = asyncio.get_running_loop().create_task(loader.load(keys, bulk=bulk))
+    task = asyncio.get_running_loop().create_task(loader.load(keys, deadline, bulk=bulk))
     await turns()
     return task
 
@@ -104,6 +108,7 @@ class Ledger:
         self.gate: asyncio.Event | None = None  # what has been read arrives once it is set
         self.reads: list[list[str]] = []
         self.reads_at: list[tuple[list[str], Position]] = []
+        self.deadlines: list[float] = []
 
     @property
     def position(self) -> Position:
@@ -115,17 +120,19 @@ class Ledger:
         self.records |= {sample.key: sample.record() for sample in samples}
         self.lsn += 1
 
-    async def fetch_many(self, keys: Sequence[str]) -> Found:
+    async def fetch_many(self, keys: Sequence[str], deadline: float) -> Found:
         """What a replica says."""
         self.reads.append(list(keys))
+        self.deadlines.append(deadline)
         found = self._find(keys, self.reading("replica", self.clock() - self.age))
         if self.gate is not None:
             await self.gate.wait()
         return found
 
-    async def fetch_at(self, keys: Sequence[str], position: Position) -> Found:
+    async def fetch_at(self, keys: Sequence[str], position: Position, deadline: float) -> Found:
         """What the primary says, which is never behind."""
         self.reads_at.append((list(keys), position))
+        self.deadlines.append(deadline)
         return self._find(keys, self.reading("primary", self.clock()))
 
     def reading(self, source: Literal["replica", "primary"], as_of: float) -> Reading:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 
 from tests.engine.fakes import Clock, SlowLedger, begin, turns
 from verifier.engine.calls import Loaded
@@ -22,9 +23,11 @@ class Desk:
         self.metrics = Metrics()
         self.loader = Loader(self.ledger.fetch_many, limits, self.clock, self.metrics)
 
-    async def begin(self, *keys: str, bulk: bool = False) -> asyncio.Task[Loaded]:
+    async def begin(
+        self, *keys: str, deadline: float = inf, bulk: bool = False
+    ) -> asyncio.Task[Loaded]:
         """A caller that has asked and now waits."""
-        return await begin(self.loader, *keys, bulk=bulk)
+        return await begin(self.loader, *keys, deadline=deadline, bulk=bulk)
 
     async def finish(self) -> None:
         """Answer all queries, also those that start meanwhile; nothing may be left behind."""
@@ -39,7 +42,7 @@ class Desk:
         assert self.loader.waiting == (0, 0)
         assert self.loader.reading == 0
         assert self.loader._calls == {}
-        assert self.loader._bulk_reads == 0
+        assert [lane.reads for lane in self.loader._lanes] == [0, 0]
 
 
 def reason(loaded: Loaded, key: str) -> str:

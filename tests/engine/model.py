@@ -20,7 +20,7 @@ from tests.invoice.samples import Sample
 from verifier.database.timelines import Timelines
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Judgement
 from verifier.ledger.lookup.dating import Dating
 from verifier.ledger.lookup.probes import Probe
 from verifier.state import Live, Position, Reading
@@ -111,11 +111,11 @@ class Model:
 
     # The ledger as the engine sees it.
 
-    async def fetch_many(self, keys: Sequence[str]) -> Found:
+    async def fetch_many(self, keys: Sequence[str], _deadline: float) -> Found:
         """A query to the server that is preferred now."""
         return await self._read(self.preferred, keys)
 
-    async def fetch_at(self, keys: Sequence[str], position: Position) -> Found:
+    async def fetch_at(self, keys: Sequence[str], position: Position, _deadline: float) -> Found:
         """The same where a position is known to be passed, else on the primary."""
         for server in self.servers:
             if server.reading is not None and server.reading.shows(position):
@@ -249,7 +249,7 @@ class Model:
 
     # What is right.
 
-    def was_right(self, key: str, answer: Answer, oldest: float, at_least: int) -> bool:
+    def was_right(self, key: str, answer: Judgement, oldest: float, at_least: int) -> bool:
         """Whether an answer was right at the moment ``oldest`` or at a later one.
 
         It must come from a state that includes the commit ``at_least`` of the key.

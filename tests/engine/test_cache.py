@@ -85,7 +85,7 @@ def test_many_at_once(capacity: int, keys: list[str], before: int) -> None:
     for key, value in zip(keys, cache.get_many(keys), strict=True):
         assert value in (ord(key), None)
         # While others are promoted, one that was there may be forgotten.
-        assert cache.turned or (value is not None) is (key in there)
+        assert cache.evicts or (value is not None) is (key in there)
     values = {key: number for number, key in enumerate(keys)}
     cache.put_many(values)
     assert len(cache) <= capacity
@@ -94,7 +94,7 @@ def test_many_at_once(capacity: int, keys: list[str], before: int) -> None:
     recent = list(values)[-max(1, capacity // 2) :]
     cache.put_many(values)
     assert cache.get_many(recent) == [values[key] for key in recent]
-    assert cache.turned or capacity > before + 4
+    assert cache.evicts or capacity > before + 4
 
 
 def test_a_cleared_cache_is_empty_and_works() -> None:
@@ -185,5 +185,5 @@ def test_what_is_forgotten_and_not_yet_freed_counts(at_once: int) -> None:
         cache.put_many({str(number): number for number in range(start, start + at_once)})
         cache.get(str(random.randrange(start + 1)))
         cache.discard(str(random.randrange(start + 1)))
-        most = max(most, len(cache) + len(cache._forgotten))
+        most = max(most, len(cache) + len(cache._evicted))
     assert 90 < most <= 100

@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.fakes import turns
 from tests.engine.loader_desk import LIMITS, Desk, reason
+from tests.invoice.samples import NOON
 from verifier.engine.loader import UNCHECKED
 from verifier.errors import Unavailable
 
@@ -147,6 +148,42 @@ async def test_exactly_max_wait_is_still_in_time() -> None:
     await desk.finish()
     assert not isinstance((await caller).outcomes["a"], Unavailable)
     await running
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_no_read_begins_after_its_deadline(bulk: bool) -> None:
+    """A key whose callers wait no longer is given up, although max_wait has not passed."""
+    desk = Desk()
+    running = await desk.begin("running")
+    now = desk.clock.now
+    late = await desk.begin("a", deadline=now + 0.2, bulk=bulk)
+    in_time = await desk.begin("b", deadline=now + 0.3, bulk=bulk)
+    desk.clock.now += 0.3
+    await desk.finish()
+    assert reason(await late, "a") == "timeout"
+    assert (await in_time).outcomes.keys() == {"b"}
+    assert desk.ledger.asked == [["running"], ["b"]]
+    await running
+
+
+async def test_a_read_has_the_latest_deadline_of_its_callers() -> None:
+    """One who waits for longer gets the outcome, and so do those whom it shares a read with."""
+    desk = Desk()
+    running = await desk.begin("running", deadline=NOON + 1)
+    callers = [
+        await desk.begin("a", deadline=NOON + 0.1),
+        await desk.begin("a", deadline=NOON + 0.3),
+        await desk.begin("b", deadline=NOON + 0.2),
+    ]
+    gone = await desk.begin("a", "b", deadline=NOON + 9)
+    gone.cancel()
+    await turns()
+    desk.clock.now += 0.15
+    await desk.finish()
+    assert desk.ledger.asked == [["running"], ["a", "b"]]
+    assert [read.deadline for read in desk.ledger.reads] == [NOON + 1, NOON + 0.3]
+    for caller in (running, *callers):
+        assert not any(isinstance(one, Unavailable) for one in (await caller).outcomes.values())
 
 
 async def test_close_refuses_what_waits_and_awaits_what_runs() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.engine.fakes import Clock, Read, SlowLedger, begin, turns
-from verifier.engine import loader as loader_module
+from verifier.engine import lanes
 from verifier.engine.calls import Loaded
 from verifier.engine.loader import Limits, Loader
 from verifier.errors import Unavailable
@@ -30,7 +30,7 @@ class Callers(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         # Keys that wait for company leave when a query returns, never by the real clock.
-        self.patched = patch.object(loader_module, "_JUST_NOW", 1e9)
+        self.patched = patch.object(lanes, "JUST_NOW", 1e9)
         self.patched.start()
         self.loop = asyncio.new_event_loop()
         self.heard: list[Any] = []
@@ -108,8 +108,10 @@ class Callers(RuleBasedStateMachine):
         assert singles <= LIMITS.waiting_singles
         assert bulk <= LIMITS.waiting_bulk
         assert len(self.running) <= loader.reading <= LIMITS.slots
-        assert 0 <= loader._bulk_reads <= loader._bulk_slots
-        waiting = [key for key, _ in (*loader._singles, *loader._bulk)]
+        assert sum(lane.reads for lane in loader._lanes) == loader.reading
+        for lane, slots in zip(loader._lanes, (LIMITS.slots, LIMITS.slots - 1), strict=True):
+            assert 0 <= lane.reads <= slots
+        waiting = [key for lane in loader._lanes for key, _ in lane.queue]
         assert len(waiting) == len(set(waiting))
         assert set(waiting) <= loader._calls.keys()
 
@@ -144,7 +146,7 @@ class Callers(RuleBasedStateMachine):
         assert all(task.done() for _, task in self.callers)
         self.callers_that_are_done_have_one_outcome_per_key()
         assert self.loader.waiting == (0, 0)
-        assert self.loader.reading == self.loader._bulk_reads == 0
+        assert self.loader.reading == 0
         assert self.loader._calls == {}
         errors = [type(context.get("exception")) for context in self.heard]
         assert errors == [ZeroDivisionError] * self.bugs

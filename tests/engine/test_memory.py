@@ -11,7 +11,7 @@ from tests.engine.fakes import turns
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
 from verifier.engine.doorkeeper import Doorkeeper
 from verifier.engine.loader import Limits
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Judgement
 from verifier.state import Live
 from verifier.wire.records import Record
 
@@ -27,13 +27,13 @@ def fed(*invoices: Sample) -> Desk:
     return desk
 
 
-def status(answer: Answer) -> str:
+def status(answer: Judgement) -> str:
     """The status of a match."""
     shown: str = told_by(answer.record)["status"]
     return shown
 
 
-async def held(desk: Desk, given: Given) -> asyncio.Task[Answer]:
+async def held(desk: Desk, given: Given) -> asyncio.Task[Judgement]:
     """A question whose read has seen the ledger, and whose result is still on its way."""
     desk.ledger.gate = asyncio.Event()
     task = asyncio.get_running_loop().create_task(desk.ask(given))
@@ -42,7 +42,7 @@ async def held(desk: Desk, given: Given) -> asyncio.Task[Answer]:
     return task
 
 
-async def arrive(desk: Desk, task: asyncio.Task[Answer]) -> Answer:
+async def arrive(desk: Desk, task: asyncio.Task[Judgement]) -> Judgement:
     """The answer, once the read's result is let through."""
     assert desk.ledger.gate is not None
     desk.ledger.gate.set()
@@ -230,7 +230,7 @@ async def test_changes_are_forgotten_in_the_end() -> None:
     for step in range(50):
         desk.clock.now += LONGEST_READ * 0.6
         await desk.memory.apply([f"{step}-{key}" for key in range(10)], everything=False)
-        assert len(desk.memory._changed) + len(desk.memory._changed_before) <= 50
+        assert len(desk.memory._tombstones) + len(desk.memory._older_tombstones) <= 50
 
 
 async def test_a_read_is_kept_although_its_caller_is_gone() -> None:
@@ -297,7 +297,7 @@ async def test_a_memory_that_fills_keeps_what_is_asked_again() -> None:
     desk.ledger.live = Live()
     first, passing = many[:50], many[50:]
     await desk.ask_many(*(sample.minimal() for sample in first))
-    assert desk.memory._known.turned
+    assert desk.memory._known.evicts
     for start in range(0, len(passing), 50):
         await desk.ask_many(*(sample.minimal() for sample in passing[start : start + 50]))
     kept = await desk.ask_many(*(sample.minimal() for sample in first[:20]))
@@ -311,7 +311,7 @@ async def test_a_memory_that_fills_takes_a_new_state_of_what_it_has() -> None:
     many = [Sample(number=f"2611{serial:016d}") for serial in range(50)]
     desk = Desk(*many, limits=ROOMY)
     await desk.ask_many(*(sample.minimal() for sample in many))
-    assert desk.memory._known.turned
+    assert desk.memory._known.evicts
     desk.clock.now += 3
     sources = [(await desk.ask(many[0].minimal())).source for _ in range(2)]
     assert sources == ["replica", "cache"]

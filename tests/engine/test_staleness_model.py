@@ -27,13 +27,13 @@ from hypothesis.stateful import (
 from tests.engine.desk import item_of
 from tests.engine.fakes import Clock
 from tests.engine.model import BY_KEY, KEYS, REGION, Model, Version
-from verifier.engine import loader as loader_module
+from verifier.engine import lanes
 from verifier.engine import memory as memory_module
 from verifier.engine.freshness import Freshness
 from verifier.engine.loader import Limits, Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
-from verifier.invoice.verdict import Answer, Match
+from verifier.invoice.verdict import Answer
 from verifier.metrics import Metrics
 from verifier.state import Position
 from verifier.wire.records import Finding
@@ -53,7 +53,7 @@ class Asked(msgspec.Struct):
     key: str
     started: float
     at_least: int
-    task: asyncio.Task[Answer | Match]
+    task: asyncio.Task[Answer]
 
 
 class Databases(RuleBasedStateMachine):
@@ -63,9 +63,9 @@ class Databases(RuleBasedStateMachine):
         super().__init__()
         # A feed gives way after each key.
         self.patched = ExitStack()
-        self.patched.enter_context(patch.object(memory_module, "_KEYS_PER_TURN", 1))
+        self.patched.enter_context(patch.object(memory_module, "_KEYS_PER_PIECE", 1))
         # No query waits for company, which would bring the real clock into the model.
-        self.patched.enter_context(patch.object(loader_module, "_JUST_NOW", 0.0))
+        self.patched.enter_context(patch.object(lanes, "JUST_NOW", 0.0))
         self.loop = asyncio.new_event_loop()
         self.clock = Clock()
         self.model = Model(self.clock, self.loop)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.engine.desk import ABSENT, Desk, answers_of, item_of
+from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
 from verifier.engine.loader import Limits
 from verifier.errors import Unavailable
@@ -42,7 +42,7 @@ async def test_what_is_no_object_is_invalid() -> None:
     refused = Invalid((FieldError("", "bad_format", "JSON object"),), ())
     assert (await desk.verifier.verify(refused)).hinted().errors == refused.errors
     blocks = desk.verifier.verify_many([refused, item_of(DIGITAL.minimal()), refused])
-    verdicts = [answer.verdict async for block in blocks for answer in answers_of(block)]
+    verdicts = [answer.verdict async for block in blocks for answer in block.answers]
     assert verdicts == ["invalid", "match", "invalid"]
 
 
@@ -219,6 +219,36 @@ async def test_a_token_gets_no_older_state(brownout: float) -> None:
     (answer,) = await desk.ask_many(DIGITAL.minimal(), at_least=later)
     assert (answer.verdict, answer.reason) == ("unavailable", "no_primary")
     assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+
+
+@pytest.mark.parametrize("named", [False, True])
+async def test_a_deadline_goes_with_its_question(named: bool) -> None:
+    """Alone or in bulk, with a token or without, the read is told until when it is awaited."""
+    desk = Desk()
+    at_least = Position(1, desk.ledger.lsn + 1) if named else None
+    item, other = item_of(DIGITAL.minimal()), item_of(PAPER.minimal())
+    deadline = desk.clock() + 0.5
+    await desk.verifier.verify(item, at_least=at_least, deadline=deadline)
+    async for _ in desk.verifier.verify_many([other], at_least=at_least, deadline=deadline):
+        pass
+    assert desk.ledger.deadlines == [deadline] * 2
+
+
+async def test_after_its_deadline_a_question_is_answered_from_memory_or_not_at_all() -> None:
+    """Nothing is read for it, with a token or without."""
+    desk = Desk(DIGITAL, PAPER)
+    await desk.ask(PAPER.minimal())
+    past = desk.clock() - 0.001
+    items = [item_of(given) for given in (DIGITAL.minimal(), PAPER.minimal())]
+    for at_least in (None, desk.ledger.position):
+        answers = [
+            (await desk.verifier.verify(item, at_least=at_least, deadline=past)).hinted()
+            for item in items
+        ]
+        assert [answer.verdict for answer in answers] == ["unavailable", "match"]
+        assert answers[0].reason == "timeout"
+    assert desk.ledger.reads == [[PAPER.key]]
+    assert desk.ledger.reads_at == []
 
 
 async def test_brownout_shows_what_was_found_and_says_so() -> None:

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.desk import ABSENT, Desk, answers_of, item_of
+from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samples, seeds, told_by
 from verifier.engine.loader import Limits
 from verifier.engine.verifier import HINTED_PER_BLOCK, ITEMS_PER_BLOCK, ITEMS_PER_LOAD
 from verifier.invoice.claim import Item, Question
 from verifier.invoice.hints import Hint
-from verifier.invoice.verdict import Answer
+from verifier.invoice.verdict import Judgement
 from verifier.state import Position
 
 ROOMY = Limits(slots=2, max_batch=128, waiting_singles=5000, waiting_bulk=5000, max_wait=1.0)
@@ -110,7 +110,7 @@ async def test_what_memory_knows_waits_for_nothing() -> None:
     blocks = desk.verifier.verify_many([item_of(one) for one in (*given, PAPER.minimal())])
     assert [len((await anext(blocks)).answers) for _ in range(2)] == [ITEMS_PER_BLOCK] * 2
     assert desk.ledger.reads == [[DIGITAL.key]]
-    assert [answer.source for answer in answers_of(await anext(blocks))] == ["replica"]
+    assert [answer.source for answer in (await anext(blocks)).answers] == ["replica"]
     assert [block async for block in blocks] == []
 
 
@@ -121,7 +121,7 @@ async def test_what_has_hints_comes_in_smaller_blocks() -> None:
     items = [item_of(DIGITAL.minimal())] * 2 * ITEMS_PER_BLOCK
     blocks = [block async for block in desk.verifier.verify_many(items, duplicates=True)]
     assert max(len(block.answers) for block in blocks) == HINTED_PER_BLOCK
-    answers = [answer for block in blocks for answer in answers_of(block)]
+    answers = [answer for block in blocks for answer in block.answers]
     repeated = Hint("duplicate_in_request", "number", 0)
     assert [answer.hints for answer in answers] == [(), *[(repeated,)] * (len(items) - 1)]
 
@@ -138,7 +138,7 @@ async def test_bulk_gives_way_while_it_parses() -> None:
     assert turned >= 100
 
 
-def told(answer: Answer) -> tuple[Any, ...]:
+def told(answer: Judgement) -> tuple[Any, ...]:
     """What an answer tells, apart from how it was come by."""
     return (
         answer.verdict,

@@ -73,8 +73,8 @@ async def test_the_refill_guard(
     let_through = asyncio.Event()
     let_through.set()
 
-    async def held(self: Lookup, keys: Sequence[str]) -> dict[str, Finding]:
-        found = await fetch_many(self, keys)
+    async def held(self: Lookup, keys: Sequence[str], deadline: float) -> dict[str, Finding]:
+        found = await fetch_many(self, keys, deadline)
         await let_through.wait()
         return found
 

@@ -18,7 +18,7 @@ from verifier.invoice.kinds import KINDS, STATUSES
 from verifier.invoice.parsing import parse
 from verifier.invoice.record import Held
 from verifier.invoice.taxids import ALPHABET, check_character
-from verifier.invoice.verdict import Answer, invalid, judge, window_at
+from verifier.invoice.verdict import Judgement, invalid, judge, window_at
 from verifier.state import Reading
 from verifier.synthetic.identities import check_code_of, code_of
 from verifier.wire.records import Record, build
@@ -102,7 +102,7 @@ PAPER = Sample(
 DIGITAL = Sample()
 
 
-def ask(given: Given, record: Record | None, watermark: float = NOON) -> Answer:
+def ask(given: Given, record: Record | None, watermark: float = NOON) -> Judgement:
     """The answer by way of parsing and judging alone, at NOON."""
     parsed = parse(given, WINDOW.oldest, WINDOW.today)
     return invalid(parsed) if isinstance(parsed, Invalid) else judge(parsed, record, watermark)
@@ -129,7 +129,7 @@ def errors_of(given: Given) -> list[tuple[str, str]]:
     return [(error.field, error.code) for error in parsed.errors]
 
 
-def repaired(answer: Answer | Claim) -> list[str]:
+def repaired(answer: Judgement | Claim) -> list[str]:
     """The fields that an answer calls repaired."""
     return sorted(hint.field for hint in answer.hints if hint.code == "repaired")
 

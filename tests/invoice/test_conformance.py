@@ -12,11 +12,11 @@ from tests.invoice.samples import NOON, WINDOW, told_by
 from verifier.invoice.claim import Claim, Invalid, Question, raw_keys
 from verifier.invoice.kinds import USABLE_STATUSES
 from verifier.invoice.parsing import parse
-from verifier.invoice.verdict import Answer, agrees, complete_until, invalid, judge
+from verifier.invoice.verdict import Judgement, agrees, complete_until, invalid, judge
 from verifier.wire.questions import decode_question
 
 
-def answer_of(given: Any) -> Answer:
+def answer_of(given: Any) -> Judgement:
     """The answer by parsing and judging alone; no region has set a watermark."""
     parsed = parse(given, WINDOW.oldest, WINDOW.today)
     if isinstance(parsed, Invalid):

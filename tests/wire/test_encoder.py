@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -33,37 +32,29 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.record import USES
-from verifier.invoice.verdict import VERDICTS, Answer, Match
+from verifier.invoice.verdict import VERDICTS, Answer, Judgement, Match
 from verifier.state import Reading
 from verifier.wire import schemas
 from verifier.wire.answers import Encoder, counts_json
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Answered, Recalled
 from verifier.wire.members import errors_json, iso
 from verifier.wire.messages import Language
-from verifier.wire.records import Record
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 
 
-def encode(answer: Answer, language: Language = "zh", index: int | None = None) -> bytes:
+def encode(answer: Judgement, language: Language = "zh", index: int | None = None) -> bytes:
     """The bytes of an answer, alone or in a block, which are as JSON encoders write them."""
     encoder = Encoder("p-")
     if index is None:
         encoded = encoder.encode(answer, language)
     else:
-        encoded = encoder.encode_many(block_of([answer]), language, index, b"", b"")
+        encoded = encoder.encode_lines(Answered([answer]), language, index).removesuffix(b"\n")
     assert msgspec.json.encode(msgspec.json.decode(encoded)) == encoded
     return encoded
 
 
-def block_of(answers: list[Any], references: Sequence[str | None] = ()) -> Block:
-    """A block of answers; in place of a match from memory stands its record."""
-    items = [Question(reference=reference) for reference in references]
-    recalled = all(isinstance(answer, Record) for answer in answers)
-    return Block(items, [DIGITAL.key] * len(answers), answers, READING, recalled)
-
-
-def shown(answer: Answer, language: Language = "zh", index: int | None = None) -> dict[str, Any]:
+def shown(answer: Judgement, language: Language = "zh", index: int | None = None) -> dict[str, Any]:
     """The members of an answer, held against the schema of its verdict."""
     encoded = encode(answer, language, index)
     result = msgspec.json.decode(encoded, type=schemas.Result, strict=True)
@@ -81,7 +72,7 @@ NASTY = ["expense-4711", '"', "\\", "\n\t\0\x1f", "报销 😀", "\u2028", "</sc
 def test_a_match_has_the_members_of_the_contract(reference: str | None, index: int | None) -> None:
     """A match put together from prepared bytes says what the contract's example says."""
     sample = Sample(seller_name='"销售"\\', buyer_name="\x00")
-    answer = Answer(
+    answer = Judgement(
         "match",
         sample.key,
         reference,
@@ -122,7 +113,7 @@ def test_a_match_has_the_members_of_the_contract(reference: str | None, index: i
 @given(samples(), st.sampled_from(LANGUAGES), st.none() | st.integers(0, 10**6))
 def test_every_match_fits_its_schema(sample: Sample, language: Language, index: int | None) -> None:
     """Whatever the invoice holds, its answer is JSON of the form that is documented."""
-    answer = Answer(
+    answer = Judgement(
         "match",
         sample.key,
         record=sample.record(),
@@ -139,7 +130,7 @@ def test_every_match_fits_its_schema(sample: Sample, language: Language, index: 
 def test_usable_follows_from_the_status(status: str) -> None:
     """Only a normal or partially flushed invoice is usable."""
     sample = Sample(status=status)
-    members = shown(Answer("match", record=sample.record(), reading=READING, source="primary"))
+    members = shown(Judgement("match", record=sample.record(), reading=READING, source="primary"))
     assert members["status"] == status
     assert members["usable"] is (status in USABLE_STATUSES)
 
@@ -151,11 +142,11 @@ def test_the_other_verdicts_fit_their_schemas(language: Language, index: int | N
     hints = (Hint("repaired", "date"),)
     read: dict[str, Any] = {"reading": READING, "source": "replica", "hints": hints}
     for answer, own in (
-        (Answer("mismatch", "k", "r", mismatched=("date", "total"), **read), {"mismatched"}),
-        (Answer("not_found", "k", "r", **read), set()),
-        (Answer("pending", "k", "r", retry_after=60, **read), {"retry_after"}),
-        (Answer("invalid", errors=(FieldError("date", "required"),), hints=hints), {"errors"}),
-        (Answer("unavailable", "k", reason="stale", retry_after=1), {"reason", "retry_after"}),
+        (Judgement("mismatch", "k", "r", mismatched=("date", "total"), **read), {"mismatched"}),
+        (Judgement("not_found", "k", "r", **read), set()),
+        (Judgement("pending", "k", "r", retry_after=60, **read), {"retry_after"}),
+        (Judgement("invalid", errors=(FieldError("date", "required"),), hints=hints), {"errors"}),
+        (Judgement("unavailable", "k", reason="stale", retry_after=1), {"reason", "retry_after"}),
     ):
         members = shown(answer, language, index)
         expected = {"verdict", "hints", "id", "reference"} | own
@@ -179,8 +170,8 @@ def test_ids_are_unique() -> None:
     """No two answers of a process share an id, and none of two processes."""
     one, other = Encoder("a-"), Encoder("b-")
     answers = [
-        Answer("match", record=DIGITAL.record(), reading=READING, source="cache"),
-        Answer("not_found", reading=READING, source="cache"),
+        Judgement("match", record=DIGITAL.record(), reading=READING, source="cache"),
+        Judgement("not_found", reading=READING, source="cache"),
     ] * 20
     ids = {json.loads(encoder.encode(a, "zh"))["id"] for a in answers for encoder in (one, other)}
     ids.add(one.members(answers[1], "zh")["id"])
@@ -235,8 +226,8 @@ def test_freshness_says_how_new_and_from_where(source: str) -> None:
     encoder = Encoder("p")
     for stale in (False, True):
         for answer in (
-            Answer("match", record=PAPER.record(), reading=READING, source=source, stale=stale),
-            Answer("not_found", ABSENT.key, reading=READING, source=source, stale=stale),
+            Judgement("match", record=PAPER.record(), reading=READING, source=source, stale=stale),
+            Judgement("not_found", ABSENT.key, reading=READING, source=source, stale=stale),
         ):
             assert json.loads(encoder.encode(answer, "zh"))["freshness"] == {
                 "as_of": "2026-11-24T04:00:00.000Z",
@@ -250,7 +241,7 @@ def test_prepared_freshness_is_bounded() -> None:
     encoder = Encoder("p")
     for second in range(3000):
         reading = Reading("replica", NOON + second, {})
-        answer = Answer("not_found", reading=reading, source="replica")
+        answer = Judgement("not_found", reading=reading, source="replica")
         freshness = json.loads(encoder.encode(answer, "zh"))["freshness"]
         assert freshness["as_of"] == iso(NOON + second)
         assert len(encoder._freshness) <= 1024
@@ -288,44 +279,45 @@ def test_errors_and_counts() -> None:
     assert msgspec.to_builtins(summary) == {**counts, "matches": uses}
 
 
-@pytest.mark.parametrize(("before", "after"), [(b",", b""), (b"", b"\n")])
 @pytest.mark.parametrize("first", [0, 9_997, 10_000, 123_456, 999_998])
 @pytest.mark.parametrize("references", [[None] * 6, ["r", None, 'a"b', "", None, None]])
-def test_many_are_encoded_as_each_one_is(
-    before: bytes, after: bytes, first: int, references: list[str | None]
-) -> None:
+def test_many_are_encoded_as_each_one_is(first: int, references: list[str | None]) -> None:
     """A block of answers says what each of them says alone, under an id of its own."""
     record, voided = Sample().record(), Sample(status="voided").record()
     later = Reading("primary", NOON + 1, {})
-    recalled = block_of([record, voided] * 3, references)
-    mixed = block_of(
+    items = [Question(reference=reference) for reference in references]
+    recalled = Recalled(items, [DIGITAL.key] * 6, [record, voided] * 3, READING)
+    mixed = Answered(
         [
-            record,
+            recalled.match(0),
             Match(DIGITAL.key, voided, later, "primary", references[1]),
-            Answer("unavailable", DIGITAL.key, references[2], reason="timeout", retry_after=1),
+            Judgement("unavailable", DIGITAL.key, references[2], reason="timeout", retry_after=1),
             Match(DIGITAL.key, voided, later, "joined", references[3]),
-            voided,
-            recalled.answer(5).hinted(Hint("repaired", "total")),
-        ],
-        references,
+            recalled.match(4),
+            recalled.match(5).hinted(Hint("repaired", "total")),
+        ]
     )
     encoder = Encoder("p-")
     ids = []
     for block in (recalled, mixed):
-        each = [before + shown_alone(block.answer(at), first + at) + after for at in range(6)]
-        if first == 0:
-            each[0] = each[0].removeprefix(before)
+        each = [shown_alone(answer, first + at) for at, answer in enumerate(block.answers)]
+        lines = b"".join(line + b"\n" for line in each)
+        results = b"," * (first > 0) + b",".join(each)
         for _ in range(2):
-            encoded = encoder.encode_many(block, "en", first, before, after)
-            assert ID.sub(b"", encoded) == b"".join(each)
-            ids += ID.findall(encoded)
-    assert len(set(ids)) == 4 * 6
+            for encode, expected in (
+                (encoder.encode_lines, lines),
+                (encoder.encode_results, results),
+            ):
+                encoded = encode(block, "en", first)
+                assert ID.sub(b"", encoded) == expected
+                ids += ID.findall(encoded)
+    assert len(set(ids)) == 8 * 6
 
 
 ID = re.compile(rb'"id":"[^"]+",')
 
 
-def shown_alone(answer: Answer | Match, index: int) -> bytes:
+def shown_alone(answer: Answer, index: int) -> bytes:
     """The bytes of one answer, with its index but without its id."""
     alone = ID.sub(b"", Encoder("p-").encode(answer, "en"))
     return b'{"index":%d,%b' % (index, alone[1:])

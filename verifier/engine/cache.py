@@ -1,11 +1,10 @@
-"""Cache: a bounded map that forgets what was not used for longest, in two generations.
+"""Cache: a bounded map that evicts roughly the least recently used entries, in two generations.
 
 An exact LRU moves an entry on every hit; ``cachetools.LRUCache`` spends ten times a plain
 ``dict.get`` on that (bench/test_cache.py). Here entries live in two dicts. A new or promoted entry
-goes into the young one; when that holds half the capacity it becomes the old one, and what was
-still in the old one is forgotten. So a hit on a hot entry is one ``dict.get``, an entry that is
-used at least once per half-capacity of distinct others is never lost, and an entry costs one dict
-slot.
+goes into the young one. When that holds half the capacity, it becomes the old one, and what is left
+in the former old one is evicted. So a hit on a hot entry is one ``dict.get``, an entry that is used
+at least once per half-capacity of distinct others is never lost, and an entry costs one dict slot.
 """
 
 from __future__ import annotations
@@ -17,34 +16,34 @@ from typing import Generic, TypeVar
 
 V = TypeVar("V")
 
-# The forgotten generation is freed this many entries per put, so that no request pays for all of
-# them. Two per put empty it in half the puts that the next turn takes.
+# Each put frees so many entries of the evicted generation, so that no request pays for all of them.
+# Two per put have freed it after half the puts until the next generation is evicted.
 _FREED_PER_PUT = 2
 
 
 class Cache(Generic[V]):
-    """At most ``capacity`` entries, of which at least the half used last are kept.
+    """At most ``capacity`` entries; at least the half of them that was used last is never evicted.
 
-    Those that are forgotten and not yet freed are among them: when a generation turns, the young
-    one is empty, and it fills half as fast as the forgotten one is freed.
+    Entries that are evicted but not yet freed count too: when a generation is evicted the young one
+    is empty, and it fills half as fast as the evicted one is freed.
     """
 
     def __init__(self, capacity: int) -> None:
         self._half = max(1, capacity // 2)
         self._young: dict[str, V] = {}
         self._old: dict[str, V] = {}
-        self._forgotten: dict[str, V] = {}
+        self._evicted: dict[str, V] = {}
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
 
     @property
-    def turned(self) -> bool:
-        """Whether a generation has been filled: from then on new entries cost old ones."""
+    def evicts(self) -> bool:
+        """Whether new entries cost old ones, because a generation has been filled."""
         return bool(self._old)
 
     def among(self, keys: Mapping[str, V]) -> set[str]:
-        """Which of these keys are there; counts as no use."""
+        """Those of the keys that are there; does not count as a use."""
         return self._young.keys() & keys.keys() | self._old.keys() & keys.keys()
 
     def get(self, key: str) -> V | None:
@@ -59,7 +58,7 @@ class Cache(Generic[V]):
     def get_many(self, keys: Sequence[str]) -> list[V | None]:
         """The value of each key, or None; counts as a use of each."""
         if len(keys) > 1:
-            # Mostly all of them are young. This asks in a fifth less time than ``get`` for each.
+            # Mostly all of them are young. This takes a fifth less time than ``get`` for each.
             with suppress(KeyError):
                 return list(itemgetter(*keys)(self._young))
         values: list[V | None] = list(map(self._young.get, keys))
@@ -78,16 +77,16 @@ class Cache(Generic[V]):
         if self._old:
             self._old.pop(key, None)
         for _ in range(_FREED_PER_PUT):
-            if not self._forgotten:
+            if not self._evicted:
                 break
-            self._forgotten.popitem()
+            self._evicted.popitem()
         if len(young) >= self._half:
-            self._forgotten = self._old
+            self._evicted = self._old
             self._old = young
             self._young = {}
 
     def put_many(self, values: Mapping[str, V]) -> None:
-        """The same for many at once; their number is small beside the capacity."""
+        """Keep many at once, whose number is small beside the capacity."""
         young = self._young
         if len(young) + len(values) >= self._half:
             for key, value in values.items():
@@ -96,14 +95,14 @@ class Cache(Generic[V]):
         young.update(values)
         for key in self._old.keys() & values.keys():
             del self._old[key]
-        for _ in range(min(_FREED_PER_PUT * len(values), len(self._forgotten))):
-            self._forgotten.popitem()
+        for _ in range(min(_FREED_PER_PUT * len(values), len(self._evicted))):
+            self._evicted.popitem()
 
     def discard(self, key: str) -> bool:
-        """Forget a key; whether it was there."""
+        """Remove a key; returns whether it was there."""
         young = self._young.pop(key, None)
         return self._old.pop(key, young) is not None
 
     def clear(self) -> None:
-        """Forget everything."""
-        self._young, self._old, self._forgotten = {}, {}, {}
+        """Remove everything."""
+        self._young, self._old, self._evicted = {}, {}, {}

@@ -1,9 +1,10 @@
-"""Calls: who waits for keys that are being read, and what they get."""
+"""Calls: who waits for keys that are being read, until when, and what they get."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from math import inf
 
 import msgspec
 
@@ -14,13 +15,17 @@ Outcome = Finding | Unavailable
 
 
 class Call:
-    """One caller: what it has got so far, and a future for when nothing is open any more."""
+    """One caller: its outcomes so far, and a future for when none of its keys is open any more.
 
-    __slots__ = ("began", "future", "joined", "open", "outcomes")
+    ``began`` and ``deadline`` are moments of the steady clock.
+    """
 
-    def __init__(self, future: asyncio.Future[None], began: float) -> None:
+    __slots__ = ("began", "deadline", "future", "joined", "open", "outcomes")
+
+    def __init__(self, future: asyncio.Future[None], began: float, deadline: float) -> None:
         self.future = future
         self.began = began
+        self.deadline = deadline
         self.outcomes: dict[str, Outcome] = {}
         self.joined: set[str] = set()
         self.open = 0
@@ -36,10 +41,11 @@ class Call:
 class Single:
     """A caller with one key; the future brings its outcome."""
 
-    __slots__ = ("future",)
+    __slots__ = ("deadline", "future")
 
-    def __init__(self, future: asyncio.Future[Outcome]) -> None:
+    def __init__(self, future: asyncio.Future[Outcome], deadline: float) -> None:
         self.future = future
+        self.deadline = deadline
 
     def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
         """Take the outcome of its key."""
@@ -49,6 +55,15 @@ class Single:
 
 
 Calls = tuple[Call | Single, ...]
+
+
+def latest_deadline(calls: Calls) -> float:
+    """Until when the last of them waits; minus infinity when all of them are gone."""
+    latest = -inf
+    for call in calls:
+        if call.deadline > latest and not call.future.done():
+            latest = call.deadline
+    return latest
 
 
 class Loaded(msgspec.Struct, frozen=True):

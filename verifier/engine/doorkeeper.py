@@ -1,8 +1,8 @@
-"""Doorkeeper: a cache that fills takes in what is asked for again, not all that passes by.
+"""Doorkeeper: a full cache admits what is asked for again, not all that passes by.
 
-Most of what bulk asks about is asked about once. Kept, it would drive out what is in use, and what
-it costs to make room for a record is more than to make the record. Under popularities as of Zipf
-this keeps 2 to 6 of a hundred more questions from the database than taking in everything does
+Most of what bulk asks about is asked about once. If it were kept it would evict what is in use, and
+making room for a record costs more than making the record. With popularities that follow Zipf's law
+the database gets 2 to 6 questions in a hundred less than if everything were admitted
 (docs/performance.md). The idea is TinyLFU's (Einziger, Friedman, Manes 2017).
 """
 
@@ -14,10 +14,10 @@ _BITS_PER_ENTRY = 8
 
 
 class Doorkeeper:
-    """Roughly which keys came lately, at about a byte for each entry of the cache.
+    """Remembers roughly which keys came lately, in about a byte for each entry of the cache.
 
-    Keys that share a bit pass for one another, which only lets one in early. All is forgotten
-    after as many keys as the cache has entries.
+    Keys that share a bit pass for one another, which merely admits one of them early. It starts
+    afresh after as many keys as the cache has entries.
     """
 
     def __init__(self, entries: int) -> None:

@@ -1,11 +1,15 @@
 """Freshness: the one place that decides how old a state may be that an answer rests on.
 
-With a reading inside the bound the answer is given. Outside it memory is passed over and the
-database is asked; when the database's own state is outside it too, the answer is ``unavailable``
-- or, with brown-out allowed, what memory knows of a found invoice, marked ``stale``.
+An answer is given when its reading is within the bound. Memory that is older is passed over and the
+database is read. When the database's own state is older too, the answer is ``unavailable``, or with
+brown-out what memory knows of a found invoice, marked ``stale``.
+
+Ages are compared in one place: ``Reading.is_fresh``.
 """
 
 from __future__ import annotations
+
+from math import inf
 
 import msgspec
 
@@ -14,19 +18,21 @@ from verifier.wire.records import Record
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False):
-    """What an answer may rest on.
+    """What the answer to a question may rest on, and until when it is awaited (steady clock).
 
-    When its question started, the oldest state that ``Freshness`` allows for that, and the position
-    that the state must include, if any.
+    ``oldest`` is the oldest state that ``Freshness`` allows for a question that ``started`` then,
+    ``at_least`` a position that the state must include. No read begins after ``deadline``; without
+    one, the bounds of the loader and of the look-up hold alone.
     """
 
     started: float
     oldest: float
     at_least: Position | None = None
+    deadline: float = inf
 
     def allow(self, reading: Reading) -> bool:
         """Whether the state is new enough."""
-        return reading.as_of >= self.oldest and (
+        return reading.is_fresh(self.oldest) and (
             self.at_least is None or reading.shows(self.at_least)
         )
 
@@ -42,6 +48,6 @@ class Freshness(msgspec.Struct, frozen=True):
         return started - self.max_staleness
 
     def tolerates(self, record: Record, started: float) -> bool:
-        """Whether, with nothing better at hand, a stale answer may be given, marked as such."""
+        """Whether brown-out allows an answer from a record, when nothing newer is to be had."""
         last = record.reading.current or record.reading
-        return started - last.as_of <= self.max_staleness + self.brownout
+        return last.is_fresh(self.oldest(started) - self.brownout)

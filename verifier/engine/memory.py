@@ -1,20 +1,20 @@
-"""Memory: the findings that are kept, how the change feed corrects them, when they are believed.
+"""Memory: which findings are kept, how the change log evicts them, and when they are believed.
 
-A finding is believed as of the newest reading of the database that it came from: the feed of that
-very database has been applied up to there, so what has not been dropped is what the database
-shows. Every feed drops its keys whatever database they came from; that is harmless, and a finding
-from a replica behind the others is dropped again by its own feed when that one gets there.
+Each database's change log is followed on that database. A finding is believed as of the newest
+reading of the database that it came from: the log has been applied up to there, so what it has not
+evicted is what the database shows. A log evicts its keys whatever database they came from. That is
+harmless, and if a replica that lags behind brings an old finding back, its own log evicts that when
+it gets there.
 
-A read that began before a change was applied may arrive afterwards with the old state. Hence the
-keys of each applied change are remembered for as long as a read may take, and a finding whose
-reading is older than the change of its key is not kept.
+A read that began before a change was applied may arrive afterwards with the old state. So each key
+of a change leaves a tombstone for as long as a read may take, and a finding whose reading is older
+than its key's tombstone is not kept.
 """
 
 from __future__ import annotations
 
 from asyncio import sleep
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -26,13 +26,16 @@ from verifier.metrics import Metrics
 from verifier.state import Live, Reading
 from verifier.wire.records import Absence, Finding, Record
 
-# A long import changes many keys: other work goes on between turns of about a third of a
-# millisecond.
-_KEYS_PER_TURN = 1_000
+# A long import changes many keys. They are evicted in pieces of about a third of a millisecond,
+# between which other work goes on.
+_KEYS_PER_PIECE = 1_000
 
 
 class Sizes(msgspec.Struct, frozen=True):
-    """How much is kept, and for how many seconds an absence and the keys of a change are."""
+    """How many entries are kept, how long an absence is believed, and how long a read may take.
+
+    Times are in seconds.
+    """
 
     cache_entries: int
     absence_entries: int
@@ -52,14 +55,15 @@ class Memory:
         self._absent: Cache[Absence] = Cache(sizes.absence_entries)
         self._sizes = sizes
         self._clock = clock
-        # How many times changes were applied; a reading says how many it comes after.
+        # How many times changes were applied. A reading says how many of them it includes.
         self._applied = 0
-        # The last time that everything may have changed, on the same scale.
+        # When everything may last have changed, on that scale.
         self._everything = 0
-        # When each key last changed, on the same scale; the older half goes after longest_read.
-        self._changed: dict[str, int] = {}
-        self._changed_before: dict[str, int] = {}
-        self._turned = clock()
+        # Tombstones: when each key last changed, on the same scale. A generation of them goes after
+        # it has been the older one for longest_read.
+        self._tombstones: dict[str, int] = {}
+        self._older_tombstones: dict[str, int] = {}
+        self._rotated = clock()
         self._hits = metrics.cache_lookups.cell("hit")
         self._misses = metrics.cache_lookups.cell("miss")
         self._dropped = metrics.changes.cell("dropped")
@@ -68,15 +72,18 @@ class Memory:
         metrics.cache_entries.labels("invoice").set_function(lambda: len(self._known))
         metrics.cache_entries.labels("absence").set_function(lambda: len(self._absent))
 
-    def recall(self, keys: Sequence[str], terms: Terms) -> tuple[list[Any], Reading | None]:
-        """The Finding of each key, None where there is none to be believed on these terms.
+    def recall(
+        self, keys: Sequence[str], terms: Terms
+    ) -> tuple[Sequence[Finding | None], Reading | None]:
+        """The finding of each key, or None where none may be believed on these terms.
 
-        With it the reading that all found records hold for; None without any. An empty text is no
-        key.
+        With them a reading as of which all found records hold, or None if there are no records. An
+        empty text is no key.
         """
-        known: list[Any] = self._known.get_many(keys)
+        known = self._known.get_many(keys)
+        found: Sequence[Finding | None] = known
         held: Reading | None = None
-        # Neighbours mostly came from one database, so its newest reading is looked at once.
+        # Neighbours mostly came from one database, whose newest reading is looked at once.
         live: Live | None = None
         believed = False
         unknown: list[int] = []
@@ -101,50 +108,53 @@ class Memory:
                 unasked += 1
         misses = len(unknown)
         if unknown and self._absent:
+            with_absences: list[Finding | None] = [*known]
             absent = self._absent.get_many([keys[index] for index in unknown])
             for index, absence in zip(unknown, absent, strict=True):
                 if absence is not None and self._still_absent(absence, terms):
-                    known[index] = absence
+                    with_absences[index] = absence
                     misses -= 1
+            found = with_absences
         self._misses.count += misses
         self._hits.count += len(known) - unasked - misses
-        return known, held
+        return found, held
 
     def _still_absent(self, absence: Absence, terms: Terms) -> bool:
         reading = absence.reading
         current = reading.current
-        # The watermark that it is judged by is that of its own reading, however new the current.
+        # It is judged by the watermark of its own reading, however new the current one is.
         return (
-            terms.started - reading.as_of <= self._sizes.absence_seconds
+            reading.is_fresh(terms.started - self._sizes.absence_seconds)
             and terms.allow(reading)
             and current is not None
             and terms.allow(current)
         )
 
     def kept(self, key: str) -> Record | None:
-        """What is known of a found invoice, whether or not it may still be believed."""
+        """The record of an invoice, whether or not it may still be believed."""
         return self._known.get(key)
 
     def remember(self, found: Mapping[str, Finding], began: float) -> None:
-        """Keep the findings of a read that began at a moment, at once when it returns.
+        """Keep the findings of a read; call it as soon as the read returns.
 
-        Once a generation is full, only what was read before, and lately.
+        ``began`` is when it began. Once the cache evicts, a record is kept only if it was read
+        before, and lately.
         """
         if self._clock() - began > self._sizes.longest_read:
-            # The changes since its beginning are no longer remembered.
+            # Tombstones of changes since it began may be gone.
             self._refused.count += len(found)
             return
         applied = self._applied
         known: dict[str, Record] = {}
         for key, finding in found.items():
-            # Most of the time nothing has changed at all since the reading.
+            # Mostly nothing at all has changed since the reading.
             if finding.reading.applied != applied and not self._may_keep(key, finding):
                 self._refused.count += 1
             elif isinstance(finding, Record):
                 known[key] = finding
             else:
                 self._absent.put(key, finding)
-        if self._known.turned:
+        if self._known.evicts:
             again = self._doorkeeper.again(known) | self._known.among(known)
             known = {key: known[key] for key in again}
         self._known.put_many(known)
@@ -152,9 +162,9 @@ class Memory:
     def keeping(self, fetch_many: FetchMany) -> FetchMany:
         """The same read, of which memory keeps what it may."""
 
-        async def fetch(keys: Sequence[str]) -> Mapping[str, Finding]:
+        async def fetch(keys: Sequence[str], deadline: float) -> Mapping[str, Finding]:
             began = self._clock()
-            found = await fetch_many(keys)
+            found = await fetch_many(keys, deadline)
             self.remember(found, began)
             return found
 
@@ -163,30 +173,30 @@ class Memory:
     def _may_keep(self, key: str, finding: Finding) -> bool:
         """The refill guard: whether nothing has changed the key since the finding's reading."""
         seen = finding.reading.applied
-        changed = self._changed.get(key)
+        changed = self._tombstones.get(key)
         if changed is None:
-            changed = self._changed_before.get(key, 0)
+            changed = self._older_tombstones.get(key, 0)
         return changed <= seen and self._everything <= seen
 
     async def apply(self, keys: Sequence[str], *, everything: bool) -> None:
-        """Drop what a feed says has changed. The reading that shows it may be published after."""
+        """Evict what has changed. A reading that includes the change is published only after."""
         if not keys and not everything:
             return
-        self._turn()
+        self._rotate_tombstones()
         if everything:
             self._applied += 1
             self._everything = self._applied
             self._known.clear()
             self._absent.clear()
         self._heard.count += len(keys)
-        for turn in range(0, len(keys), _KEYS_PER_TURN):
-            if turn:
+        for start in range(0, len(keys), _KEYS_PER_PIECE):
+            if start:
                 await sleep(0)
-            # A number for each turn: between two of them another feed may have told of the same
-            # key, and its later number must not give way to an earlier one.
+            # Each piece has a number of its own: between two of them another log may have told of
+            # the same key, and a tombstone's number must never go back.
             self._applied = now = self._applied + 1
-            for key in keys[turn : turn + _KEYS_PER_TURN]:
-                self._changed[key] = now
+            for key in keys[start : start + _KEYS_PER_PIECE]:
+                self._tombstones[key] = now
                 self._dropped.count += self._known.discard(key) + self._absent.discard(key)
 
     @property
@@ -194,9 +204,9 @@ class Memory:
         """How many times changes were applied; a reading published now comes after these."""
         return self._applied
 
-    def _turn(self) -> None:
+    def _rotate_tombstones(self) -> None:
         now = self._clock()
-        if now - self._turned > self._sizes.longest_read:
-            self._turned = now
-            self._changed_before = self._changed
-            self._changed = {}
+        if now - self._rotated > self._sizes.longest_read:
+            self._rotated = now
+            self._older_tombstones = self._tombstones
+            self._tombstones = {}

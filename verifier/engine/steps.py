@@ -1,4 +1,4 @@
-"""Steps: what is done for an item before and after its load, from memory and from what was found.
+"""Steps: how an item is answered, before its load from memory and after it from what was found.
 
 Nothing here waits. Most items get their answer in the first step, without being parsed.
 """
@@ -6,19 +6,29 @@ Nothing here waits. Most items get their answer in the first step, without being
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
 from verifier.clocks import Clocks
 from verifier.engine.calls import Outcome
+from verifier.engine.drafts import Draft, Unread
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.claim import Claim, Invalid, Item, Question, is_canonical, reference_of
+from verifier.invoice.claim import (
+    Claim,
+    Invalid,
+    Item,
+    Question,
+    is_canonical,
+    raw_keys,
+    reference_of,
+)
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import (
     Answer,
+    Judgement,
     Match,
     agrees,
     complete_until,
@@ -27,17 +37,20 @@ from verifier.invoice.verdict import (
     window_at,
 )
 from verifier.state import Position, Reading
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Recalled
 from verifier.wire.records import Finding, Record
 
 _STALE = Unavailable("stale")
 
-# Seconds after the wall clock was set in which the former day may still be today.
+# After the wall clock was set, the day that it showed before may count for so many seconds more.
 _WINDOW_HOLDS = 0.05
 
 
 class Steps:
-    """``clocks.steady`` is the clock of ``Reading.as_of``; ``clocks.wall`` says what day it is."""
+    """What one item needs, in the order of its methods.
+
+    ``clocks.steady`` is the clock of ``Reading.as_of``; ``clocks.wall`` says what day it is.
+    """
 
     def __init__(self, memory: Memory, freshness: Freshness, clocks: Clocks) -> None:
         self._memory = memory
@@ -47,75 +60,99 @@ class Steps:
         self._window = window_at(clocks.wall())
         self._window_holds_until = 0.0
 
-    def begin(self, at_least: Position | None) -> Terms:
+    def begin(self, at_least: Position | None, deadline: float) -> Terms:
         """The terms of a question that starts now; with it the days that are in scope."""
         started = self._clock()
         if started >= self._window_holds_until:
             now = self._wall()
-            # It may have been set back as well.
+            # The wall clock may also have been set back.
             if not self._window.since <= now < self._window.until:
                 self._window = window_at(now)
             self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
-        return Terms(started, self._freshness.oldest(started), at_least)
+        return Terms(started, self._freshness.oldest(started), at_least, deadline)
 
-    def recall(self, items: Sequence[Any], keys: Sequence[str], terms: Terms) -> Block:
-        """Answers from memory without parsing; ``keys`` are the ``raw_keys`` of the items."""
+    def recall_one(self, item: Item, terms: Terms) -> Answer | Unread:
+        """The answer to one item from memory, or what the ledger has to be read for."""
+        (key,) = raw_keys((item,))
+        if key and isinstance(item, Question):
+            (finding,), reading = self._memory.recall((key,), terms)
+            if isinstance(finding, Record):
+                if reading is not None and agrees(item, finding, self._window):
+                    return Match(key, finding, reading, "cache", item.reference)
+            elif finding is None and is_canonical(key):
+                return key
+        return self.look_closer(item, terms)
+
+    def recall(self, items: Sequence[Item], keys: Sequence[str], terms: Terms) -> Recalled | Draft:
+        """Match many items with memory, without parsing; ``keys`` are their ``raw_keys``."""
         window = self._window
-        # What memory knows is replaced in place by what is not answered by it.
-        answers, reading = self._memory.recall(keys, terms)
-        recalled = True
-        for index, finding in enumerate(answers):
-            # What has a key is a Question.
-            if type(finding) is not Record or not agrees(items[index], finding, window):
-                key = keys[index]
-                answers[index] = key if finding is None and is_canonical(key) else None
-                recalled = False
-        return Block(items, keys, answers, reading, recalled)
+        # What has a key is a Question, and memory finds nothing for what has none.
+        asked = cast("Sequence[Question]", items)
+        findings, reading = self._memory.recall(keys, terms)
+        unmatched: list[int] = []
+        for index, finding in enumerate(findings):
+            if type(finding) is not Record or not agrees(asked[index], finding, window):
+                unmatched.append(index)
+        if not unmatched:
+            assert reading is not None
+            return Recalled(asked, keys, cast("Sequence[Record]", findings), reading)
+        draft = Draft(items, {}, [], {}, {})
+        for index in unmatched:
+            key = keys[index]
+            if findings[index] is None and is_canonical(key):
+                draft.unread[index] = key
+            else:
+                draft.unparsed.append(index)
+        for index in set(range(len(items))).difference(unmatched):
+            record, reference = findings[index], asked[index].reference
+            assert isinstance(record, Record)
+            assert reading is not None
+            draft.answers[index] = Match(keys[index], record, reading, "cache", reference)
+        return draft
 
-    def look_closer(self, item: Item, terms: Terms) -> Answer | Claim:
-        """The answer to an item that has to be parsed, or its claim if that has to be loaded."""
+    def look_closer(self, item: Item, terms: Terms) -> Judgement | Claim:
+        """The answer to an item that has to be parsed, or its claim if the ledger must be read."""
         if isinstance(item, Invalid):
             return invalid(item)
         claim = self._parse(item)
-        if isinstance(claim, Answer):
+        if isinstance(claim, Judgement):
             return claim
         (finding,), reading = self._memory.recall((claim.key,), terms)
         if finding is None:
             return claim
-        # A record holds as of now; that there was none is as old as the reading, and so must be
-        # the watermark that it is held against.
+        # A record holds as of the newest reading. An absence is as old as its own reading, and so
+        # must be the watermark by which it is judged.
         return _judge(claim, finding, reading or finding.reading, "cache")
 
     def conclude(
-        self, one: str | Claim, item: Any, outcome: Outcome, joined: bool, terms: Terms
-    ) -> Answer | Match:
-        """The answer from what was loaded for an item, or from the reason why it was not.
-
-        ``one`` is its claim, or its raw key if it was not parsed; only a Question has one.
-        """
+        self, unread: Unread, item: Item, outcome: Outcome, joined: bool, terms: Terms
+    ) -> Answer:
+        """The answer from what was loaded for an item, or from the reason why it was not."""
         source = "joined" if joined else ""
-        claim: Claim | Answer
-        if isinstance(one, Claim):
-            claim = one
-        else:
+        claim: Claim | Judgement
+        if isinstance(unread, str):
+            # Only a Question spells a raw key.
+            assert isinstance(item, Question)
             if (
-                type(outcome) is Record
-                and outcome.reading.as_of >= terms.oldest
+                isinstance(outcome, Record)
+                and outcome.reading.is_fresh(terms.oldest)
                 and agrees(item, outcome, self._window)
             ):
                 reading = outcome.reading
-                return Match(one, outcome, reading, source or reading.source, item.reference)
+                return Match(unread, outcome, reading, source or reading.source, item.reference)
             claim = self._parse(item)
-            if isinstance(claim, Answer):
+            if isinstance(claim, Judgement):
                 return claim
+        else:
+            claim = unread
         if not isinstance(outcome, Unavailable):
-            if outcome.reading.as_of >= terms.oldest:
-                # The change of a key may have been applied since this read of it.
+            if outcome.reading.is_fresh(terms.oldest):
+                # As of the state that was read: memory may have applied a later change since.
                 return _judge(claim, outcome, outcome.reading, source)
             outcome = _STALE
         return self._without_ledger(claim, outcome, terms)
 
-    def _parse(self, item: Question | Mapping[str, Any]) -> Claim | Answer:
+    def _parse(self, item: Question | Mapping[str, Any]) -> Claim | Judgement:
         given = msgspec.structs.asdict(item) if isinstance(item, Question) else item
         parsed = parse(given, self._window.oldest, self._window.today)
         if isinstance(parsed, Claim):
@@ -124,15 +161,15 @@ class Steps:
         answer.reference = reference_of(given)
         return answer
 
-    def _without_ledger(self, claim: Claim, error: Unavailable, terms: Terms) -> Answer:
+    def _without_ledger(self, claim: Claim, error: Unavailable, terms: Terms) -> Judgement:
         """What can be said when the ledger could not be read."""
-        # A token allows no older state, whatever else is allowed.
+        # A state from before the token's position is no answer, not even a stale one.
         kept = None if terms.at_least else self._memory.kept(claim.key)
         if kept is not None and self._freshness.tolerates(kept, terms.started):
             answer = _judge(claim, kept, kept.reading.current or kept.reading, "cache")
             answer.stale = True
             return answer
-        return Answer(
+        return Judgement(
             "unavailable",
             claim.key,
             claim.reference,
@@ -142,7 +179,7 @@ class Steps:
         )
 
 
-def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Answer:
+def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Judgement:
     watermark = complete_until(reading.watermarks.get(claim.region), reading.moment)
     record = finding if isinstance(finding, Record) else None
     answer = judge(claim, record, watermark)

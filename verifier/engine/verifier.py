@@ -1,7 +1,7 @@
 """Verifier: one question or many, from memory where it can, through the loader where it must.
 
-Every item takes three steps: recall (memory, without parsing when it can be avoided), one load
-for all that memory lacks, and a verdict. Nothing awaits after the load, but for giving way.
+Every item takes three steps: recall from memory (without parsing when it can be avoided), one load
+for all that memory lacks, and a verdict. After the load nothing awaits I/O.
 """
 
 from __future__ import annotations
@@ -16,62 +16,62 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from math import inf
 
 from verifier.clocks import Clocks
 from verifier.engine.calls import Loaded
+from verifier.engine.drafts import Draft
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
-from verifier.engine.loader import UNCHECKED, Loader
+from verifier.engine.loader import TIMEOUT, UNCHECKED, Loader
 from verifier.engine.memory import Memory
 from verifier.engine.steps import Steps
 from verifier.errors import Unavailable
-from verifier.invoice.claim import Claim, Item, raw_keys
-from verifier.invoice.verdict import Answer, Match
+from verifier.invoice.claim import Item, raw_keys
+from verifier.invoice.verdict import Answer, Judgement, Match
 from verifier.state import Position
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Block, Recalled
 from verifier.wire.records import Finding
 
-# Reads keys from a state that includes a position.
-FetchAt = Callable[[Sequence[str], Position], Awaitable[Mapping[str, Finding]]]
+# The same as FetchMany from a state that includes a position.
+FetchAt = Callable[[Sequence[str], Position, float], Awaitable[Mapping[str, Finding]]]
 
-# What is answered from memory at a time: under half a millisecond with its encoding. A stream
-# writes it at once, and larger writes cost less: 400 items instead of 125 are worth 5 % (P8).
+# Matches from memory that are encoded at a time, which takes under half a millisecond. A stream
+# writes them at once, and larger writes cost less: 400 items instead of 125 are worth 5 % (P8).
 ITEMS_PER_BLOCK = 400
 
-# So many answers that are no matches from memory take as long. So many with hints take half of it:
-# a batch that repeats one invoice has them throughout.
+# As many answers of other kinds take as long.
 ANSWERS_PER_BLOCK = 125
+
+# As many answers with hints take half as long. A batch that repeats one invoice is full of them.
 HINTED_PER_BLOCK = 50
 
-# What a request loads at a time: enough for several full queries, and a bound on what it has in
-# the loader's queue.
+# What a request loads at a time: enough for several full reads, and a bound on what it has in the
+# loader's queue.
 ITEMS_PER_LOAD = 1_000
 
-# Bulk gives way to other work after so many items that have to be parsed.
-_PARSED_PER_TURN = 25
-
-# What a Block has in place of an answer that has to be loaded: a key or a claim.
-_UNREAD = (str, Claim)
+# Bulk yields to other work after parsing so many items.
+_PARSED_PER_PIECE = 25
 
 
-class _Turns:
-    """Counts items that were parsed, and gives way to other work after some of them."""
+class _Parsing:
+    """Counts parsed items, and yields to other work after some of them."""
 
     def __init__(self) -> None:
         self._parsed = 0
 
-    async def parsed(self) -> None:
-        """One more was."""
+    async def done_one(self) -> None:
+        """Call it after each item."""
         self._parsed += 1
-        if not self._parsed % _PARSED_PER_TURN:
+        if not self._parsed % _PARSED_PER_PIECE:
             await sleep(0)
 
 
 class Verifier:
     """Answers questions; one per event loop.
 
-    ``clocks.steady`` is the clock of ``Reading.as_of``. ``fetch_at`` reads a state that includes a
-    position, past the loader.
+    ``clocks.steady`` is the clock of ``Reading.as_of``. ``fetch_at`` bypasses the loader, for
+    questions that name a position.
     """
 
     def __init__(
@@ -84,31 +84,39 @@ class Verifier:
     ) -> None:
         self._loader = loader
         self._fetch_at = fetch_at
+        self._clock = clocks.steady
         self._steps = Steps(memory, freshness, clocks)
 
-    async def verify(self, item: Item, *, at_least: Position | None = None) -> Answer | Match:
-        """The answer to one question; with ``at_least`` it rests on a state that includes it."""
+    async def verify(
+        self, item: Item, *, at_least: Position | None = None, deadline: float = inf
+    ) -> Answer:
+        """The answer to one question; with ``at_least`` it rests on a state that includes it.
+
+        No read begins for it after the deadline (steady clock).
+        """
         steps = self._steps
-        terms = steps.begin(at_least)
-        block = steps.recall((item,), raw_keys((item,)), terms)
-        if block.recalled:
-            return block.answer(0)
-        one: str | Claim | Answer = block.answers[0] or steps.look_closer(item, terms)
+        terms = steps.begin(at_least, deadline)
+        one = steps.recall_one(item, terms)
         if isinstance(one, Answer):
             return one
         key = one if isinstance(one, str) else one.key
         if at_least is None:
-            outcome, joined = await self._loader.load_one(key)
+            outcome, joined = await self._loader.load_one(key, deadline)
         else:
-            outcome, joined = (await self._fetch((key,), at_least)).outcomes[key], False
+            outcome, joined = (await self._fetch((key,), terms)).outcomes[key], False
         return steps.conclude(one, item, outcome, joined, terms)
 
     async def verify_many(
-        self, items: Sequence[Item], *, at_least: Position | None = None, duplicates: bool = False
+        self,
+        items: Sequence[Item],
+        *,
+        at_least: Position | None = None,
+        deadline: float = inf,
+        duplicates: bool = False,
     ) -> AsyncGenerator[Block]:
         """The answers to many questions, in their order, each block as soon as it is there.
 
-        With ``duplicates`` repeated invoices get a hint.
+        With ``duplicates`` an answer gets a hint when its invoice was asked about before.
         """
         seen = Duplicates() if duplicates else None
         for first in range(0, len(items), ITEMS_PER_LOAD):
@@ -116,64 +124,72 @@ class Verifier:
             keys = raw_keys(part)
             hinted = seen is not None and seen.expect(keys)
             size = HINTED_PER_BLOCK if hinted else ITEMS_PER_BLOCK
-            async for block in self._verify_part(part, keys, size, at_least):
-                if seen is not None:
-                    seen.hint(block)
-                yield block
+            # Each load is a question of its own: the first one may have taken long.
+            terms = self._steps.begin(at_least, deadline)
+            async for block in self._verify_part(part, keys, size, terms):
+                yield block if seen is None else seen.hint(block)
 
     async def _verify_part(
-        self, items: Sequence[Item], keys: Sequence[str], size: int, at_least: Position | None
+        self, items: Sequence[Item], keys: Sequence[str], size: int, terms: Terms
     ) -> AsyncIterator[Block]:
-        """As many as one load may have, in blocks of at most ``size``."""
-        terms = self._steps.begin(at_least)
-        # That with the first answer that memory lacks, and all that come after it.
-        waiting: list[Block] = []
+        """The answers to as many items as one load may have, in blocks of at most ``size``."""
+        # From the first block on of which memory did not match all.
+        waiting: list[Recalled | Draft] = []
         for start in range(0, len(items), size):
             end = start + size
             block = self._steps.recall(items[start:end], keys[start:end], terms)
-            if block.recalled and not waiting:
+            if isinstance(block, Recalled) and not waiting:
                 yield block
             else:
                 waiting.append(block)
-        if waiting:
-            await self._complete(waiting, terms)
-        for block in waiting:
-            for part in (block,) if block.recalled else block.parts(ANSWERS_PER_BLOCK):
-                yield part
+        await self._complete([each for each in waiting if isinstance(each, Draft)], terms)
+        for each in waiting:
+            if isinstance(each, Recalled):
+                yield each
+            else:
+                for answered in each.blocks(ANSWERS_PER_BLOCK):
+                    yield answered
 
-    async def _complete(self, blocks: Sequence[Block], terms: Terms) -> None:
-        """Put an answer in place of whatever memory did not match, by one load for all."""
+    async def _complete(self, drafts: Sequence[Draft], terms: Terms) -> None:
+        """Answer whatever memory did not match, by one load for all."""
         steps = self._steps
-        turns = _Turns()
-        for block in blocks:
-            for index, one in enumerate(block.answers):
-                if one is None:
-                    block.answers[index] = steps.look_closer(block.items[index], terms)
-                    await turns.parsed()
-        unread = [one for block in blocks for one in block.answers if type(one) in _UNREAD]
-        if not unread:
+        parsing = _Parsing()
+        for draft in drafts:
+            for index in draft.unparsed:
+                one = steps.look_closer(draft.items[index], terms)
+                if isinstance(one, Judgement):
+                    draft.answers[index] = one
+                else:
+                    draft.unread[index] = one.key
+                    draft.claims[index] = one
+                await parsing.done_one()
+        # In the order of the items.
+        keys = dict.fromkeys(
+            [draft.unread[index] for draft in drafts for index in sorted(draft.unread)]
+        )
+        if not keys:
             return
-        keys = dict.fromkeys([one if type(one) is str else one.key for one in unread])
         if terms.at_least is None:
-            loaded = await self._loader.load(keys, bulk=True)
+            loaded = await self._loader.load(keys, terms.deadline, bulk=True)
         else:
-            loaded = await self._fetch(keys, terms.at_least)
+            loaded = await self._fetch(keys, terms)
         outcomes, joined = loaded.outcomes, loaded.joined
-        for block in blocks:
-            answers, items = block.answers, block.items
-            for index, one in enumerate(answers):
-                if type(one) in _UNREAD:
-                    key = one if type(one) is str else one.key
-                    answer = answers[index] = steps.conclude(
-                        one, items[index], outcomes[key], key in joined, terms
-                    )
-                    if type(answer) is not Match:
-                        await turns.parsed()
+        for draft in drafts:
+            answers, items, claims = draft.answers, draft.items, draft.claims
+            for index, key in draft.unread.items():
+                unread = claims.get(index, key)
+                answer = steps.conclude(unread, items[index], outcomes[key], key in joined, terms)
+                answers[index] = answer
+                if type(answer) is not Match:
+                    await parsing.done_one()
 
-    async def _fetch(self, keys: Collection[str], at_least: Position) -> Loaded:
-        """A state that includes a position, past the loader."""
+    async def _fetch(self, keys: Collection[str], terms: Terms) -> Loaded:
+        """Read a state that includes the position of the terms, past the loader."""
+        assert terms.at_least is not None
+        if self._clock() > terms.deadline:
+            return Loaded(dict.fromkeys(keys, TIMEOUT), set())
         try:
-            found = await self._fetch_at(sorted(keys), at_least)
+            found = await self._fetch_at(sorted(keys), terms.at_least, terms.deadline)
         except Unavailable as error:
             return Loaded(dict.fromkeys(keys, error), set())
         return Loaded({key: found.get(key, UNCHECKED) for key in keys}, set())

@@ -79,13 +79,13 @@ def window_at(now: float) -> Window:
     )
 
 
-class Answer(msgspec.Struct, gc=False):
-    """One of the six verdicts and what goes with it; ``reading`` is set when the ledger was read.
+class Judgement(msgspec.Struct, gc=False):
+    """An answer with one of the six verdicts and all that may go with it.
 
-    ``key`` is empty for a malformed question.
-    ``source`` says how this caller came by the reading: ``cache``, ``joined``, ``replica`` or
-    ``primary``. ``reason`` says why it could not be checked; ``retry_after`` is in seconds.
-    ``more_errors`` is how many there are beside ``errors``.
+    ``key`` is empty for a malformed question. ``reading`` is the state that the answer rests on, if
+    any, and ``source`` says how this caller came by it: ``cache``, ``joined``, ``replica`` or
+    ``primary``. ``reason`` says why the question could not be checked; ``retry_after`` is in
+    seconds. ``more_errors`` is how many there are beside ``errors``.
     """
 
     verdict: VerdictName
@@ -102,7 +102,7 @@ class Answer(msgspec.Struct, gc=False):
     retry_after: int = 0
     reason: str = ""
 
-    def hinted(self, *hints: Hint) -> Answer:
+    def hinted(self, *hints: Hint) -> Judgement:
         """The same with more hints."""
         self.hints += hints
         return self
@@ -111,7 +111,7 @@ class Answer(msgspec.Struct, gc=False):
 class Match(msgspec.Struct, frozen=True, gc=False):
     """The answer that most questions get: a match without a hint.
 
-    It has what such an Answer needs and costs a third of it.
+    It holds what a Judgement of that kind needs, at a third of the cost.
     """
 
     key: str
@@ -124,9 +124,9 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     hints: ClassVar[tuple[Hint, ...]] = ()
     stale: ClassVar[bool] = False
 
-    def hinted(self, *hints: Hint) -> Answer:
-        """The same with hints, as which it is no Match any more."""
-        return Answer(
+    def hinted(self, *hints: Hint) -> Judgement:
+        """The same answer with hints, which makes it a Judgement."""
+        return Judgement(
             "match",
             self.key,
             self.reference,
@@ -135,6 +135,10 @@ class Match(msgspec.Struct, frozen=True, gc=False):
             reading=self.reading,
             source=self.source,
         )
+
+
+# What a question is answered with.
+Answer = Match | Judgement
 
 
 def agrees(question: Question, record: Held, window: Window) -> bool:
@@ -230,7 +234,7 @@ def _mismatched(claim: Claim, record: Held) -> Iterable[str]:
         yield "total"
 
 
-def judge(claim: Claim, record: Held | None, watermark: float) -> Answer:
+def judge(claim: Claim, record: Held | None, watermark: float) -> Judgement:
     """The verdict on a well-formed claim.
 
     ``watermark`` is until when the claim's region is complete (seconds since the epoch, see
@@ -239,8 +243,8 @@ def judge(claim: Claim, record: Held | None, watermark: float) -> Answer:
     if record is None:
         missing = _end_of_day(claim.date) - watermark
         if missing <= 0:
-            return Answer("not_found", claim.key, claim.reference, hints=claim.hints)
-        return Answer(
+            return Judgement("not_found", claim.key, claim.reference, hints=claim.hints)
+        return Judgement(
             "pending",
             claim.key,
             claim.reference,
@@ -249,11 +253,11 @@ def judge(claim: Claim, record: Held | None, watermark: float) -> Answer:
         )
     differing = tuple(_mismatched(claim, record))
     if not differing:
-        return Answer("match", claim.key, claim.reference, record=record, hints=claim.hints)
+        return Judgement("match", claim.key, claim.reference, record=record, hints=claim.hints)
     swapped = None
     if "amount" in differing or "total" in differing:
         swapped = hints.swapped_amounts(claim.amount, claim.total)
-    return Answer(
+    return Judgement(
         "mismatch",
         claim.key,
         claim.reference,
@@ -262,8 +266,8 @@ def judge(claim: Claim, record: Held | None, watermark: float) -> Answer:
     )
 
 
-def invalid(outcome: Invalid) -> Answer:
+def invalid(outcome: Invalid) -> Judgement:
     """The answer to a malformed question."""
-    return Answer(
+    return Judgement(
         "invalid", errors=outcome.errors, more_errors=outcome.more_errors, hints=outcome.hints
     )

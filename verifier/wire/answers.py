@@ -1,44 +1,53 @@
-"""Answers to bytes.
+"""Answers to bytes: one alone, or as the results of a batch or stream.
 
-A plain match is put together from bytes that were encoded when its record was read.
+Most of a match was encoded when its record was read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from verifier.invoice.verdict import Answer, Match, VerdictName
+from verifier.invoice.verdict import Answer, Judgement, Match, VerdictName
 from verifier.state import Reading
-from verifier.wire.blocks import Block
+from verifier.wire.blocks import Block, Recalled
 from verifier.wire.members import errors_json, hints_json, iso
 from verifier.wire.messages import Language
-from verifier.wire.records import Record
+
+# Encodes a block of results, which are numbered from an index on.
+EncodeMany = Callable[[Block, Language, int], bytes]
 
 _quote = msgspec.json.encode
 
-# Indexes as they stand in an answer: those of a batch, and the last digits of those beyond.
-_INDEXES = [b"%d," % index for index in range(10_000)]
+# How a result of each index begins, and beyond those the last digits of an index.
+_BEGINNINGS = [b'{"index":%d,' % index for index in range(10_000)]
 _LAST_DIGITS = [b"%03d," % index for index in range(1_000)]
 
+# A result is put together from four pieces: its beginning, with the index; members of its own;
+# members that it shares with its neighbours, and the part of the id that it shares; its ending. Of
+# the pieces of many results, each kind is every fourth one.
+_PIECES = 4
+_BEGINNING, _OWN, _SHARED, _ENDING = (slice(piece, None, _PIECES) for piece in range(_PIECES))
 
-def _indexes(first: int, count: int) -> list[bytes]:
+
+def _beginnings(first: int, count: int) -> list[bytes]:
+    """How ``count`` results begin, from index ``first`` on."""
     end = first + count
-    if end <= len(_INDEXES):
-        return _INDEXES[first:end]
+    if end <= len(_BEGINNINGS):
+        return _BEGINNINGS[first:end]
     thousands, rest = divmod(first, 1_000)
     left = 1_000 - rest
     if count > left:
-        return _indexes(first, left) + _indexes(first + left, count - left)
-    digits = b"%d" % thousands
+        return _beginnings(first, left) + _beginnings(first + left, count - left)
+    digits = b'{"index":%d' % thousands
     return [digits + last for last in _LAST_DIGITS[rest : rest + count]]
 
 
 def _ending(place: int, reference: str | None, separator: bytes) -> bytes:
-    """The end of an answer, from its place in the block on, and the beginning of the next one."""
-    return b'%d","reference":%b}%b{"index":' % (place, _or_null(reference), separator)
+    """How the result at a place of its block ends, from its own part of the id on."""
+    return b'%d","reference":%b}%b' % (place, _or_null(reference), separator)
 
 
 def _or_null(text: str | None) -> bytes:
@@ -46,16 +55,16 @@ def _or_null(text: str | None) -> bytes:
 
 
 class Encoder:
-    """Answers to JSON; one per process. ``prefix`` makes its answer ids unique among processes."""
+    """Makes JSON of answers; one per process, whose ids are unique by their ``prefix``."""
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
         self._answers = 0
         self._freshness: dict[tuple[float, float, str, bool], bytes] = {}
-        # Of answers without a reference, by separator.
+        # How results without a reference end, by separator.
         self._endings: dict[bytes, list[bytes]] = {}
 
-    def encode(self, answer: Answer | Match, language: Language) -> bytes:
+    def encode(self, answer: Answer, language: Language) -> bytes:
         """One answer."""
         return b'{%b,"id":"%b","reference":%b}' % (
             self._up_to_id(answer, language),
@@ -63,46 +72,66 @@ class Encoder:
             _or_null(answer.reference),
         )
 
-    def encode_many(
-        self, block: Block, language: Language, first: int, before: bytes, after: bytes
-    ) -> bytes:
-        """The answers of a block, from index ``first`` on.
+    def encode_results(self, block: Block, language: Language, first: int) -> bytes:
+        """Results of a batch, from index ``first`` on.
 
-        Each has ``after`` behind it, and each but that of index 0 ``before`` in front of it.
-        What a match is made of was encoded earlier, or is the same for its neighbours: pieces are
-        put side by side, mostly in C, and joined once for all.
+        Commas stand between them, and before all but the first of the batch.
         """
-        answers = block.answers
-        count = len(answers)
-        id_ = b',"id":"%b.' % self._new_id().encode()
-        reading, source = block.reading, "cache"
-        shared = b"" if reading is None else self._shared(reading, source) + id_
-        # For each answer its index, what it has by itself, what it shares with others, and its end.
-        pieces = [shared] * (4 * count + 1)
-        if block.recalled:
-            pieces[2::4] = [record.members for record in answers]
-            references = [item.reference for item in block.items]
-        else:
-            references = []
-            for index in range(count):
-                answer, at = answers[index], 4 * index + 2
-                if type(answer) is Record:
-                    answer = block.answer(index)
-                references.append(answer.reference)
-                if type(answer) is not Match:
-                    pieces[at], pieces[at + 1] = self._up_to_id(answer, language), id_
-                    continue
-                if answer.reading is not reading or answer.source is not source:
-                    reading, source = answer.reading, answer.source
-                    shared = self._shared(reading, source) + id_
-                pieces[at], pieces[at + 1] = answer.record.members, shared
-        pieces[0] = b'%b{"index":' % (before if first else b"")
-        pieces[1::4] = _indexes(first, count)
-        pieces[4::4] = self._endings_of(references, after + before)
-        pieces[-1] = pieces[-1].removesuffix(b'%b{"index":' % before)
+        pieces = self._pieces(block, language, first, b",")
+        pieces[-1] = pieces[-1].removesuffix(b",")
+        if first:
+            pieces.insert(0, b",")
         return b"".join(pieces)
 
-    def members(self, answer: Answer, language: Language) -> dict[str, Any]:
+    def encode_lines(self, block: Block, language: Language, first: int) -> bytes:
+        """Results of a stream, from index ``first`` on, a line each."""
+        return b"".join(self._pieces(block, language, first, b"\n"))
+
+    def _pieces(
+        self, block: Block, language: Language, first: int, separator: bytes
+    ) -> list[bytes]:
+        """The results of a block, four pieces each, with the separator behind every result.
+
+        Most pieces were encoded earlier or serve many results. Slices put them side by side in C.
+        """
+        count = len(block)
+        id_ = b',"id":"%b.' % self._new_id().encode()
+        if isinstance(block, Recalled):
+            shared = self._shared(block.reading, "cache") + id_
+            pieces = [shared] * (_PIECES * count)
+            pieces[_OWN] = [record.members for record in block.records]
+            references = [item.reference for item in block.items]
+        else:
+            pieces = [b""] * (_PIECES * count)
+            pieces[_OWN], pieces[_SHARED] = self._bodies(block.answers, language, id_)
+            references = [answer.reference for answer in block.answers]
+        pieces[_BEGINNING] = _beginnings(first, count)
+        pieces[_ENDING] = self._endings_of(references, separator)
+        return pieces
+
+    def _bodies(
+        self, answers: Sequence[Answer], language: Language, id_: bytes
+    ) -> tuple[list[bytes], list[bytes]]:
+        """The middle pieces of each answer: members of its own, and what it shares."""
+        own: list[bytes] = []
+        shared: list[bytes] = []
+        # Neighbours mostly have the same reading and source, whose bytes are made once.
+        reading: Reading | None = None
+        source = ""
+        common = b""
+        for answer in answers:
+            if type(answer) is Match:
+                if answer.reading is not reading or answer.source != source:
+                    reading, source = answer.reading, answer.source
+                    common = self._shared(reading, source) + id_
+                own.append(answer.record.members)
+                shared.append(common)
+            else:
+                own.append(self._up_to_id(answer, language))
+                shared.append(id_)
+        return own, shared
+
+    def members(self, answer: Judgement, language: Language) -> dict[str, Any]:
         """The members of an answer that is no match."""
         return {
             **self._members_up_to_id(answer, language),
@@ -126,7 +155,7 @@ class Encoder:
         return known[:count]
 
     def _freshness_json(self, reading: Reading, source: str, stale: bool) -> bytes:
-        """The value of ``freshness``; few readings serve many answers."""
+        """The value of ``freshness``, kept because few readings serve many answers."""
         what = (reading.as_of, reading.epoch, source, stale)
         known = self._freshness.get(what)
         if known is None:
@@ -137,14 +166,14 @@ class Encoder:
         return known
 
     def _shared(self, reading: Reading, source: str) -> bytes:
-        """What a match without hints shares with others."""
+        """The members that a match without hints shares with others."""
         return b',"hints":[],"freshness":%b' % self._freshness_json(reading, source, False)
 
-    def _up_to_id(self, answer: Answer | Match, language: Language) -> bytes:
+    def _up_to_id(self, answer: Answer, language: Language) -> bytes:
         """The members before the id, without braces."""
         record, reading = answer.record, answer.reading
         if record is None or reading is None:
-            assert isinstance(answer, Answer)
+            assert isinstance(answer, Judgement)
             return _quote(self._members_up_to_id(answer, language))[1:-1]
         return b'%b,"hints":%b,"freshness":%b' % (
             record.members,
@@ -152,7 +181,7 @@ class Encoder:
             self._freshness_json(reading, answer.source, answer.stale),
         )
 
-    def _members_up_to_id(self, answer: Answer, language: Language) -> dict[str, Any]:
+    def _members_up_to_id(self, answer: Judgement, language: Language) -> dict[str, Any]:
         shown: dict[str, Any] = {"verdict": answer.verdict}
         if answer.verdict == "mismatch":
             shown["mismatched"] = answer.mismatched

@@ -1,43 +1,54 @@
-"""Answers to many questions."""
+"""Blocks: answers to some items of a request, in their order, from the engine to the encoder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
+from verifier.invoice.claim import Question
 from verifier.invoice.verdict import Answer, Match
 from verifier.state import Reading
 from verifier.wire.records import Record
 
 
-class Block(msgspec.Struct, gc=False):
-    """Some items of a request, the raw key of each, and the answers in the same order.
+class Recalled(msgspec.Struct, frozen=True, gc=False):
+    """Answers that are all matches from memory, each of them as its record alone.
 
-    In place of a Match from memory stands its Record alone, which holds as of ``reading``. Until
-    all is answered, there may be the key of an item that has to be loaded, its Claim once it was
-    parsed, or None where it takes a closer look.
+    ``items``, ``keys`` and ``records`` go side by side; every record holds as of ``reading``.
     """
 
-    items: Sequence[Any]
+    items: Sequence[Question]
     keys: Sequence[str]
-    answers: list[Any]
-    reading: Reading | None
-    # Whether all answers are matches from memory.
-    recalled: bool
+    records: Sequence[Record]
+    reading: Reading
 
-    def answer(self, index: int) -> Answer | Match:
-        """The answer at a place, in full."""
-        answer: Answer | Match | Record = self.answers[index]
-        if not isinstance(answer, Record):
-            return answer
-        assert self.reading is not None
-        return Match(self.keys[index], answer, self.reading, "cache", self.items[index].reference)
+    def __len__(self) -> int:
+        return len(self.records)
 
-    def parts(self, size: int) -> Iterator[Block]:
-        """The same in blocks of at most so many items."""
-        for start in range(0, len(self.answers), size):
-            part = slice(start, start + size)
-            items, keys, answers = self.items[part], self.keys[part], self.answers[part]
-            yield Block(items, keys, answers, self.reading, self.recalled)
+    @property
+    def answers(self) -> list[Answer]:
+        """Each answer in full, made anew."""
+        return [self.match(index) for index in range(len(self.records))]
+
+    def match(self, index: int) -> Match:
+        """The answer at an index, in full."""
+        reference = self.items[index].reference
+        return Match(self.keys[index], self.records[index], self.reading, "cache", reference)
+
+
+class Answered(msgspec.Struct, frozen=True, gc=False):
+    """Answers of any kind, each in full."""
+
+    answers: list[Answer]
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    @property
+    def keys(self) -> Sequence[str]:
+        """The key of each answer; that of a malformed question is empty."""
+        return [answer.key for answer in self.answers]
+
+
+Block = Recalled | Answered

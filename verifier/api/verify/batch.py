@@ -61,7 +61,8 @@ class Batches:
     async def _results(
         self, items: Sequence[Item], at_least: Position | None, language: Language
     ) -> list[bytes]:
-        bulk = self._means.bulk(self._counts, language, at_least=at_least, before=b",")
+        encode = self._means.encoder.encode_results
+        bulk = self._means.bulk(self._counts, language, at_least=at_least, encode=encode)
         blocks = [b'{"results":[']
         blocks += [block async for block in bulk.answer(items, duplicates=True)]
         blocks.append(b'],"summary":%b}' % bulk.summary())

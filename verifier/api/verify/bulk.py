@@ -15,15 +15,14 @@ from verifier.api.server.respond import Responder
 from verifier.config import Answers, Requests
 from verifier.engine.verifier import Verifier
 from verifier.invoice.claim import Item
-from verifier.invoice.record import USABLE, USES
-from verifier.invoice.verdict import VERDICTS, Answer, Match, VerdictName
+from verifier.invoice.record import USABLE, USES, Held
+from verifier.invoice.verdict import VERDICTS, Answer, Judgement, VerdictName
 from verifier.metrics import Cell, Metrics
 from verifier.pacing import Turns
 from verifier.state import Position
-from verifier.wire.answers import Encoder, counts_json
-from verifier.wire.blocks import Block
+from verifier.wire.answers import EncodeMany, Encoder, counts_json
+from verifier.wire.blocks import Block, Recalled
 from verifier.wire.messages import Language
-from verifier.wire.records import Record
 from verifier.wire.tokens import HEADER, Tokens
 
 # multidict finds one of its own kind faster.
@@ -57,20 +56,10 @@ class Means(msgspec.Struct, frozen=True):
         language: Language,
         *,
         at_least: Position | None,
-        before: bytes = b"",
-        after: bytes = b"",
+        encode: EncodeMany,
     ) -> Bulk:
         """The answers of one more batch or stream."""
-        return Bulk(
-            self.verifier,
-            self.encoder,
-            counts,
-            self.turns,
-            language,
-            at_least=at_least,
-            before=before,
-            after=after,
-        )
+        return Bulk(self.verifier, encode, counts, self.turns, language, at_least=at_least)
 
 
 class Counts:
@@ -86,31 +75,30 @@ class Counts:
         }
         self._unavailable = metrics.unavailable
 
-    def count(self, answer: Answer | Match) -> None:
+    def count(self, answer: Answer) -> None:
         """Count one answer."""
         self._verdicts[answer.verdict].count += 1
         if answer.source:
             self._sources[answer.source].count += 1
-        elif isinstance(answer, Answer) and answer.reason:
+        elif isinstance(answer, Judgement) and answer.reason:
             self._unavailable.add(answer.reason)
 
     def count_block(self, block: Block, tally: Tally) -> None:
         """Count many, in the tally of their request too."""
-        answers = block.answers
-        recalled = len(answers)
-        if not block.recalled:
-            others = [answer for answer in answers if type(answer) is not Record]
-            recalled -= len(others)
-            for answer in others:
-                self.count(answer)
-                if answer.record is None:
-                    tally.verdicts[answer.verdict] += 1
-            # Only a match has a record.
-            records = [each if type(each) is Record else each.record for each in answers]
-            answers = [record for record in records if record is not None]
-        self._verdicts["match"].count += recalled
-        self._sources["cache"].count += recalled
-        tally.add_matches(answers)
+        if isinstance(block, Recalled):
+            self._verdicts["match"].count += len(block)
+            self._sources["cache"].count += len(block)
+            tally.add_matches(block.records)
+            return
+        records = []
+        for answer in block.answers:
+            self.count(answer)
+            # Only a match has one.
+            if answer.record is None:
+                tally.verdicts[answer.verdict] += 1
+            else:
+                records.append(answer.record)
+        tally.add_matches(records)
 
 
 class Tally:
@@ -120,7 +108,7 @@ class Tally:
         self.verdicts: dict[VerdictName, int] = dict.fromkeys(VERDICTS, 0)
         self.uses = dict.fromkeys(USES, 0)
 
-    def add_matches(self, records: Sequence[Record]) -> None:
+    def add_matches(self, records: Sequence[Held]) -> None:
         """Count the records of some matches; most are usable."""
         unusable = [record.use for record in records if record.use is not USABLE]
         self.verdicts["match"] += len(records)
@@ -130,31 +118,24 @@ class Tally:
 
 
 class Bulk:
-    """The answers of one batch or stream, as blocks of JSON, with their summary.
-
-    ``before`` and ``after`` are for ``Encoder.encode_many``.
-    """
+    """The answers of one batch or stream, as blocks of JSON, with their summary."""
 
     def __init__(
         self,
         verifier: Verifier,
-        encoder: Encoder,
+        encode: EncodeMany,
         counts: Counts,
         turns: Turns,
         language: Language,
         *,
         at_least: Position | None,
-        before: bytes = b"",
-        after: bytes = b"",
     ) -> None:
         self._verifier = verifier
-        self._encoder = encoder
+        self._encode = encode
         self._counts = counts
         self._turns = turns
         self._language = language
         self._at_least = at_least
-        self._before = before
-        self._after = after
         self._answered = 0
         self._tally = Tally()
 
@@ -169,10 +150,8 @@ class Bulk:
         async with aclosing(blocks):
             async for block in blocks:
                 self._counts.count_block(block, self._tally)
-                yield self._encoder.encode_many(
-                    block, self._language, self._answered, self._before, self._after
-                )
-                self._answered += len(block.answers)
+                yield self._encode(block, self._language, self._answered)
+                self._answered += len(block)
                 await self._turns.next()
 
     def summary(self) -> bytes:

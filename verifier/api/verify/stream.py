@@ -77,7 +77,8 @@ class Streams:
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
             language = problems.language(request)
-            bulk = self._means.bulk(self._counts, language, at_least=at_least, after=b"\n")
+            encode = self._means.encoder.encode_lines
+            bulk = self._means.bulk(self._counts, language, at_least=at_least, encode=encode)
             stream = _Stream(request, response, bulk, self._means)
             ended = await self._answer(stream)
             if ended:

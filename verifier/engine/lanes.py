@@ -1,0 +1,50 @@
+"""Lanes: single questions and bulk wait for reads apart, each within bounds of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+
+# A read costs as much as twenty of its keys do. While one runs that began just now (seconds),
+# another one of its lane leaves only with so many keys; fewer leave when it returns or turns out
+# to be slow. Under load this makes few large reads out of many small ones.
+JUST_NOW = 0.002
+WORTH_A_READ = 20
+
+
+class Lane:
+    """Keys of one class that wait, in the order of asking, and how many reads it has running.
+
+    At most ``most_waiting`` keys wait and ``most_reads`` reads run. ``worth`` keys leave although
+    another read has just begun.
+    """
+
+    __slots__ = ("_last_began", "_worth", "most_reads", "most_waiting", "queue", "reads")
+
+    def __init__(self, most_waiting: int, most_reads: int, worth: int) -> None:
+        self.most_waiting = most_waiting
+        self.most_reads = most_reads
+        self._worth = worth
+        # Each key with the moment (steady clock) of its first request.
+        self.queue: deque[tuple[str, float]] = deque()
+        self.reads = 0
+        self._last_began = 0.0
+
+    @property
+    def may_read(self) -> bool:
+        """Whether there are keys, and another read may run for them."""
+        return bool(self.queue) and self.reads < self.most_reads
+
+    def is_ready(self, now: float) -> bool:
+        """Whether another read may run and is worth its cost already."""
+        return self.may_read and (
+            not self.reads or len(self.queue) >= self._worth or now - self._last_began >= JUST_NOW
+        )
+
+    def begin(self, now: float) -> None:
+        """A read begins."""
+        self.reads += 1
+        self._last_began = now
+
+    def end(self) -> None:
+        """A read has ended."""
+        self.reads -= 1
