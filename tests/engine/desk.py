@@ -60,7 +60,7 @@ class Desk:
         return [answer.hinted() async for block in blocks for answer in block.answers]
 
     async def change(self, *samples: Sample) -> None:
-        """Change the ledger, and let the feed say so at once."""
+        """Change the ledger, and let the change log say so at once."""
         self.ledger.put(*samples)
         await self.memory.apply([sample.key for sample in samples], everything=False)
         self.ledger.applied = self.memory.applied

@@ -136,7 +136,7 @@ class Ledger:
         return self._find(keys, self.reading("primary", self.clock()))
 
     def reading(self, source: Literal["replica", "primary"], as_of: float) -> Reading:
-        """The state as it is now; a feed publishes it as its newest."""
+        """The state as it is now; a follower publishes it as its newest."""
         reading = Reading(
             source, as_of, dict(self.watermarks), self.applied, self.position, self.live
         )

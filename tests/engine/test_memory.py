@@ -1,4 +1,4 @@
-"""Memory: what the change feed drops, what it vouches for, and what a late read may not bring."""
+"""Memory: what the change log evicts, what it vouches for, what a late read may not bring."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOMY = Limits(slots=2, max_batch=50, waiting_singles=100, waiting_bulk=1_000, m
 
 
 def fed(*invoices: Sample) -> Desk:
-    """A desk whose ledger has a feed."""
+    """A desk whose ledger has a change log."""
     desk = Desk(*invoices)
     desk.ledger.live = Live()
     return desk
@@ -51,7 +51,7 @@ async def arrive(desk: Desk, task: asyncio.Task[Judgement]) -> Judgement:
 
 
 async def test_a_change_is_seen_at_once() -> None:
-    """What the feed says has changed is read anew, found or not; the rest stays in memory."""
+    """What the log says has changed is read anew, found or not; the rest stays in memory."""
     desk = Desk(DIGITAL, PAPER)
     for given in (DIGITAL.minimal(), PAPER.minimal(), ABSENT.minimal()):
         await desk.ask(given)
@@ -62,7 +62,7 @@ async def test_a_change_is_seen_at_once() -> None:
 
 
 @pytest.mark.parametrize("given", [DIGITAL.minimal(), DIGITAL.minimal() | {"total": 113}])
-async def test_a_feed_vouches_for_what_it_has_not_dropped(given: Given) -> None:
+async def test_a_log_vouches_for_what_it_has_not_evicted(given: Given) -> None:
     """As long as newer states are published, a record is as new as they are; then it ages."""
     desk = fed(DIGITAL)
     await desk.ask(given)
@@ -78,8 +78,8 @@ async def test_a_feed_vouches_for_what_it_has_not_dropped(given: Given) -> None:
     assert len(desk.ledger.reads) == 2
 
 
-async def test_nothing_is_believed_once_its_feed_has_ended() -> None:
-    """Without the feed nobody knows whether a record still holds, so it is read again."""
+async def test_nothing_is_believed_once_its_log_is_lost() -> None:
+    """Without the log nobody knows whether a record still holds, so it is read again."""
     desk = fed(DIGITAL)
     await desk.ask(DIGITAL.minimal())
     assert desk.ledger.live is not None
@@ -90,7 +90,7 @@ async def test_nothing_is_believed_once_its_feed_has_ended() -> None:
 
 
 async def test_many_are_as_new_as_the_oldest_of_their_databases() -> None:
-    """Bulk says of records from several databases what is true of each, and believes each feed."""
+    """Bulk says of records from several databases what is true of each, and believes each log."""
     desk = fed(DIGITAL, PAPER)
     both = [DIGITAL.minimal(), PAPER.minimal()]
     await desk.ask(both[0])
@@ -122,8 +122,8 @@ async def test_a_token_holds_for_each_database() -> None:
     assert [answer.source for answer in answers] == ["primary", "cache"]
 
 
-async def test_a_feed_does_not_prolong_an_absence() -> None:
-    """That an invoice was not there is forgotten after absence_seconds, feed or not."""
+async def test_a_log_does_not_prolong_an_absence() -> None:
+    """That an invoice was not there is forgotten after absence_seconds, whatever the log says."""
     desk = fed()
     await desk.ask(ABSENT.minimal())
     desk.clock.now += 1.0
@@ -147,7 +147,7 @@ async def test_a_read_that_began_before_a_change_is_not_kept(given: Given) -> No
     desk.ledger.reading("replica", desk.clock())
     late = await arrive(desk, task)
     assert status(late) == "normal"
-    # It is as old as its read, though the feed has gone on since.
+    # It is as old as its read, though the log has gone on since.
     assert late.reading is not None
     assert late.reading.as_of == NOON
     assert status(await desk.ask(given)) == "red_flushed"
@@ -174,7 +174,7 @@ async def test_a_change_of_another_key_hinders_no_read() -> None:
 
 
 async def test_when_everything_may_have_changed_nothing_is_kept() -> None:
-    """A feed that lost its place empties memory, and refuses whatever was on its way."""
+    """A follower that lost its place empties memory, and refuses whatever was on its way."""
     desk = fed(DIGITAL, PAPER)
     await desk.ask(PAPER.minimal())
     await desk.ask(ABSENT.minimal())
@@ -197,7 +197,7 @@ async def test_a_read_that_took_too_long_is_not_kept() -> None:
 
 
 async def test_who_joins_an_old_read_is_told_so() -> None:
-    """A running read is only as new as its beginning, whatever the feed has published since."""
+    """A running read is only as new as its beginning, whatever has been published since."""
     desk = fed(DIGITAL)
     first = await held(desk, DIGITAL.minimal())
     desk.clock.now += 2.001

@@ -15,10 +15,10 @@ Unread = str | Claim
 
 
 class Draft(msgspec.Struct, gc=False):
-    """Some items of a request of which memory did not match all; the rest goes by their indexes.
+    """Some items of a request of which memory did not match all, and how far each has come.
 
-    An item has its answer, or is yet ``unparsed``, or has in ``unread`` the key to be loaded. If it
-    was parsed on the way, its claim is kept too.
+    By its index an item has its answer, or is yet ``unparsed``, or has in ``unread`` the key to be
+    loaded for it, with its claim if it was parsed.
     """
 
     items: Sequence[Item]

@@ -116,7 +116,9 @@ class Verifier:
     ) -> AsyncGenerator[Block]:
         """The answers to many questions, in their order, each block as soon as it is there.
 
-        With ``duplicates`` an answer gets a hint when its invoice was asked about before.
+        With ``at_least`` they rest on a state that includes it; no read begins after the deadline
+        (steady clock). With ``duplicates`` an answer gets a hint when its invoice was asked about
+        before.
         """
         seen = Duplicates() if duplicates else None
         for first in range(0, len(items), ITEMS_PER_LOAD):
