@@ -15,7 +15,8 @@ from verifier.engine.calls import Outcome
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.claim import Claim, Invalid, Item, Question, is_canonical, reference_of
+from verifier.invoice.claim import Claim, Invalid, Item, Question, reference_of
+from verifier.invoice.identity import is_canonical
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import (
     Answer,

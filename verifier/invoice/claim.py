@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from msgspec import Meta
 from verifier.invoice import fields
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
+from verifier.invoice.identity import DIGITAL_LENGTH
 
 
 def _text(description: str, example: str, *also: dict[str, Any]) -> Meta:
@@ -98,15 +98,14 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
 # takes a JSON number); already Invalid when it is no JSON object at all.
 Item = Question | Mapping[str, Any] | Invalid
 
-# Whether a raw key has the form of a real one, so that it may be looked up as it stands.
-is_canonical = re.compile(r"\d{20}|\d{10}-\d{8}|\d{12}-\d{8}", re.ASCII).fullmatch
-
 
 def raw_keys(items: Iterable[object]) -> list[str]:
     """The key that each question spells, if it needs no repair; empty when it must be parsed.
 
     What is no Question spells none.
     """
+    # A local name, which is found in less time.
+    digital = DIGITAL_LENGTH
     return [
         ""
         if type(item) is not Question or item.qr is not None or item.number is None
@@ -114,7 +113,7 @@ def raw_keys(items: Iterable[object]) -> list[str]:
         if item.code
         # A number that spells a key with its hyphen has to be parsed: there is no code in it.
         else item.number
-        if len(item.number) == 20
+        if len(item.number) == digital
         else ""
         for item in items
     ]

@@ -18,7 +18,7 @@ from verifier.invoice.codes import kind_of_code, region_of
 from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import flaws
 from verifier.invoice.hints import Hint
-from verifier.invoice.identity import key_of
+from verifier.invoice.identity import DIGITAL_LENGTH, key_of
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 from verifier.invoice.names import listed
 
@@ -137,7 +137,7 @@ class _Parser:
     def read_identity(self) -> None:
         self.read_text("number", fields.parse_number, fields.EXPECTED_NUMBER)
         number = self.given.get("number")
-        self.digital = isinstance(number, str) and len(fields.tidy_digits(number)) == 20
+        self.digital = isinstance(number, str) and len(fields.tidy_digits(number)) == DIGITAL_LENGTH
         if not self.digital:
             self.read_text("code", fields.parse_code, fields.EXPECTED_CODE)
         elif self.sound("code") is not None:

@@ -190,8 +190,7 @@ class Ledger:
         ) = _ROW.unpack_from(self._drawn, HEAD_SIZE + at * _ROW.size)  # fmt: skip
         day = self._days[day_draw]
         profile = (self._digital if family < day.digital_below else self._old)[kind & 4095]
-        # Only Shenzhen issues them.
-        region = "4403" if profile.kind == "blockchain" else self._regions[region_draw & 4095]
+        region = profile.region or self._regions[region_draw & 4095]
         buyers = self._individuals if flags >> 4 < profile.individuals else self._buyers
         curve = self._curves[profile.kind]
         low = curve[a + b + c + d]
@@ -233,7 +232,7 @@ class Ledger:
         else:
             code = code_of(kind, region, int(date[2:4]), bits >> 20 & 0xFFFFF)
             number = f"{(index * _NUMBER_STEP + self._number_shift) % _NUMBERS + 1:08d}"
-            check_code = check_code_of(profile.check_digits, bits)
+            check_code = check_code_of(kind, bits)
         return Invoice(
             kind,
             code,

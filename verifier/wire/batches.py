@@ -19,7 +19,7 @@ from verifier.invoice.claim import Item
 from verifier.pacing import Pace, Turns
 from verifier.wire import questions
 from verifier.wire.extents import Extents, NotJsonError
-from verifier.wire.strict import UNREADABLE
+from verifier.wire.strict import NOT_AN_OBJECT, UNREADABLE
 
 # Decoding so much at once takes 0.4 ms.
 _AT_ONCE = 1 << 17
@@ -163,7 +163,7 @@ class _Reader:
             return questions.decode_question(text)
         except BadRequest:
             if _is_json(text):
-                return questions.NOT_AN_OBJECT
+                return NOT_AN_OBJECT
             raise
 
 

@@ -18,9 +18,8 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import flaws
 from verifier.invoice.names import listed
 from verifier.wire.repeats import all_are_plain, counted, is_plain
-from verifier.wire.strict import MOST_NAMES, UNREADABLE, members
+from verifier.wire.strict import MOST_NAMES, NOT_AN_OBJECT, UNREADABLE, members
 
-NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
 _UNREADABLE_NUMBER = Invalid((FieldError("", "out_of_range", "numbers < 1E+4300"),))
 
 

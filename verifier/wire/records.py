@@ -7,7 +7,7 @@ from sys import intern
 import msgspec
 
 from verifier.invoice.codes import NUMBER_REGIONS, region_of_code
-from verifier.invoice.identity import identity_of
+from verifier.invoice.identity import DIGITAL_LENGTH, identity_of
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.record import (
     ASKS_MORE,
@@ -130,7 +130,7 @@ def build(
     are free text and come as JSON; everything else is text that the ledger's checks admit, which
     needs no escaping in JSON.
     """
-    if len(key) == 20:
+    if len(key) == DIGITAL_LENGTH:
         code, number, region = "", key, NUMBER_REGIONS.get(key[2:4])
         asks = ASKS_TOTAL if key[:2] == date[2:4] else ASKS_MORE
     else:

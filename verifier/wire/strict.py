@@ -17,11 +17,16 @@ from typing import Any
 
 import msgspec
 
+from verifier.invoice.claim import Invalid
+from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import REPEATED
 
 # What decoding text raises that is no JSON. A ValidationError, which says that JSON does not fit a
 # structure, is a DecodeError too and must be caught first.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+# What stands for a text that is no JSON object.
+NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
 
 # As a number, for which a search of bytes is fastest.
 _BACKSLASH = ord("\\")

@@ -18,7 +18,8 @@ import msgspec
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
 from verifier.invoice.names import MAX_LISTED
-from verifier.wire.lines import Row, StatusChange, read_many, read_status
+from verifier.wire.lines import Row, read_many
+from verifier.wire.status_lines import StatusChange, read_status
 
 T = TypeVar("T")
 
