@@ -8,9 +8,9 @@ caller from the difference between what it gave and ``tidy``'s outcome (see clai
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import date as Date
 from decimal import Decimal
+from functools import cache
 from unicodedata import normalize
 
 import msgspec
@@ -40,7 +40,8 @@ WINDOW_YEARS = 5
 CHECK_CODE_LENGTHS = (6, 20)
 
 
-def digits_of(lengths: Iterable[int]) -> str:
+@cache
+def digits_of(lengths: tuple[int, ...]) -> str:
     """What is expected of a field of so many digits, as an error shows it."""
     return f"{' / '.join(map(str, lengths))} × 0-9"
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from verifier.invoice.claim import Invalid
-from verifier.invoice.codes import DIGITAL_FORM, region_of_code, region_of_number
+from verifier.invoice.codes import DIGITAL_FORM, region_of
 from verifier.invoice.fields import MAX_TAX_ID
 from verifier.invoice.forms import (
     MONEY,
@@ -155,6 +155,7 @@ def _given_once(rows: Sequence[Row], texts: Sequence[bytes], lacked: int) -> boo
 def _canonical(line: Line) -> Row | None:
     """The row of a line in canonical form; None when it has to be looked at field by field."""
     code = line.code
+    # As key_of makes it, without the call.
     key = f"{code}-{line.number}" if code else line.number
     head = _head(line, key)
     shape = _SHAPES.get(line.kind)
@@ -163,7 +164,7 @@ def _canonical(line: Line) -> Row | None:
     said = line.region
     silent = said is None or said is NOTHING
     if code or not silent:
-        region = region_of_code(code) if code else region_of_number(key)
+        region = region_of(code, line.number)
         if region is None or not (silent or said == region):
             return None
     return _row(line, key, head)

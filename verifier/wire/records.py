@@ -6,7 +6,7 @@ from sys import intern
 
 import msgspec
 
-from verifier.invoice.codes import NUMBER_REGIONS, region_of_code
+from verifier.invoice.codes import region_of_code, region_of_number
 from verifier.invoice.identity import DIGITAL_LENGTH, identity_of
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.record import (
@@ -131,7 +131,7 @@ def build(
     needs no escaping in JSON.
     """
     if len(key) == DIGITAL_LENGTH:
-        code, number, region = "", key, NUMBER_REGIONS.get(key[2:4])
+        code, number, region = "", key, region_of_number(key)
         asks = ASKS_TOTAL if key[:2] == date[2:4] else ASKS_MORE
     else:
         code, number = identity_of(key)
