@@ -1,4 +1,4 @@
-"""Lines of the ledger feed for tests."""
+"""Lines to ingest, for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests of what is wrong with a line of the ledger feed."""
+"""Tests of what is wrong with a line that is ingested."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def test_tests_know_a_new_kind() -> None:
     """With these three files the tests that go through all kinds pass."""
     every = ["tests/invoice/test_kinds.py", "tests/wire/test_lines.py", "tests/synthetic"]
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-k", "kind or feed", *every],
+        [sys.executable, "-m", "pytest", "-q", "-k", "kind or ingested", *every],
         check=False,
         capture_output=True,
         text=True,

@@ -37,7 +37,7 @@ NUMBER_REGIONS: dict[str, str] = {code[:2]: code for code in REGIONS if code not
 
 _KIND_BY_8TH = {digit: kind.name for kind in KINDS.values() for digit in kind.eighths}
 _KIND_BY_LAST_TWO = {ending: kind.name for kind in KINDS.values() for ending in kind.endings}
-# Of codes without a leading 0; the name of the group that matches is the kind.
+# Codes of 12 digits without a leading 0; the group that matches has the name of the kind.
 _IRREGULAR = re.compile(
     "|".join([f"(?P<{kind.name}>{kind.irregular})" for kind in KINDS.values() if kind.irregular]),
     re.DOTALL,
@@ -47,7 +47,7 @@ _IRREGULAR = re.compile(
 DIGITAL_FORM = rf"\d\d(?:{'|'.join(NUMBER_REGIONS)})\d{{{DIGITAL_LENGTH - 4}}}"
 
 
-# One code is that of many invoices.
+# Thousands of invoices share a code, so few codes are in use at a time.
 @lru_cache(maxsize=8192)
 def kind_of_code(code: str) -> str | None:
     """The kind that a code of 10 or 12 digits stands for, or None when it does not say."""

@@ -1,8 +1,8 @@
 """Repair and parse one field of a question (contract.md §1).
 
 Every function takes the text that a caller sent and returns canonical text, or a ``FieldError``
-that says why there is none. None of them raises. Whether something was repaired is seen by the
-caller from the difference between what it gave and ``tidy``'s outcome (see claim.py).
+that says why there is none. None of them raises. What comes back differs from what was sent if
+something was repaired (parsing.py).
 """
 
 from __future__ import annotations

@@ -34,15 +34,14 @@ class Kind(msgspec.Struct, frozen=True):
     ``factors`` are the fields that a question about this kind must supply. ``code_lengths`` is
     empty for the digital kinds, whose 20-digit number stands alone.
 
-    The codes that say this kind (codes.py) have its ``eighths`` as their 8th of 10 digits, or its
-    ``endings`` as the last two of 12 digits behind a leading 0; ``irregular`` is a regular
-    expression of those of 12 digits without a leading 0. No code may say two kinds. A kind
-    ``printed_on`` the stock of another one has codes that say that one.
+    A code says this kind (codes.py) if it has 10 digits and the 8th is one of ``eighths``; if it
+    has 12 digits with a leading 0 and the last two are one of ``endings``; or if it has 12 digits
+    without a leading 0 and matches the regular expression ``irregular``. No code may say two
+    kinds. A kind ``printed_on`` the stock of another kind has that kind's codes.
 
-    ``qr_types`` are the types that its QR code gives, the usual one first; ``reflected_crc`` tells
-    CRC-16/MODBUS from the usual checksum. In place of such a text, a kind with a ``qr_path`` has a
-    URL whose path ends so. ``also_called`` are Chinese names beside ``chinese``, in the form of
-    ``fields.narrow``.
+    ``qr_types`` are the types in its QR code, the usual one first; with ``reflected_crc`` their
+    checksum is CRC-16/MODBUS. A kind with ``qr_path`` has a URL instead, whose path ends in it.
+    ``also_called`` are its other Chinese names, as ``fields.narrow`` leaves them.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """The fields of a ledger line, one by one: what is wrong with each, or its canonical form.
 
-Only lines that are not in canonical form come here, see wire/lines.py. The rules are those of
+Only lines that are not in canonical form come here (wire/lines.py). The rules are those of
 domain.md §2-§5; every bad field is reported once, and none causes a follow-up error in another.
 """
 
@@ -29,9 +29,9 @@ from verifier.invoice.kinds import KINDS, STATUSES, Kind
 from verifier.invoice.names import listed
 from verifier.invoice.record import MAX_NAME
 
-# An invoice may be taken back bit by bit, by any number of red letters that together do not exceed
-# it. Each takes a confirmation (红字信息确认单) that buyer and seller agree on, so that real ones
-# have a few; a line that names more than this is a fault of its sender.
+# Several red letters may take an invoice back bit by bit. Each needs a confirmation
+# (红字信息确认单) by buyer and seller, so that real invoices have few; a line that names more than
+# this is a fault of its sender.
 MAX_RED_LETTERS = 100
 
 _MONEY = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d{1,2})?", re.ASCII)
@@ -68,7 +68,7 @@ def canonical_status(given: Mapping[str, Any]) -> dict[str, Any] | Invalid:
 class _Checks:
     def __init__(self, given: Mapping[str, Any], known: Set[str]) -> None:
         self.whole, self.known = given, known
-        # In the feed, null means what absence means.
+        # Here null means that the member is absent.
         self.given = {name: value for name in known if (value := given.get(name)) is not None}
         self.errors = flaws(self.given)
         self.values: dict[str, Any] = {}
@@ -111,7 +111,10 @@ class _Checks:
     def take(
         self, field: str, check: Callable[[str, Any], Any], required: str | None = None
     ) -> Any:
-        """Check a field that is there; one that is ``required`` (and what as) must be."""
+        """The checked value of a field, None when it is absent or bad.
+
+        A field that must be there has ``required``: what is expected of it.
+        """
         if field in self.errors:
             return None
         value = self.given.get(field)
@@ -200,7 +203,7 @@ class _Checks:
         return False
 
     def identity(self, kind: Kind | None) -> None:
-        """Code, number and region; of a line without a good kind only what any kind forbids."""
+        """Code, number and region; without a sound kind, whatever some kind allows passes."""
         codes = kind.code_lengths if kind else CODE_LENGTHS
         numbers = (kind.number_length,) if kind else NUMBER_LENGTHS
         region: str | None = None

@@ -1,9 +1,9 @@
 """The QR code on an invoice: its fields, its checksum, and the URL form (domain.md §6).
 
 ``01,<type>,<code>,<number>,<amount>,<yyyymmdd>,<check code>,<CRC>``, sometimes with a comma at
-the end, sometimes without the CRC. That of a 20-digit number may be cut before the check code,
-which it does not have anyway. The fields come back as they were written: repairing and judging
-them belongs to the fields, like those of any other question.
+the end, sometimes without the CRC. With a 20-digit number the text may end before the check code,
+which such an invoice lacks. The fields come back as they were written: they are repaired and
+judged like those of any other question (fields.py).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Scan(msgspec.Struct, frozen=True):
 
     ``amount`` (without tax) is the money of an old invoice, ``total`` (with tax) that of a
     20-digit number or a URL; at most one of the two is there. ``date`` is normally ``yyyymmdd``.
-    ``presumed_kind`` is worth asking only when the code does not say the kind itself.
+    ``presumed_kind`` counts only when the code does not say the kind.
     ``checksum_ok`` is None when the string carries no CRC.
     """
 
@@ -98,7 +98,7 @@ def crc_modbus(text: str) -> str:
 
 
 def _agrees(body: str, written: str, kind_type: str) -> bool:
-    """Whether a CRC belongs to the text before it, taken without or with the last comma."""
+    """Whether ``written`` is the CRC of ``body``, with or without the comma between them."""
     written = written.strip().upper()
     value = _feed(0, _bytes(body))
     if written in (f"{value:04X}", f"{_feed(value, b','):04X}"):

@@ -1,9 +1,9 @@
-"""One line of the ledger feed (contract.md §4): read, checked, and laid out as a row for COPY.
+"""One ingested line: read, checked, and laid out as a row for COPY (contract.md §4).
 
-The feed is the word of those who issue, so nothing is repaired: what is not canonical is rejected
-with its field, except that amounts may be JSON numbers or lack decimals. A line in canonical form,
-which nearly all are, is laid out as its row and checked by one regular expression over the row;
-only what fails that is looked at field by field (line_checks.py), to say what is wrong.
+Lines are the word of those who issue, so nothing is repaired: a field that is not canonical is an
+error, except that amounts may be JSON numbers or lack decimals. Nearly all lines are canonical:
+such a line is laid out as its row, and one regular expression checks the row as a whole. Only a
+line that fails it is looked at field by field (line_checks.py), to say what is wrong.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fals
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """An invoice as the feed gives it: the members of an answer's ``invoice`` and three more.
+    """An invoice as it is ingested: the members of an answer's ``invoice`` and three more.
 
     ``region`` follows from the identity and is only compared. A line without ``red_letters``
     leaves those that the ledger knows as they are.
@@ -136,9 +136,9 @@ def read(data: bytes) -> Row | Invalid:
 
 
 def _given_once(rows: Sequence[Row], texts: Sequence[bytes], lacked: int) -> bool:
-    """Whether the texts of some rows, which lack so many members, surely have no name twice.
+    """Whether the texts of these rows surely give no name twice; they lack ``lacked`` members.
 
-    Each member has its colon, as have those that are within the values, unless as an escape.
+    Each member has one colon. All other colons are within values, where an escape may hide one.
     """
     members = _MEMBERS * len(rows) - lacked
     for row in rows:
@@ -206,7 +206,7 @@ def _head(line: Line, key: str) -> str:
 
 
 def _row(line: Line, key: str, head: str) -> Row | None:
-    """The row, or None when one of the seldom members is wrong."""
+    """The row, or None when one of the rare members is wrong."""
     origin, origin_text, blue = "", "\\N", line.red_letter_of
     if blue is not None and blue is not NOTHING:
         origin = origin_text = canonical_key(blue.code, blue.number)

@@ -30,7 +30,7 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Names(msgspec.Struct, gc=False):
-    """The same, with the names that each item has."""
+    """The same body, decoded for the names that its items give."""
 
     invoices: list[dict[str, Any]]
 
@@ -86,7 +86,7 @@ def decode_one(text: bytes) -> Item:
 
 
 def too_long(limit: int) -> Invalid:
-    """What stands for a line or item that was passed over because of its length in bytes."""
+    """The outcome of a line or item of more than ``limit`` bytes, which is not looked into."""
     return Invalid((FieldError("", "bad_length", f"≤ {limit} bytes"),))
 
 

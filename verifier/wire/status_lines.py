@@ -1,4 +1,4 @@
-"""One line that gives a known invoice another status (contract.md §4): read and checked."""
+"""One ingested line that gives a known invoice another status (contract.md §4)."""
 
 from __future__ import annotations
 
