@@ -27,7 +27,7 @@ from verifier.errors import MigrationError
 from verifier.invoice.fields import oldest_date
 from verifier.invoice.identity import key_of
 from verifier.invoice.verdict import SHANGHAI
-from verifier.synthetic.ledger import Invoice, Ledger
+from verifier.synthetic.ledger import Entry, Ledger
 from verifier.synthetic.questions import Questions
 from verifier.synthetic.shapes import minimal
 
@@ -219,7 +219,7 @@ class Rig:
 
     # Questions
 
-    def _in_scope(self, rows: Iterator[int]) -> Iterator[Invoice]:
+    def _in_scope(self, rows: Iterator[int]) -> Iterator[Entry]:
         oldest = oldest_date(self._day)
         for row in rows:
             invoice = self.ledger.invoice(row)
@@ -227,7 +227,7 @@ class Rig:
             if invoice.date > oldest:
                 yield invoice
 
-    def _uniform(self, seed: int, count: int) -> list[Invoice]:
+    def _uniform(self, seed: int, count: int) -> list[Entry]:
         drawn = random.Random(seed)
         rows = (drawn.randrange(self.scale.rows) for _ in iter(int, 1))
         source = self._in_scope(rows)

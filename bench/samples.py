@@ -12,7 +12,7 @@ from verifier.invoice.claim import Question
 from verifier.invoice.identity import key_of
 from verifier.invoice.verdict import window_at
 from verifier.state import Live, Reading
-from verifier.synthetic.ledger import Invoice, Ledger
+from verifier.synthetic.ledger import Entry, Ledger
 from verifier.synthetic.shapes import minimal
 from verifier.wire import records
 from verifier.wire.records import Record
@@ -28,13 +28,13 @@ Case = Callable[[], Callable[[], object]]
 
 
 @cache
-def invoices(count: int = ITEMS) -> tuple[Invoice, ...]:
+def invoices(count: int = ITEMS) -> tuple[Entry, ...]:
     """The first rows of a synthetic ledger whose dates are in scope at NOON."""
     ledger = Ledger(100_000, 1, date(2026, 11, 24))
     return tuple(ledger.invoice(index) for index in range(count))
 
 
-def record_of(invoice: Invoice) -> Record:
+def record_of(invoice: Entry) -> Record:
     """What memory keeps of it."""
     origin = invoice.red_letter_of
     return records.build(

@@ -1,4 +1,4 @@
-"""Line: a thousand lines of the ledger feed checked and laid out as rows for COPY."""
+"""Line: a thousand lines that are ingested, checked and laid out as rows for COPY."""
 
 from __future__ import annotations
 

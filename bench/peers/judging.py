@@ -10,7 +10,8 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from verifier.invoice.claim import Invalid, Item, Question, is_canonical, raw_keys, reference_of
+from verifier.invoice.claim import Invalid, Item, Question, raw_keys, reference_of
+from verifier.invoice.identity import is_canonical
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import Judgement, agrees, complete_until, invalid, judge, window_at
 from verifier.state import Reading

@@ -17,7 +17,7 @@ import msgspec
 from tests.faults.oracle import History
 from verifier.invoice.codes import NUMBER_REGIONS
 from verifier.invoice.verdict import SHANGHAI
-from verifier.synthetic.ledger import Invoice, Ledger
+from verifier.synthetic.ledger import Entry, Ledger
 from verifier.synthetic.questions import Questions
 from verifier.synthetic.shapes import minimal
 
@@ -68,7 +68,7 @@ class Item(msgspec.Struct, eq=False):
     question: bytes  # JSON without the closing brace
     history: History
     kind: Kind
-    invoice: Invoice | None = None
+    invoice: Entry | None = None
     # Somebody writes it now. Nobody does so again once a write's outcome was unknown: it may be
     # late, and come after the next one.
     busy: bool = False
@@ -170,7 +170,7 @@ class Items:
         line = _encode(item.invoice)
         return Write("POST", "/v1/ledger/invoices", line, _shown(item.invoice))
 
-    def _next_absent(self) -> Invoice:
+    def _next_absent(self) -> Entry:
         settled = (self.until - timedelta(days=2)).isoformat()
         while True:
             invoice = self._ledger.absent(next(self._absent))
@@ -190,13 +190,13 @@ class Items:
         return Item(region, question, History("pending"), "watermark")
 
 
-def _item(invoice: Invoice, kind: Kind, first: str = "") -> Item:
+def _item(invoice: Entry, kind: Kind, first: str = "") -> Item:
     name = f"{invoice.code}-{invoice.number}"
     question = _encode(minimal(invoice))[:-1]
     return Item(name, question, History(first or _shown(invoice)), kind, invoice)
 
 
-def _shown(invoice: Invoice) -> str:
+def _shown(invoice: Entry) -> str:
     return _match(invoice.status, invoice.buyer_name)
 
 

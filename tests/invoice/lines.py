@@ -1,4 +1,4 @@
-"""Lines of the ledger feed for tests."""
+"""Lines to ingest, for tests."""
 
 from __future__ import annotations
 
@@ -17,11 +17,8 @@ CODES = {10: "1100261130", 12: "011002600111"}
 
 def example(kind: Kind, **changes: Any) -> dict[str, Any]:
     """A canonical line of a kind."""
-    check_code = ""
-    if "check_code" in kind.factors:
-        check_code = {"blockchain": "a1B2c", "digital_paper_ordinary": "012345"}.get(
-            kind.name, "01234567890123456789"
-        )
+    form = kind.check_code
+    text = "a1B2c3" if form.letters else "01234567890123456789"
     return {
         "kind": kind.name,
         "code": "" if kind.digital else CODES[kind.code_lengths[-1]],
@@ -30,7 +27,7 @@ def example(kind: Kind, **changes: Any) -> dict[str, Any]:
         "amount": "100.00",
         "tax": "13.00",
         "total": "113.00",
-        "check_code": check_code,
+        "check_code": text[: form.length] if kind.has_check_code else "",
         "seller_tax_id": "91110108MA01ABCD12",
         "seller_name": "测试销售有限公司",
         "buyer_tax_id": "",

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from verifier.invoice.claim import Claim, Invalid, Question
 from verifier.invoice.codes import NUMBER_REGIONS, REGIONS
-from verifier.invoice.identity import key_of
+from verifier.invoice.identity import NO_NUMBER, key_of
 from verifier.invoice.kinds import KINDS, STATUSES
 from verifier.invoice.parsing import parse
 from verifier.invoice.record import Held
 from verifier.invoice.taxids import ALPHABET, check_character
 from verifier.invoice.verdict import Judgement, invalid, judge, window_at
 from verifier.state import Reading
-from verifier.synthetic.identities import check_code_of, code_of
+from verifier.synthetic.identities import code_of
 from verifier.wire.records import Record, build
 
 # The conformance set's moment: 2026-11-24T12:00:00+08:00.
@@ -180,14 +180,14 @@ def samples(draw: st.DrawFn, *, tidy: bool = False, kinds: Iterable[str] = KINDS
         code = code_of(kind, draw(st.sampled_from(sorted(REGIONS))), day.year, bits)
         if not tidy and draw(st.booleans()):
             code = code[:7] + draw(digits(len(code) - 7))  # another kind's code, or nobody's
-        number = draw(digits(8).filter(lambda text: text != "00000000"))
-    if kind == "blockchain":
-        check_code = draw(st.text("0123456789abcdefABCDEF", min_size=5, max_size=5))
-    elif "check_code" in rule.factors or draw(st.booleans()):
-        length = 6 if kind == "digital_paper_ordinary" else 20
-        check_code = check_code_of(length, draw(st.integers(0, 2**64 - 1)))
-    else:
-        check_code = ""
+        number = draw(digits(8).filter(lambda text: text != NO_NUMBER))
+    form, check_code = rule.check_code, ""
+    if form.letters:
+        check_code = draw(
+            st.text("0123456789abcdefABCDEF", min_size=form.length, max_size=form.length)
+        )
+    elif rule.has_check_code or draw(st.booleans()):
+        check_code = draw(digits(form.length))
     amount, tax = draw(fen), draw(st.integers(0, 99_999))
     ids = sound_tax_ids if tidy else any_tax_ids
     total = amount + tax if amount + tax < 10**13 else amount

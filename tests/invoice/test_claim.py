@@ -28,8 +28,9 @@ from tests.invoice.samples import (
 )
 from tests.invoice.spellings import spell
 from verifier.invoice import qr
-from verifier.invoice.claim import Claim, Invalid, Question, is_canonical, raw_keys, reference_of
+from verifier.invoice.claim import Claim, Invalid, Question, raw_keys, reference_of
 from verifier.invoice.flaws import REPEATED
+from verifier.invoice.identity import is_canonical
 from verifier.invoice.kinds import KINDS
 from verifier.invoice.parsing import parse
 

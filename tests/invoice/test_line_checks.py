@@ -1,4 +1,4 @@
-"""Tests of what is wrong with a line of the ledger feed."""
+"""Tests of what is wrong with a line that is ingested."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import pytest
 
 from tests.invoice.lines import NUMBER, OTHER, encoded, errors, example
 from verifier.invoice.claim import Invalid
+from verifier.invoice.forms import is_date, is_moment
 from verifier.invoice.kinds import KINDS, STATUSES
-from verifier.invoice.line_checks import is_date, is_moment
-from verifier.wire.lines import StatusChange, read, read_status
+from verifier.wire.lines import read
+from verifier.wire.status_lines import StatusChange, read_status
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tests of reading a line of the ledger feed into a row."""
+"""Tests of reading a line that is ingested into a row."""
 
 from __future__ import annotations
 

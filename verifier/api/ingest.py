@@ -33,9 +33,10 @@ from verifier.ledger.ingest.chunks import Blocks, IngestResult
 from verifier.ledger.ingest.writer import Writer
 from verifier.metrics import Metrics
 from verifier.wire import members, schemas
-from verifier.wire.lines import Line, StatusLine
+from verifier.wire.lines import Line
 from verifier.wire.ndjson import blocks_of_lines
 from verifier.wire.problems import CONTENT_TYPE as PROBLEM
+from verifier.wire.status_lines import StatusLine
 from verifier.wire.strict import UNREADABLE as NO_JSON
 from verifier.wire.strict import repeated
 from verifier.wire.tokens import Tokens

@@ -16,15 +16,8 @@ from verifier.engine.drafts import Draft, Unread
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.memory import Memory
 from verifier.errors import Unavailable
-from verifier.invoice.claim import (
-    Claim,
-    Invalid,
-    Item,
-    Question,
-    is_canonical,
-    raw_keys,
-    reference_of,
-)
+from verifier.invoice.claim import Claim, Invalid, Item, Question, raw_keys, reference_of
+from verifier.invoice.identity import is_canonical
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import (
     Answer,

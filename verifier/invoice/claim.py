@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -25,11 +24,10 @@ _NUMBER = {"type": "number"}
 
 
 class Question(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """One question about one invoice, as sent: nothing is repaired or checked yet.
+    """One question about one invoice, as sent: nothing is repaired or checked yet."""
 
-    A JSON number as an amount does not fit here on purpose: it would become a float. Such a
-    question is decoded again by ``codec`` with exact decimals, and parsed from the mapping.
-    """
+    # A JSON number as an amount does not fit here on purpose: it would become a float. Such a
+    # question is decoded once more, to a mapping with exact decimals (wire/questions.py).
 
     kind: Annotated[
         str | None, _text("发票种类; inferred from code and number when absent", "vat_e_ordinary")
@@ -94,25 +92,20 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
     more_errors: int = 0
 
 
-# A question as decoded; as a mapping when it does not fit the structure (the parser says why, or
-# takes a JSON number); already Invalid when it is no JSON object at all.
+# What an item decodes to: a Question; a mapping when it does not fit that structure (parsing takes
+# its JSON numbers, or says what is wrong); Invalid when it is no JSON object at all.
 Item = Question | Mapping[str, Any] | Invalid
-
-# Whether a raw key has the form of a real one, so that it may be looked up as it stands.
-is_canonical = re.compile(r"\d{20}|\d{10}-\d{8}|\d{12}-\d{8}", re.ASCII).fullmatch
 
 
 def raw_keys(items: Iterable[object]) -> list[str]:
-    """The key that each question spells, if it needs no repair; empty when it must be parsed.
-
-    What is no Question spells none.
-    """
+    """The key that each item spells as it stands; empty when it has to be parsed first."""
     return [
         ""
         if type(item) is not Question or item.qr is not None or item.number is None
         else f"{item.code}-{item.number}"
         if item.code
-        # A number that spells a key with its hyphen has to be parsed: there is no code in it.
+        # Without a code only a 20-digit number is a key; longer text that spells another key is
+        # malformed. This is DIGITAL_LENGTH, whose name would make it 2 % slower.
         else item.number
         if len(item.number) == 20
         else ""
@@ -121,7 +114,7 @@ def raw_keys(items: Iterable[object]) -> list[str]:
 
 
 def reference_of(given: Mapping[str, Any]) -> str | None:
-    """The reference that an answer echoes: text of a bearable length without NUL, else None."""
+    """The reference that an answer echoes: at most MAX_REFERENCE characters and no NUL; or None."""
     reference = given.get("reference")
     if not isinstance(reference, str) or len(reference) > fields.MAX_REFERENCE:
         return None

@@ -6,7 +6,11 @@ return None where the text does not say; they never raise.
 
 from __future__ import annotations
 
-from verifier.invoice.kinds import KINDS, PAPER_TWIN
+import re
+from functools import lru_cache
+
+from verifier.invoice.identity import DIGITAL_LENGTH, LONG_CODE, SHORT_CODE
+from verifier.invoice.kinds import KINDS
 
 REGIONS: dict[str, str] = {
     "1100": "北京", "1200": "天津", "1300": "河北", "1400": "山西", "1500": "内蒙古",
@@ -31,55 +35,40 @@ NUMBER_REGIONS: dict[str, str] = {code[:2]: code for code in REGIONS if code not
     "95": "4403",
 }
 
-# Early e-invoice codes that the rules below would misread.
-_E_ORDINARY_LITERALS = frozenset({"144031539110", "131001570151", "133011501118", "111001571071"})
+_KIND_BY_8TH = {digit: kind.name for kind in KINDS.values() for digit in kind.eighths}
+_KIND_BY_LAST_TWO = {ending: kind.name for kind in KINDS.values() for ending in kind.endings}
+# Codes of 12 digits without a leading 0; the group that matches has the name of the kind.
+_IRREGULAR = re.compile(
+    "|".join([f"(?P<{kind.name}>{kind.irregular})" for kind in KINDS.values() if kind.irregular]),
+    re.DOTALL,
+)
 
-_KIND_BY_8TH_OF_10 = {
-    "1": "vat_special",
-    "5": "vat_special",
-    "3": "vat_ordinary",
-    "6": "vat_ordinary",
-    "2": "vat_freight",
-    "7": "vat_freight",
-}
-
-_KIND_BY_LAST_TWO_OF_12 = {
-    "11": "vat_e_ordinary",
-    "12": "vat_toll",
-    "13": "vat_e_special",
-    "04": "vat_ordinary",
-    "05": "vat_ordinary",
-    "06": "vat_roll",
-    "07": "vat_roll",
-    "17": "used_vehicle",
-}
+# The regular expression of a 20-digit number whose region is known.
+DIGITAL_FORM = rf"\d\d(?:{'|'.join(NUMBER_REGIONS)})\d{{{DIGITAL_LENGTH - 4}}}"
 
 
+# Thousands of invoices share a code, so few codes are in use at a time.
+@lru_cache(maxsize=8192)
 def kind_of_code(code: str) -> str | None:
     """The kind that a code of 10 or 12 digits stands for, or None when it does not say."""
-    if len(code) == 10:
-        return _KIND_BY_8TH_OF_10.get(code[7])
-    if len(code) != 12:
+    if len(code) == SHORT_CODE:
+        return _KIND_BY_8TH.get(code[7])
+    if len(code) != LONG_CODE:
         return None
-    if code in _E_ORDINARY_LITERALS:
-        return "vat_e_ordinary"
     if code[0] == "0":
-        return _KIND_BY_LAST_TWO_OF_12.get(code[10:])
-    if code[7] == "2":
-        return "motor_vehicle"
-    if code[0] == "1" and code[7:9] == "09" and code[11] == "0":
-        return "blockchain"
-    return None
+        return _KIND_BY_LAST_TWO.get(code[10:])
+    found = _IRREGULAR.fullmatch(code)
+    return found.lastgroup if found else None
 
 
 def may_have_code(kind: str, code: str) -> bool:
     """Whether an invoice of this kind can have this code; an empty code means 20 digits."""
-    lengths = KINDS[kind].code_lengths
+    entry = KINDS[kind]
     if not code:
-        return not lengths
+        return entry.digital
     inferred = kind_of_code(code)
-    return len(code) in lengths and (
-        inferred is None or kind == inferred or kind == PAPER_TWIN.get(inferred)
+    return len(code) in entry.code_lengths and (
+        inferred is None or inferred in (kind, entry.printed_on)
     )
 
 
@@ -88,7 +77,7 @@ def region_of_code(code: str) -> str | None:
 
     E-invoice codes carry city digits, so only the five cities keep all four.
     """
-    digits = code[1:5] if len(code) == 12 else code[:4]
+    digits = code[1:5] if len(code) == LONG_CODE else code[:4]
     if digits in CITIES:
         return digits
     region = digits[:2] + "00"

@@ -1,8 +1,8 @@
 """Repair and parse one field of a question (contract.md §1).
 
 Every function takes the text that a caller sent and returns canonical text, or a ``FieldError``
-that says why there is none. None of them raises. Whether something was repaired is seen by the
-caller from the difference between what it gave and ``tidy``'s outcome (see claim.py).
+that says why there is none. None of them raises. What comes back differs from what was sent if
+something was repaired (parsing.py).
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from datetime import date as Date
 from decimal import Decimal
+from functools import cache
 from unicodedata import normalize
 
 import msgspec
 
 from verifier.invoice.codes import region_of_code, region_of_number
+from verifier.invoice.identity import CODE_LENGTHS, DIGITAL_LENGTH, NO_NUMBER, NUMBER_LENGTHS
 from verifier.invoice.kinds import CALLED, KINDS
 
 
@@ -34,13 +36,27 @@ MAX_INTEGER_DIGITS = 11
 MIN_TAX_ID, MAX_TAX_ID = 15, 20
 WINDOW_YEARS = 5
 
-EXPECTED_CODE = "10 / 12 × 0-9"
-EXPECTED_NUMBER = "8 / 20 × 0-9"
-EXPECTED_CHECK_CODE = "6 / 20 × 0-9"
-EXPECTED_BLOCKCHAIN_CHECK_CODE = "5 × 0-9 a-z"
+# A check code of 20 digits is given whole or by its last six.
+CHECK_CODE_LENGTHS = (6, 20)
+
+
+@cache
+def digits_of(lengths: tuple[int, ...]) -> str:
+    """What is expected of a field of so many digits, as an error shows it."""
+    return f"{' / '.join(map(str, lengths))} × 0-9"
+
+
+EXPECTED_CODE = digits_of(CODE_LENGTHS)
+EXPECTED_NUMBER = digits_of(NUMBER_LENGTHS)
+EXPECTED_CHECK_CODE = digits_of(CHECK_CODE_LENGTHS)
 EXPECTED_DATE = "YYYY-MM-DD"
 EXPECTED_MONEY = "-1234.50"
 EXPECTED_TAX_ID = "15 … 20 × 0-9 A-Z"
+
+# Check codes with letters, by their length.
+_LETTERED = {
+    kind.check_code.length: kind.check_code for kind in KINDS.values() if kind.check_code.letters
+}
 
 _SPACES_AND_HYPHENS = re.compile(r"[\s\-\u2010-\u2015\u2212]+")
 _SPACES = re.compile(r"\s+")
@@ -79,7 +95,7 @@ def _digits(field: str, text: str, expected: str, lengths: tuple[int, ...]) -> F
 def parse_code(text: str) -> str | FieldError:
     """An invoice code of 10 or 12 digits whose region is known (domain.md §3)."""
     code = tidy_digits(text)
-    error = _digits("code", code, EXPECTED_CODE, (10, 12))
+    error = _digits("code", code, EXPECTED_CODE, CODE_LENGTHS)
     if error is None and region_of_code(code) is None:
         error = FieldError("code", "unknown_region")
     return error or code
@@ -88,11 +104,11 @@ def parse_code(text: str) -> str | FieldError:
 def parse_number(text: str) -> str | FieldError:
     """A number of 8 digits other than zeros, or of 20 with a known region (domain.md §3, §4)."""
     number = tidy_digits(text)
-    error = _digits("number", number, EXPECTED_NUMBER, (8, 20))
+    error = _digits("number", number, EXPECTED_NUMBER, NUMBER_LENGTHS)
     if error is None:
-        if number == "00000000":
+        if number == NO_NUMBER:
             error = FieldError("number", "bad_format", EXPECTED_NUMBER)
-        elif len(number) == 20 and region_of_number(number) is None:
+        elif len(number) == DIGITAL_LENGTH and region_of_number(number) is None:
             error = FieldError("number", "unknown_region")
     return error or number
 
@@ -162,20 +178,21 @@ def fen(money: str) -> int:
 
 
 def parse_check_code(text: str, kind: str | None) -> str | FieldError:
-    """A check code: 6 or 20 digits; 5 digits or letters for ``blockchain`` (domain.md §2).
+    """A check code: 6 or 20 digits, or what a kind with letters in it has (domain.md §2).
 
     Letters keep their case, which the judge disregards. When the kind is not known because
     another field is wrong, either form passes.
     """
     characters = tidy_characters(text)
-    if kind == "blockchain" or (kind is None and len(characters) == 5):
+    form = KINDS[kind].check_code if kind else _LETTERED.get(len(characters))
+    if form is not None and form.letters:
         if not (characters.isascii() and characters.isalnum()):
-            return FieldError("check_code", "bad_format", EXPECTED_BLOCKCHAIN_CHECK_CODE)
-        if len(characters) != 5:
-            return FieldError("check_code", "bad_length", EXPECTED_BLOCKCHAIN_CHECK_CODE)
+            return FieldError("check_code", "bad_format", form.expected)
+        if len(characters) != form.length:
+            return FieldError("check_code", "bad_length", form.expected)
         return characters
     digits = tidy_digits(text)
-    return _digits("check_code", digits, EXPECTED_CHECK_CODE, (6, 20)) or digits
+    return _digits("check_code", digits, EXPECTED_CHECK_CODE, CHECK_CODE_LENGTHS) or digits
 
 
 def parse_tax_id(field: str, text: str) -> str | FieldError:

@@ -1,4 +1,4 @@
-"""Flaws: what is wrong with a member whatever it is for."""
+"""Flaws: what is wrong with a member, whichever field it is."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class _Repeated:
         return "REPEATED"
 
 
-# In place of the value of a name that is given more than once, or in whose value that happens.
+# Stands for the value of a name that is given twice, or whose value holds such a name.
 REPEATED: Final = _Repeated()
 
 
 def flaws(given: Mapping[str, Any]) -> dict[str, FieldError]:
-    """What is wrong with members whatever they are for: given more than once, or text with NUL."""
+    """What is wrong with members, whichever fields they are: given twice, or text with NUL."""
     return {
         name: FieldError(name, "duplicate_field")
         if value is REPEATED

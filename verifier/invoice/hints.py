@@ -6,6 +6,7 @@ import msgspec
 
 from verifier.invoice.codes import may_have_code
 from verifier.invoice.fields import fen
+from verifier.invoice.identity import DIGITAL_LENGTH
 from verifier.invoice.taxids import fails_check
 
 
@@ -19,7 +20,7 @@ class Hint(msgspec.Struct, frozen=True, gc=False):
 
 def number_year(number: str, date: str) -> Hint | None:
     """The year of a 20-digit number equalled the issue year in every sample seen (M, §4)."""
-    if len(number) == 20 and number[:2] != date[2:4]:
+    if len(number) == DIGITAL_LENGTH and number[:2] != date[2:4]:
         return Hint("number_year", "number")
     return None
 

@@ -1,6 +1,6 @@
 """The fields of a ledger line, one by one: what is wrong with each, or its canonical form.
 
-Only lines that are not in canonical form come here, see wire/lines.py. The rules are those of
+Only lines that are not in canonical form come here (wire/lines.py). The rules are those of
 domain.md §2-§5; every bad field is reported once, and none causes a follow-up error in another.
 """
 
@@ -8,37 +8,35 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Set
-from datetime import date as Date
-from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 from verifier.invoice import fields
 from verifier.invoice.claim import Invalid
 from verifier.invoice.codes import REGIONS, region_of_code, region_of_number
-from verifier.invoice.fields import FieldError
+from verifier.invoice.fields import MAX_TAX_ID, FieldError, digits_of
 from verifier.invoice.flaws import flaws
-from verifier.invoice.identity import key_of
+from verifier.invoice.forms import TAX_ID_CHARACTER, is_date, is_moment
+from verifier.invoice.identity import (
+    CODE_LENGTHS,
+    DIGITAL_LENGTH,
+    NO_NUMBER,
+    NUMBER_LENGTH,
+    NUMBER_LENGTHS,
+    canonical_key,
+)
 from verifier.invoice.kinds import KINDS, STATUSES, Kind
 from verifier.invoice.names import listed
 from verifier.invoice.record import MAX_NAME
 
-MAX_TAX_ID = 20
-# An invoice may be taken back bit by bit, by any number of red letters that together do not exceed
-# it. Each takes a confirmation (红字信息确认单) that buyer and seller agree on, so that real ones
-# have a few; a line that names more than this is a fault of its sender.
+# Several red letters may take an invoice back bit by bit. Each needs a confirmation
+# (红字信息确认单) by buyer and seller, so that real invoices have few; a line that names more than
+# this is a fault of its sender.
 MAX_RED_LETTERS = 100
 
-_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MONEY = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d{1,2})?", re.ASCII)
 _NUMBERS = (int, Decimal)
-_KEY = re.compile(r"\d{20}|(?:\d{10}|\d{12})-(?!0{8})\d{8}", re.ASCII)
-_TAX_ID = re.compile(r"[0-9A-Z]*", re.ASCII)
-# PostgreSQL admits offsets up to 15:59; no place on Earth is beyond 14:00.
-_MOMENT = re.compile(
-    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-](?:0\d|1[0-4]):[0-5]\d)", re.ASCII
-)
+_TAX_ID = re.compile(f"{TAX_ID_CHARACTER}*")
 
 _EXPECTED_MOMENT = "YYYY-MM-DDThh:mm:ssZ"
 _EXPECTED_REFERENCE = '{"code", "number"}'
@@ -51,50 +49,6 @@ _LINE = frozenset((
     "issued_at",
 ))  # fmt: skip
 _STATUS_LINE = frozenset(("code", "number", "status", "red_letter"))
-
-
-class CheckCode:
-    """The check code that a ledger keeps for a kind: its pattern, its lengths, its description."""
-
-    def __init__(self, kind: Kind) -> None:
-        self.pattern = r"\d"
-        if kind.name == "blockchain":
-            self.length, self.pattern, characters = 5, "[0-9A-Za-z]", "0-9 a-z"
-        else:
-            self.length = 6 if kind.name == "digital_paper_ordinary" else 20
-            characters = "0-9"
-        self.required = "check_code" in kind.factors
-        self.expected = f"{self.length} × {characters}"
-        self.whole = f"{self.pattern}{{{self.length}}}"
-        if not self.required:
-            self.whole = f"(?:{self.whole})?"
-            self.expected = f"0 / {self.expected}"
-
-
-CHECK_CODES = {kind.name: CheckCode(kind) for kind in KINDS.values()}
-
-
-@lru_cache(maxsize=8192)
-def is_date(text: str) -> bool:
-    """Whether the text is a day of the calendar as ``YYYY-MM-DD``."""
-    try:
-        return _DATE.fullmatch(text) is not None and bool(Date.fromisoformat(text))
-    except ValueError:
-        return False
-
-
-def is_moment(text: str) -> bool:
-    """Whether the text is a moment of RFC 3339 with its offset from UTC."""
-    try:
-        return _MOMENT.fullmatch(text) is not None and bool(datetime.fromisoformat(text))
-    except ValueError:
-        return False
-
-
-def reference_key(code: str, number: str) -> str:
-    """The key of another invoice that a line names, or empty when it cannot be one."""
-    key = key_of(code, number)
-    return key if _KEY.fullmatch(key) else ""
 
 
 def canonical(given: Mapping[str, Any]) -> dict[str, Any] | Invalid:
@@ -114,7 +68,7 @@ def canonical_status(given: Mapping[str, Any]) -> dict[str, Any] | Invalid:
 class _Checks:
     def __init__(self, given: Mapping[str, Any], known: Set[str]) -> None:
         self.whole, self.known = given, known
-        # In the feed, null means what absence means.
+        # Here null means that the member is absent.
         self.given = {name: value for name in known if (value := given.get(name)) is not None}
         self.errors = flaws(self.given)
         self.values: dict[str, Any] = {}
@@ -128,9 +82,9 @@ class _Checks:
     def status_line(self) -> None:
         self.identity(None)
         code, number = self.values.get("code"), self.values.get("number")
-        if number and len(number) == 20 and code:
+        if number and len(number) == DIGITAL_LENGTH and code:
             self.fail("code", "not_applicable")
-        elif number and len(number) == 8 and not code and "code" not in self.errors:
+        elif number and len(number) == NUMBER_LENGTH and not code and "code" not in self.errors:
             self.fail("code", "required", fields.EXPECTED_CODE)
         self.take("status", self.status, required=" ".join(STATUSES))
         self.take("red_letter", self.reference)
@@ -157,7 +111,10 @@ class _Checks:
     def take(
         self, field: str, check: Callable[[str, Any], Any], required: str | None = None
     ) -> Any:
-        """Check a field that is there; one that is ``required`` (and what as) must be."""
+        """The checked value of a field, None when it is absent or bad.
+
+        A field that must be there has ``required``: what is expected of it.
+        """
         if field in self.errors:
             return None
         value = self.given.get(field)
@@ -218,32 +175,37 @@ class _Checks:
     def check_code(self, kind: Kind | None) -> None:
         if kind is None:
             return
-        rule = CHECK_CODES[kind.name]
+        form = kind.check_code
+        expected = form.expected if kind.has_check_code else f"0 / {form.expected}"
 
         def check(field: str, value: Any) -> Any:
-            if not isinstance(value, str) or not re.fullmatch(f"{rule.pattern}*", value, re.ASCII):
-                self.fail(field, "bad_format", rule.expected)
-            elif value and len(value) != rule.length:
-                self.fail(field, "bad_length", rule.expected)
+            if not isinstance(value, str) or not re.fullmatch(
+                f"{form.character}*", value, re.ASCII
+            ):
+                self.fail(field, "bad_format", expected)
+            elif value and len(value) != form.length:
+                self.fail(field, "bad_length", expected)
             return value
 
-        self.take("check_code", check, required=rule.expected if rule.required else None)
+        self.take("check_code", check, required=expected if kind.has_check_code else None)
 
     def digits(self, field: str, value: Any, lengths: tuple[int, ...]) -> bool:
-        """Whether the value is a number of one of these lengths; reports what else it is."""
-        expected = f"{' / '.join(map(str, lengths))} × 0-9"
+        """Whether the value is so many digits and not only zeros; reports what is wrong."""
         if not (isinstance(value, str) and value.isascii() and value.isdigit()):
-            self.fail(field, "bad_format", expected)
+            wrong = "bad_format"
         elif len(value) not in lengths:
-            self.fail(field, "bad_length", expected)
-        elif value == "00000000":
-            self.fail(field, "bad_format", expected)
-        return field not in self.errors
+            wrong = "bad_length"
+        elif value == NO_NUMBER:
+            wrong = "bad_format"
+        else:
+            return True
+        self.fail(field, wrong, digits_of(lengths))
+        return False
 
     def identity(self, kind: Kind | None) -> None:
-        """Code, number and region; of a line without a good kind only what any kind forbids."""
-        codes = kind.code_lengths if kind else (10, 12)
-        numbers = (8, 20) if kind is None else (20,) if kind.digital else (8,)
+        """Code, number and region; without a sound kind, whatever some kind allows passes."""
+        codes = kind.code_lengths if kind else CODE_LENGTHS
+        numbers = (kind.number_length,) if kind else NUMBER_LENGTHS
         region: str | None = None
 
         def check_code(field: str, value: Any) -> Any:
@@ -260,7 +222,7 @@ class _Checks:
 
         def check_number(field: str, value: Any) -> Any:
             nonlocal region
-            if self.digits(field, value, numbers) and len(value) == 20:
+            if self.digits(field, value, numbers) and len(value) == DIGITAL_LENGTH:
                 region = region_of_number(value)
                 if region is None:
                     self.fail(field, "unknown_region")
@@ -273,9 +235,9 @@ class _Checks:
                 self.fail(field, "bad_format", region)
             return value
 
-        needs_code = f"{' / '.join(map(str, codes))} × 0-9" if kind and codes else None
+        needs_code = digits_of(codes) if kind and codes else None
         self.take("code", check_code, required=needs_code)
-        self.take("number", check_number, required=f"{' / '.join(map(str, numbers))} × 0-9")
+        self.take("number", check_number, required=digits_of(numbers))
         self.take("region", check_region)
 
     def reference(self, field: str, value: Any) -> Any:
@@ -283,7 +245,7 @@ class _Checks:
         if isinstance(value, dict) and not value.keys() - {"code", "number"}:
             code, number = value.get("code") or "", value.get("number")
             if isinstance(code, str) and isinstance(number, str):
-                key = reference_key(code, number)
+                key = canonical_key(code, number)
                 itself = (self.given.get("code") or "", self.given.get("number"))
                 if key and (code, number) != itself:
                     return {"code": code, "number": number}

@@ -1,4 +1,4 @@
-"""Names of fields that are none of ours: what other systems call a field, and how they are told.
+"""Unknown fields: what other systems call ours, and how a name that is none of ours is reported.
 
 Keys are compared without case, spaces, hyphens and underscores. The names are those of other
 verification services, of accounting software, of tax control software (pinyin initials) and of
@@ -14,9 +14,9 @@ from typing import Any
 
 from verifier.invoice.fields import FieldError
 
-# So many errors are listed for an item or a line; of the others there is the number.
+# An item or a line lists at most this many errors; the rest is a number.
 MAX_ERRORS = 20
-# Errors that the rejected lines of an answer have in all; of further lines it gives the number.
+# An answer lists rejected lines up to this many errors in all; the rest is a number of lines.
 MAX_LISTED = 1_000
 
 # An unknown field's name comes back in the error; this much of it.
@@ -67,7 +67,7 @@ _FIELD_OF = {_plain(field): field for field in _OURS} | {
 
 
 def _shown(name: str) -> str:
-    """As much of a name as is told, without what would change how the text around it reads."""
+    """A name as an error shows it: cut, and without characters that garble the text around it."""
     name = name[:_LONGEST_NAME]
     if name.isprintable():
         return name
@@ -84,9 +84,9 @@ def listed(
 ) -> tuple[tuple[FieldError, ...], int]:
     """The errors to list, sorted by field, and how many more there are.
 
-    ``errors`` are those of known fields, which are fewer than MAX_ERRORS and all listed. Each name
-    of ``given`` that is not ``known`` is one more; the first ones fill the list. However many
-    there are, only those that are listed are looked at.
+    ``errors`` are those of known fields, fewer than MAX_ERRORS and all listed. Each name of
+    ``given`` that is not ``known`` is one more; the first ones fill the list. Only names that are
+    listed are looked at, however many there are.
     """
     found = set(errors)
     unknown = len(given) - sum([name in given for name in known])

@@ -18,7 +18,7 @@ from verifier.invoice.codes import kind_of_code, region_of
 from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import flaws
 from verifier.invoice.hints import Hint
-from verifier.invoice.identity import key_of
+from verifier.invoice.identity import DIGITAL_LENGTH, key_of
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS
 from verifier.invoice.names import listed
 
@@ -56,14 +56,14 @@ class _Parser:
         self.flawed = {name: error for name, error in flaws(self.given).items() if name in FIELDS}
         self.errors = list(self.flawed.values())
         self.hints: list[Hint] = []
-        # A 20-digit number that is wrong otherwise still is of the digital family.
+        # By length alone: a bad number of 20 digits is of the digital family too.
         self.digital = False
 
     def fail(self, field: str, code: str, expected: str = "") -> None:
         self.errors.append(FieldError(field, code, expected))
 
     def sound(self, field: str) -> Any:
-        """The value that a field has, unless that is wrong whatever the field is for."""
+        """The value of a field, None when it is absent or has a flaw (flaws.py)."""
         return None if field in self.flawed else self.given.get(field)
 
     def check_reference(self) -> None:
@@ -73,7 +73,7 @@ class _Parser:
             self.fail("reference", wrong, f"≤ {fields.MAX_REFERENCE}")
 
     def scan(self) -> str | None:
-        """Fill what the QR code says and the caller does not; return the kind it presumes."""
+        """Fill in what the QR code alone says; return the kind that it presumes."""
         text = self.sound("qr")
         if text is None:
             return None
@@ -105,7 +105,7 @@ class _Parser:
     def read_text(
         self, field: str, parse: Callable[[str], str | FieldError], expected: str
     ) -> None:
-        """The canonical value of a text field; what is absent or bad has none."""
+        """Keep the canonical value of a text field; one that is absent or bad has none."""
         value = self.sound(field)
         if value is None:
             return
@@ -115,7 +115,7 @@ class _Parser:
         self._settle(field, parsed, repaired=parsed != value)
 
     def read_money(self, field: str) -> None:
-        """The same for an amount. ``88`` and ``88.0`` are no repairs of ``88.00``; a number is."""
+        """The same for an amount. JSON numbers are repairs; ``88`` for ``88.00`` is none."""
         value = self.sound(field)
         if value is None:
             return
@@ -137,7 +137,7 @@ class _Parser:
     def read_identity(self) -> None:
         self.read_text("number", fields.parse_number, fields.EXPECTED_NUMBER)
         number = self.given.get("number")
-        self.digital = isinstance(number, str) and len(fields.tidy_digits(number)) == 20
+        self.digital = isinstance(number, str) and len(fields.tidy_digits(number)) == DIGITAL_LENGTH
         if not self.digital:
             self.read_text("code", fields.parse_code, fields.EXPECTED_CODE)
         elif self.sound("code") is not None:

@@ -1,9 +1,9 @@
 """The QR code on an invoice: its fields, its checksum, and the URL form (domain.md §6).
 
 ``01,<type>,<code>,<number>,<amount>,<yyyymmdd>,<check code>,<CRC>``, sometimes with a comma at
-the end, sometimes without the CRC. That of a 20-digit number may be cut before the check code,
-which it does not have anyway. The fields come back as they were written: repairing and judging
-them belongs to the fields, like those of any other question.
+the end, sometimes without the CRC. With a 20-digit number the text may end before the check code,
+which such an invoice lacks. The fields come back as they were written: they are repaired and
+judged like those of any other question (fields.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+
+from verifier.invoice.identity import DIGITAL_LENGTH, NUMBER_LENGTH
+from verifier.invoice.kinds import KINDS
 
 _POLYNOMIAL = 0x8005
 _REFLECTED = 0xA001  # the same polynomial, bits in reverse
@@ -33,21 +36,19 @@ def _backward(byte: int) -> int:
 _FORWARD = tuple(map(_forward, range(256)))
 _BACKWARD = tuple(map(_backward, range(256)))
 
-# The type fields in use. A 51 is a rail ticket, or rarely a vat_e_ordinary with its code.
-TYPES: dict[str, str] = {
-    "vat_special": "01",
-    "vat_ordinary": "04",
-    "vat_e_ordinary": "10",
-    "digital_special": "31",
-    "digital_ordinary": "32",
-    "rail_ticket": "51",
-}
+# The type that the QR code of a kind gives.
+TYPES: dict[str, str] = {kind.name: kind.qr_types[0] for kind in KINDS.values() if kind.qr_types}
+# What a type says about an invoice that has a code, when the code itself does not say the kind.
 _PRESUMED = {
-    "01": "vat_special",
-    "04": "vat_ordinary",
-    "10": "vat_e_ordinary",
-    "51": "vat_e_ordinary",
+    kind_type: kind.name
+    for kind in KINDS.values()
+    if not kind.digital
+    for kind_type in kind.qr_types
 }
+_REFLECTED_TYPES = frozenset(
+    [kind_type for kind in KINDS.values() if kind.reflected_crc for kind_type in kind.qr_types]
+)
+_PATHS = tuple([(kind.qr_path, kind.name) for kind in KINDS.values() if kind.qr_path])
 
 _TYPE = re.compile(r"[0-9]{2}")
 _FEN = re.compile(r"(-?)([0-9]{1,20})")
@@ -58,7 +59,7 @@ class Scan(msgspec.Struct, frozen=True):
 
     ``amount`` (without tax) is the money of an old invoice, ``total`` (with tax) that of a
     20-digit number or a URL; at most one of the two is there. ``date`` is normally ``yyyymmdd``.
-    ``presumed_kind`` is worth asking only when the code does not say the kind itself.
+    ``presumed_kind`` counts only when the code does not say the kind.
     ``checksum_ok`` is None when the string carries no CRC.
     """
 
@@ -97,12 +98,12 @@ def crc_modbus(text: str) -> str:
 
 
 def _agrees(body: str, written: str, kind_type: str) -> bool:
-    """Whether a CRC belongs to the text before it, taken without or with the last comma."""
+    """Whether ``written`` is the CRC of ``body``, with or without the comma between them."""
     written = written.strip().upper()
     value = _feed(0, _bytes(body))
     if written in (f"{value:04X}", f"{_feed(value, b','):04X}"):
         return True
-    return kind_type == "51" and written in (crc_modbus(body), crc_modbus(f"{body},"))
+    return kind_type in _REFLECTED_TYPES and written in (crc_modbus(body), crc_modbus(f"{body},"))
 
 
 def parse(text: str) -> Scan | None:
@@ -130,7 +131,7 @@ def parse(text: str) -> Scan | None:
     # Without a code it is the digital family, even if its number was misread; eight digits alone
     # are an old invoice whose code is missing.
     length = len(number.strip()) if number else 0
-    digital = length == 20 or (code is None and length != 8)
+    digital = length == DIGITAL_LENGTH or (code is None and length != NUMBER_LENGTH)
     if len(parts) == 6 and not digital:
         # Its check code is what was cut off.
         return None
@@ -155,7 +156,8 @@ def _parse_url(text: str) -> Scan | None:
         return None
     if url.scheme not in ("http", "https") or not url.netloc:
         return None
-    if not url.path.endswith("/verify/scan"):
+    kind = next((kind for path, kind in _PATHS if url.path.endswith(path)), None)
+    if kind is None:
         return None
     numbers, totals = given.get("bill_num", []), given.get("total_amount", [])
     if len(numbers) != 1 or len(totals) > 1:
@@ -167,7 +169,7 @@ def _parse_url(text: str) -> Scan | None:
             return None
         yuan, rest = divmod(int(fen[2]), 100)
         total = f"{fen[1]}{yuan}.{rest:02d}"
-    return Scan(number=numbers[0], total=total, presumed_kind="blockchain")
+    return Scan(number=numbers[0], total=total, presumed_kind=kind)
 
 
 def encode(
@@ -189,6 +191,6 @@ def encode(
     """
     kind_type = TYPES[kind]
     body = f"01,{kind_type},{code},{number},{money},{date.replace('-', '')},{check_code}"
-    checksum = crc_modbus if kind_type == "51" else crc
+    checksum = crc_modbus if kind_type in _REFLECTED_TYPES else crc
     written = checksum(f"{body}," if comma_in_crc else body)
     return f"{body},{written}{',' if trailing_comma else ''}"

@@ -11,7 +11,7 @@ from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS, STATUSES, USABLE_STAT
 
 # The longest name of a party, in characters.
 MAX_NAME = 300
-# So many red letters of an invoice stand in an answer; of more there is the number.
+# An answer lists at most this many red letters of an invoice; with more it gives their number.
 MAX_SHOWN = 20
 
 # Interned names of the factor sets, so that the judge compares them by identity.
@@ -51,19 +51,19 @@ class Held(Protocol):
 
     @property
     def use(self) -> str:
-        """USABLE, or the status for which it is not."""
+        """USABLE, or the status that makes it unusable."""
 
     @property
     def asks(self) -> str:
-        """What a question without a kind must supply for the fast path.
+        """Which factors a question without a kind must supply, so that ``agrees`` can judge it.
 
-        ASKS_MORE when that is not for it: the code does not say the kind or says another one than
-        the ledger, or the invoice itself calls for a hint (the number's year is not the date's).
+        ASKS_MORE when only ``judge`` can: the code does not say the kind that the ledger has, or
+        the invoice itself calls for a hint (its number's year is not its date's).
         """
 
     @property
     def members(self) -> bytes:
-        """What an answer tells that it matches, in whatever form its maker has given it."""
+        """What a matching answer shows of it, encoded by whoever made the record."""
 
     @property
     def seller_tax_id(self) -> str:
@@ -74,7 +74,7 @@ class Held(Protocol):
         """Empty when the ledger has none (an individual)."""
 
 
-# What matches are counted by: whether the invoice may be used, or why not.
+# Matches are counted by use: usable, or the status that makes the invoice unusable.
 USABLE = "usable"
 USES = (USABLE, *(status for status in STATUSES if status not in USABLE_STATUSES))
 

@@ -45,10 +45,10 @@ VERDICTS: tuple[VerdictName, ...] = (
 SHANGHAI = Timezone(timedelta(hours=8))
 DAY = 86_400
 
-# A region that never said until when it is complete counts as complete until this long ago.
+# A region without a watermark counts as complete until so many seconds ago.
 UNSET_WATERMARK_AGE = DAY
 
-# A watermark may catch up in one step, so a caller is never sent away for longer.
+# Seconds. A watermark may catch up in one step, so a caller is never sent away for longer.
 LONGEST_RETRY = 3_600
 
 
@@ -72,7 +72,7 @@ def window_at(now: float) -> Window:
     return Window(
         oldest.isoformat(),
         today.isoformat(),
-        # As in records, so that a day is found by being the same object.
+        # Interned as in records, so that a day is found by its address.
         frozenset(intern(day.isoformat()) for day in days),
         midnight.timestamp(),
         midnight.timestamp() + DAY,
@@ -144,8 +144,8 @@ Answer = Match | Judgement
 def agrees(question: Question, record: Held, window: Window) -> bool:
     """True only if the question is well formed, agrees with the record, and calls for no hint.
 
-    The record must be the one of the question's raw key, which has no ``qr``. False means "look
-    closer".
+    The record must be the one that the question's raw key names; such a question has no ``qr``.
+    False means that it has to be parsed and judged in full.
     """
     issued, asks = record.date, record.asks
     if question.date != issued or issued not in window.days:
@@ -193,8 +193,8 @@ def _as_spelt(given: str, held: str) -> bool:
 def complete_until(watermark: float | None, now: float) -> float:
     """Until when the ledger is complete for a region whose watermark is given (contract.md §4).
 
-    Never beyond ``now``, the moment of the state that was read: plain SQL may have stored a
-    watermark of the future, by which invoices would be "not found" that are yet to be issued. Both
+    Never beyond ``now``, the moment of the state that was read: with a watermark in the future,
+    which plain SQL may have stored, invoices would be "not found" that are yet to be issued. Both
     are in seconds since the epoch.
     """
     if watermark is None:

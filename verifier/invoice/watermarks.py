@@ -1,4 +1,4 @@
-"""Watermarks: which moments a region may say that it is complete until (contract.md §4)."""
+"""Watermarks: until which moments a region may say that it is complete (contract.md §4)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ FIELD = "complete_until"
 # In seconds since the epoch. No invoice in scope is anywhere near as old.
 OLDEST = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 
-# Seconds by which the clocks of those who feed the ledger and of the workers may differ.
+# Seconds by which the clocks of those who ingest and of the workers may differ.
 CLOCK_TOLERANCE = 5.0
 
 
 def out_of_range(moment: datetime, now: float) -> FieldError | None:
     """What is wrong with a watermark that is given ``now`` (seconds since the epoch), if anything.
 
-    Nobody knows yet what will have been issued by a moment in the future. ``moment`` has an offset.
+    A region cannot know what will have been issued by a moment in the future. ``moment`` has an
+    offset.
     """
     latest = now + CLOCK_TOLERANCE
     if OLDEST <= moment.timestamp() <= latest:

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-# The 8th of 10 digits. A 数电纸质 invoice is printed on the stock of its paper twin.
-_EIGHTH = {
-    "vat_special": "15",
-    "vat_ordinary": "36",
-    "vat_freight": "27",
-    "digital_paper_special": "15",
-    "digital_paper_ordinary": "36",
+from verifier.invoice.kinds import KINDS, Kind
+
+# Kinds whose codes carry city digits, as those of e-invoices do.
+_WITH_CITY = frozenset({"vat_e_ordinary", "vat_e_special", "vat_toll"})
+
+# How codes without a leading 0 are written.
+_IRREGULAR = {
+    "motor_vehicle": "1{region}{stamp}2{batch}{rest:02d}{choice}",
+    "blockchain": "1{region}{stamp}09{rest:02d}0",
 }
 
-# The last two of 12 digits, where the first is 0.
-_ENDINGS = {
-    "vat_e_ordinary": ("11", "11"),
-    "vat_e_special": ("13", "13"),
-    "vat_toll": ("12", "12"),
-    "vat_roll": ("06", "07"),
-    "used_vehicle": ("17", "17"),
-    "vat_ordinary": ("04", "05"),
-    "digital_paper_ordinary": ("04", "05"),
-}
-_ELECTRONIC = frozenset({"vat_e_ordinary", "vat_e_special", "vat_toll"})
-_TWO_LENGTHS = frozenset({"vat_ordinary", "digital_paper_ordinary"})
+
+def _stock(kind: Kind) -> Kind:
+    """The kind that its codes say."""
+    return KINDS[kind.printed_on] if kind.printed_on else kind
+
+
+_EIGHTHS = {kind.name: _stock(kind).eighths for kind in KINDS.values()}
+_ENDINGS = {kind.name: _stock(kind).endings for kind in KINDS.values()}
 
 
 def code_of(kind: str, region: str, year: int, bits: int) -> str:
@@ -33,21 +31,31 @@ def code_of(kind: str, region: str, year: int, bits: int) -> str:
     batch, choice, rest = bits & 7, bits >> 3 & 1, bits >> 4 & 255
     stamp = f"{(year - (not bits >> 12 & 15)) % 100:02d}"
     long = bits >> 16 & 1
-    if kind == "blockchain":
-        return f"1{region}{stamp}09{rest % 100:02d}0"
-    if kind == "motor_vehicle":
-        return f"1{region}{stamp}2{batch}{rest % 100:02d}{choice}"
-    if kind in _EIGHTH and not (long and kind in _TWO_LENGTHS):
-        return f"{region}{stamp}{batch}{_EIGHTH[kind][choice]}{3 * (1 + rest % 2)}{rest % 5}"
-    if kind in _ELECTRONIC and bits >> 17 & 1 and region.endswith("00"):
-        region = f"{region[:2]}01"  # e-invoice codes carry city digits
-    return f"0{region}{stamp}00{batch + 1}{_ENDINGS[kind][choice]}"
+    if kind in _IRREGULAR:
+        return _IRREGULAR[kind].format(
+            region=region, stamp=stamp, batch=batch, rest=rest % 100, choice=choice
+        )
+    eighths, endings = _EIGHTHS[kind], _ENDINGS[kind]
+    if eighths and not (long and endings):
+        digit = eighths[choice % len(eighths)]
+        return f"{region}{stamp}{batch}{digit}{3 * (1 + rest % 2)}{rest % 5}"
+    if kind in _WITH_CITY and bits >> 17 & 1 and region.endswith("00"):
+        region = f"{region[:2]}01"
+    return f"0{region}{stamp}00{batch + 1}{endings[choice % len(endings)]}"
 
 
-def check_code_of(digits: int, bits: int) -> str:
-    """A check code of that many digits from 64 random bits; five are hexadecimal (blockchain)."""
-    if digits == 0:
+_CHECK_CODES = {kind.name: kind.check_code for kind in KINDS.values() if kind.has_check_code}
+
+
+def check_code_of(kind: str, bits: int) -> str:
+    """The check code of an invoice of a kind from 64 random bits; empty where it may be.
+
+    One with letters is hexadecimal.
+    """
+    form = _CHECK_CODES.get(kind)
+    if form is None:
         return ""
-    if digits == 5:
-        return f"{bits >> 24 & 0xFFFFF:05x}"
-    return f"{bits * 0x9E3779B97F4A7C15 % 10**digits:0{digits}d}"
+    length = form.length
+    if form.letters:
+        return f"{(bits >> 24) % 16**length:0{length}x}"
+    return f"{bits * 0x9E3779B97F4A7C15 % 10**length:0{length}d}"

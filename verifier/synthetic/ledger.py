@@ -53,8 +53,8 @@ class Origin(msgspec.Struct, frozen=True):
     number: str
 
 
-class Invoice(msgspec.Struct, frozen=True, gc=False):
-    """One line of the ledger feed, in the order of its fields. Money is text with two decimals."""
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One line of the ledger, as it is ingested. Money is text with two decimals."""
 
     kind: str
     code: str
@@ -140,7 +140,7 @@ class Ledger:
         for index in range(self.rows):
             yield encode(self.invoice(index)) + b"\n"
 
-    def invoice(self, index: int) -> Invoice:
+    def invoice(self, index: int) -> Entry:
         """Row ``index``, from 0; a row beyond the ledger is an invoice that it lacks."""
         at = self._open(index)
         red = self._reds.get(at)
@@ -154,7 +154,7 @@ class Ledger:
             status = "voided" if voided else "normal"
         return self._write(index, sketch, tax_of(sketch.amount, sketch.rate), status, UNSET)
 
-    def absent(self, index: int, on: date | None = None) -> Invoice:
+    def absent(self, index: int, on: date | None = None) -> Entry:
         """One of ABSENT_ROWS invoices that no ledger of this seed has, if need be of a given day.
 
         IndexError beyond them.
@@ -190,8 +190,7 @@ class Ledger:
         ) = _ROW.unpack_from(self._drawn, HEAD_SIZE + at * _ROW.size)  # fmt: skip
         day = self._days[day_draw]
         profile = (self._digital if family < day.digital_below else self._old)[kind & 4095]
-        # Only Shenzhen issues them.
-        region = "4403" if profile.kind == "blockchain" else self._regions[region_draw & 4095]
+        region = profile.region or self._regions[region_draw & 4095]
         buyers = self._individuals if flags >> 4 < profile.individuals else self._buyers
         curve = self._curves[profile.kind]
         low = curve[a + b + c + d]
@@ -209,7 +208,7 @@ class Ledger:
             bits,
         )
 
-    def _take_back(self, index: int, blue_index: int, red: RedLetter) -> Invoice:
+    def _take_back(self, index: int, blue_index: int, red: RedLetter) -> Entry:
         """A red letter: own identity, a later day, the blue one's parties, negative money."""
         sketch = self._sketch(red.blue)
         blue = self._write(blue_index, sketch, 0, "", UNSET)
@@ -222,7 +221,7 @@ class Ledger:
 
     def _write(
         self, index: int, sketch: _Sketch, tax: int, status: str, origin: Origin | UnsetType
-    ) -> Invoice:
+    ) -> Entry:
         profile, region, bits, amount = sketch.profile, sketch.region, sketch.bits, sketch.amount
         kind, date = profile.kind, sketch.day.iso
         if kind in _CODELESS:
@@ -233,8 +232,8 @@ class Ledger:
         else:
             code = code_of(kind, region, int(date[2:4]), bits >> 20 & 0xFFFFF)
             number = f"{(index * _NUMBER_STEP + self._number_shift) % _NUMBERS + 1:08d}"
-            check_code = check_code_of(profile.check_digits, bits)
-        return Invoice(
+            check_code = check_code_of(kind, bits)
+        return Entry(
             kind,
             code,
             number,

@@ -19,8 +19,8 @@ class Profile(msgspec.Struct, frozen=True):
 
     ``weight`` is the share of the family in per mille; ``rates`` are percent of tax, drawn
     evenly; half of the amounts are below ``median`` fen, and two thirds within ``spread``/256
-    doublings of it; ``individuals`` of 16 buyers have no tax id; ``check_digits`` is the length
-    of the check code (0: none).
+    doublings of it; ``individuals`` of 16 buyers have no tax id; ``region`` is where all of them
+    are issued, if there is one such region. A kind without a profile is not in the ledger.
     """
 
     kind: str
@@ -29,7 +29,7 @@ class Profile(msgspec.Struct, frozen=True):
     median: int
     spread: int
     individuals: int
-    check_digits: int = 0
+    region: str = ""
 
 
 _COMMON = (13, 13, 6, 6, 9, 3, 1, 0)
@@ -41,20 +41,20 @@ DIGITAL = (
     Profile("digital_motor_vehicle", 12, (13,), 12_500_000, 200, 11),
     Profile("digital_used_vehicle", 8, (0, 0, 1, 3), 5_500_000, 260, 12),
     Profile("digital_paper_special", 8, _COMMON, 380_000, 600, 0),
-    Profile("digital_paper_ordinary", 8, _COMMON, 45_000, 560, 4, 6),
+    Profile("digital_paper_ordinary", 8, _COMMON, 45_000, 560, 4),
     Profile("rail_ticket", 50, (9,), 21_000, 280, 5),
     Profile("air_itinerary", 24, (9,), 98_000, 190, 5),
 )
 
 # Everything before it.
 OLD = (
-    Profile("vat_e_ordinary", 350, _COMMON, 26_000, 520, 7, 20),
+    Profile("vat_e_ordinary", 350, _COMMON, 26_000, 520, 7),
     Profile("vat_special", 220, _COMMON, 420_000, 600, 0),
-    Profile("vat_ordinary", 150, _COMMON, 60_000, 560, 4, 20),
+    Profile("vat_ordinary", 150, _COMMON, 60_000, 560, 4),
     Profile("vat_e_special", 90, _COMMON, 300_000, 560, 0),
-    Profile("vat_roll", 60, (1, 3, 6, 13), 7_500, 320, 12, 20),
-    Profile("vat_toll", 50, (3, 3, 3, 9), 4_200, 300, 3, 20),
-    Profile("blockchain", 30, (1, 3, 6, 6), 15_000, 420, 6, 5),
+    Profile("vat_roll", 60, (1, 3, 6, 13), 7_500, 320, 12),
+    Profile("vat_toll", 50, (3, 3, 3, 9), 4_200, 300, 3),
+    Profile("blockchain", 30, (1, 3, 6, 6), 15_000, 420, 6, "4403"),
     Profile("motor_vehicle", 20, (13,), 12_500_000, 200, 11),
     Profile("used_vehicle", 20, (0, 0, 1, 3), 5_500_000, 260, 12),
     Profile("vat_freight", 10, (9,), 350_000, 360, 0),

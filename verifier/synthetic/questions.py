@@ -18,9 +18,9 @@ import msgspec
 from verifier.invoice.kinds import USABLE_STATUSES
 from verifier.invoice.qr import TYPES
 from verifier.synthetic.draws import draw, slots
-from verifier.synthetic.ledger import ABSENT_ROWS, Invoice, Ledger
+from verifier.synthetic.ledger import ABSENT_ROWS, Entry, Ledger
 from verifier.synthetic.popularity import Popularity
-from verifier.synthetic.shapes import MINIMAL, QR, SHAPES, Claim
+from verifier.synthetic.shapes import MINIMAL, QR, SHAPES, Request
 from verifier.synthetic.spoil import invalid, spoil
 
 # Parts of the whole by expected verdict.
@@ -42,7 +42,7 @@ class Case(msgspec.Struct, frozen=True):
     """
 
     id: str
-    request: Claim
+    request: Request
     expect: dict[str, object]
 
 
@@ -105,16 +105,16 @@ class Questions:
         asked = self._shapes[shape & 4095]
         if asked is QR and invoice.kind not in TYPES:
             asked = MINIMAL
-        claim = asked.claim(invoice)
+        request = asked.request(invoice)
         expect: dict[str, object] = {"verdict": expected}
         if expected == "match":
             usable = invoice.status in USABLE_STATUSES
             expect |= {"status": invoice.status, "usable": usable}
         elif expected == "mismatch":
-            expect["mismatched"] = spoil(claim, invoice, bits, self._tax_ids)
-        return Case(name, asked.write(claim, invoice, bits >> 32), expect)
+            expect["mismatched"] = spoil(request, invoice, bits, self._tax_ids)
+        return Case(name, asked.write(request, invoice, bits >> 32), expect)
 
-    def _absent(self, which: int) -> Invoice:
+    def _absent(self, which: int) -> Entry:
         settled = (self._ledger.until - timedelta(days=2)).isoformat()
         while True:
             invoice = self._ledger.absent(which % ABSENT_ROWS)

@@ -7,56 +7,56 @@ from typing import NamedTuple
 
 from verifier.invoice import qr
 from verifier.invoice.kinds import KINDS
-from verifier.synthetic.ledger import Invoice
+from verifier.synthetic.ledger import Entry
 
 # The fields of a question by name, as text.
-Claim = dict[str, str]
+Request = dict[str, str]
 
 _WIDE = str.maketrans("0123456789", "０１２３４５６７８９")
 
 
-def money_field(invoice: Invoice) -> str:
+def money_field(invoice: Entry) -> str:
     """Which amount this kind's QR code carries: ``amount`` without tax, ``total`` with it."""
     return "amount" if invoice.code else "total"
 
 
-def minimal(invoice: Invoice) -> Claim:
+def minimal(invoice: Entry) -> Request:
     """Identity, date and what the kind requires; of a long check code the last six digits."""
-    claim = {"code": invoice.code} if invoice.code else {}
-    claim |= {"number": invoice.number, "date": invoice.date}
+    request = {"code": invoice.code} if invoice.code else {}
+    request |= {"number": invoice.number, "date": invoice.date}
     for factor in KINDS[invoice.kind].factors:
         value: str = getattr(invoice, factor)
-        claim[factor] = value[-6:] if factor == "check_code" else value
-    return claim
+        request[factor] = value[-6:] if factor == "check_code" else value
+    return request
 
 
-def _with_kind(invoice: Invoice) -> Claim:
+def _with_kind(invoice: Entry) -> Request:
     return {"kind": invoice.kind} | minimal(invoice)
 
 
-def _full(invoice: Invoice) -> Claim:
-    claim = _with_kind(invoice) | {"amount": invoice.amount, "total": invoice.total}
+def _full(invoice: Entry) -> Request:
+    request = _with_kind(invoice) | {"amount": invoice.amount, "total": invoice.total}
     for field in ("check_code", "seller_tax_id", "buyer_tax_id"):
         if value := getattr(invoice, field):
-            claim[field] = value
-    return claim
+            request[field] = value
+    return request
 
 
-def _scanned(invoice: Invoice) -> Claim:
-    claim = minimal(invoice)
+def _scanned(invoice: Entry) -> Request:
+    request = minimal(invoice)
     field = money_field(invoice)
-    claim[field] = getattr(invoice, field)
+    request[field] = getattr(invoice, field)
     if invoice.check_code:
-        claim["check_code"] = invoice.check_code
-    return claim
+        request["check_code"] = invoice.check_code
+    return request
 
 
-def _as_it_is(claim: Claim, invoice: Invoice, bits: int) -> Claim:
-    return claim
+def _as_it_is(request: Request, invoice: Entry, bits: int) -> Request:
+    return request
 
 
-def _as_qr(claim: Claim, invoice: Invoice, bits: int) -> Claim:
-    money = claim[money_field(invoice)]
+def _as_qr(request: Request, invoice: Entry, bits: int) -> Request:
+    money = request[money_field(invoice)]
     if bits & 4:  # "32" and "64.9" are in use
         money = money.rstrip("0").removesuffix(".")
     return {
@@ -65,18 +65,18 @@ def _as_qr(claim: Claim, invoice: Invoice, bits: int) -> Claim:
             invoice.code,
             invoice.number,
             money,
-            claim["date"],
-            claim.get("check_code", ""),
+            request["date"],
+            request.get("check_code", ""),
             comma_in_crc=bool(bits & 1),
             trailing_comma=bool(bits & 2),
         )
     }
 
 
-def _untidily(claim: Claim, invoice: Invoice, bits: int) -> Claim:
+def _untidily(request: Request, invoice: Entry, bits: int) -> Request:
     """The same question with one field as people write it; the service repairs it."""
-    year, month, day = claim["date"].split("-")
-    number = claim["number"]
+    year, month, day = request["date"].split("-")
+    number = request["number"]
     ways: tuple[tuple[str, str], ...] = (
         ("date", f"{year}{month}{day}"),
         ("date", f"{year}/{int(month)}/{int(day)}"),
@@ -86,19 +86,19 @@ def _untidily(claim: Claim, invoice: Invoice, bits: int) -> Claim:
         ("number", number.replace("0", "O", 1)),
     )
     field, text = ways[bits % len(ways)]
-    money = next((name for name in ("amount", "total") if name in claim), None)
+    money = next((name for name in ("amount", "total") if name in request), None)
     if money and bits >> 8 & 3 == 0:
-        sign = "-" if claim[money].startswith("-") else "¥"
-        whole, _, cents = claim[money].removeprefix("-").partition(".")
+        sign = "-" if request[money].startswith("-") else "¥"
+        whole, _, cents = request[money].removeprefix("-").partition(".")
         field, text = money, f"{sign}{int(whole):,}.{cents}"
-    return claim | {field: text}
+    return request | {field: text}
 
 
 class Shape(NamedTuple):
     """A way to ask: which fields are given, and how they are written (with random bits)."""
 
-    claim: Callable[[Invoice], Claim]
-    write: Callable[[Claim, Invoice, int], Claim]
+    request: Callable[[Entry], Request]
+    write: Callable[[Request, Entry, int], Request]
 
 
 MINIMAL = Shape(minimal, _as_it_is)

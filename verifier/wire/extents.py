@@ -1,8 +1,8 @@
 """Where things end in JSON text, found without decoding it, in turns.
 
-A decoder takes a text as a whole or not at all, and at once. To pass over an item that is too long
-or nested too deeply, only its brackets and strings are looked at: some 10 ns a byte, and 60 where
-there is nothing but brackets.
+A decoder takes a text as a whole and without a pause, or not at all. To pass over an item that is
+too long or nested too deeply, only its brackets and strings are looked at: some 10 ns a byte, and
+60 where there is nothing but brackets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import accumulate
 
 from verifier.pacing import Pace
 
-# How far one search goes, and one that looks at each bracket.
+# Bytes that one search covers, and those of one that looks at each bracket.
 _FAR = 1 << 16
 _NEAR = 1 << 12
 
@@ -29,7 +29,7 @@ def _pattern(*parts: bytes) -> re.Pattern[bytes]:
 
 
 def _nested(levels: int) -> bytes:
-    """What matches brackets with all between them, which may have so many levels."""
+    """The pattern of a value in brackets that is nested up to so many levels."""
     deeper = b"|" + _nested(levels - 1) if levels > 1 else b""
     return rb'[\[{](?:[^"\[\]{}]++|' + _STRING + deeper + rb")*+[\]}]"
 
@@ -79,14 +79,14 @@ class Extents:
         return end
 
     async def past(self, at: int, mark: bytes) -> int:
-        """The place behind a mark that has to be the next one."""
+        """The place behind a mark; NotJsonError when another byte comes first."""
         at = await self.space(at)
         if self.mark(at) != mark:
             raise NotJsonError
         return at + 1
 
     def seam(self, at: int) -> tuple[int, int] | None:
-        """A place not far behind one where an item may end, and where the next one would begin."""
+        """Where an item may end, some way on, and where the next one would begin; or None."""
         found = _SEAM.search(self._text, at + _FAR, at + 2 * _FAR)
         return (found.start() + 1, found.end() - 1) if found else None
 
@@ -110,7 +110,7 @@ class Extents:
         return at, await self.space(at + 1)
 
     async def string(self, at: int) -> int:
-        """The place behind the quote that ends a string, from a place within the string."""
+        """The place behind the closing quote of the string that a place is in."""
         while mark := self.mark(at):
             if mark == b'"':
                 return at + 1

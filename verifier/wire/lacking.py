@@ -1,6 +1,6 @@
-"""What stands for the members that a line of the feed does not have, and how many there are.
+"""Placeholders for the members that an ingested line lacks, and how many of them are in use.
 
-Nothing but lines refers to these very objects, so their references count what lines lack.
+Only decoded lines refer to these objects, so that references to them count absent members.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class _Nothing(Enum):
 
 
 NO_TEXT: Final = _NoText.TEXT
-# For what is no text; so typed, since it stands for any type.
+# For members of all other types, hence Any.
 NOTHING: Any = _Nothing.NOTHING
 
 
 def lacking() -> int:
-    """Grows by one with each member that a line lacks which is decoded, while it is there."""
+    """A number that is greater by one for each member that a line lacks, while the line lives."""
     return getrefcount(NO_TEXT) + getrefcount(NOTHING)

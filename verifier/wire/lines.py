@@ -1,9 +1,9 @@
-"""One line of the ledger feed (contract.md §4): read, checked, and laid out as a row for COPY.
+"""One ingested line: read, checked, and laid out as a row for COPY (contract.md §4).
 
-The feed is the word of those who issue, so nothing is repaired: what is not canonical is rejected
-with its field, except that amounts may be JSON numbers or lack decimals. A line in canonical form,
-which nearly all are, is laid out as its row and checked by one regular expression over the row;
-only what fails that is looked at field by field (line_checks.py), to say what is wrong.
+Lines are the word of those who issue, so nothing is repaired: a field that is not canonical is an
+error, except that amounts may be JSON numbers or lack decimals. Nearly all lines are canonical:
+such a line is laid out as its row, and one regular expression checks the row as a whole. Only a
+line that fails it is looked at field by field (line_checks.py), to say what is wrong.
 """
 
 from __future__ import annotations
@@ -16,23 +16,21 @@ import msgspec
 from msgspec import Meta
 
 from verifier.invoice.claim import Invalid
-from verifier.invoice.codes import NUMBER_REGIONS, region_of_code, region_of_number
-from verifier.invoice.fields import FieldError
-from verifier.invoice.identity import key_of
-from verifier.invoice.kinds import KINDS, STATUSES, Kind
-from verifier.invoice.line_checks import (
-    CHECK_CODES,
-    MAX_RED_LETTERS,
-    MAX_TAX_ID,
-    canonical,
-    canonical_status,
+from verifier.invoice.codes import DIGITAL_FORM, region_of
+from verifier.invoice.fields import MAX_TAX_ID
+from verifier.invoice.forms import (
+    MONEY,
+    TAX_ID_CHARACTER,
+    check_code_form,
     is_date,
     is_moment,
-    reference_key,
 )
+from verifier.invoice.identity import canonical_key, coded_form, key_of
+from verifier.invoice.kinds import KINDS, STATUSES, Kind
+from verifier.invoice.line_checks import MAX_RED_LETTERS, canonical
 from verifier.invoice.record import MAX_NAME
 from verifier.wire.lacking import NO_TEXT, NOTHING, lacking
-from verifier.wire.strict import UNREADABLE, colons_stand, members
+from verifier.wire.strict import NOT_AN_OBJECT, UNREADABLE, colons_stand, members
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -43,7 +41,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=Fals
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """An invoice as the feed gives it: the members of an answer's ``invoice`` and three more.
+    """An invoice as it is ingested: the members of an answer's ``invoice`` and three more.
 
     ``region`` follows from the identity and is only compared. A line without ``red_letters``
     leaves those that the ledger knows as they are.
@@ -68,23 +66,6 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     issued_at: str | None = NOTHING
 
 
-class StatusLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
-    """A new status of a known invoice, and the red letter that brought it about."""
-
-    number: str
-    status: str
-    code: str = NO_TEXT
-    red_letter: Reference | None = NOTHING
-
-
-class StatusChange(msgspec.Struct, frozen=True, gc=False):
-    """A status line that is right; ``red_letter`` is a key or empty."""
-
-    key: str
-    status: str
-    red_letter: str
-
-
 class Row(msgspec.Struct, gc=False):
     """A line as COPY's text format takes it.
 
@@ -105,12 +86,9 @@ COLUMNS = (
 )  # fmt: skip
 
 _decode = msgspec.json.Decoder(Line).decode
-_decode_status = msgspec.json.Decoder(StatusLine).decode
-_NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
 
 _MEMBERS = len(Line.__struct_fields__)
-_STATUS_MEMBERS = len(StatusLine.__struct_fields__)
-_REFERENCE_MEMBERS = len(Reference.__struct_fields__)
+REFERENCE_MEMBERS = len(Reference.__struct_fields__)
 
 # COPY's names of the characters that would end a value or a row.
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -118,16 +96,11 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 def _shape(kind: Kind) -> re.Pattern[str]:
     """What a canonical row of this kind looks like, up to the buyer's name."""
-    if kind.digital:
-        key = rf"\d\d(?:{'|'.join(NUMBER_REGIONS)})\d{{16}}"
-    else:
-        codes = "|".join(rf"\d{{{length}}}" for length in kind.code_lengths)
-        key = rf"(?:{codes})-(?!0{{8}})\d{{8}}"
-    money = r"(?:-?(?:0|[1-9]\d{0,10})\.\d\d\t){3}"
+    key = DIGITAL_FORM if kind.digital else coded_form(kind.code_lengths)
     # The length of a name is the decoder's part; names with control characters go the long way.
-    party = rf"[0-9A-Z]{{0,{MAX_TAX_ID}}}\t[^\x00-\x1f\\]*\t"
+    party = rf"{TAX_ID_CHARACTER}{{0,{MAX_TAX_ID}}}\t[^\x00-\x1f\\]*\t"
     return re.compile(
-        rf"{key}\t{kind.name}\t\d{{4}}-\d\d-\d\d\t{money}{CHECK_CODES[kind.name].whole}\t"
+        rf"{key}\t{kind.name}\t\d{{4}}-\d\d-\d\d\t(?:{MONEY}\t){{3}}{check_code_form(kind)}\t"
         rf"(?:{'|'.join(STATUSES)})\t{party}{party}",
         re.ASCII,
     )
@@ -163,9 +136,9 @@ def read(data: bytes) -> Row | Invalid:
 
 
 def _given_once(rows: Sequence[Row], texts: Sequence[bytes], lacked: int) -> bool:
-    """Whether the texts of some rows, which lack so many members, surely have no name twice.
+    """Whether the texts of these rows surely give no name twice; they lack ``lacked`` members.
 
-    Each member has its colon, as have those that are within the values, unless as an escape.
+    Each member has one colon. All other colons are within values, where an escape may hide one.
     """
     members = _MEMBERS * len(rows) - lacked
     for row in rows:
@@ -173,7 +146,7 @@ def _given_once(rows: Sequence[Row], texts: Sequence[bytes], lacked: int) -> boo
             named = 1 if row.red_letter_of else 0
             if len(row.red_letters) > len("{}"):
                 named += row.red_letters.count(",") + 1
-            members += _REFERENCE_MEMBERS * named
+            members += REFERENCE_MEMBERS * named
     given = b"\n".join(texts)
     within = "\n".join([row.text for row in rows]).count(":")
     return given.count(b":") == members + within and (not within or colons_stand(given))
@@ -182,6 +155,7 @@ def _given_once(rows: Sequence[Row], texts: Sequence[bytes], lacked: int) -> boo
 def _canonical(line: Line) -> Row | None:
     """The row of a line in canonical form; None when it has to be looked at field by field."""
     code = line.code
+    # As key_of makes it, without the call.
     key = f"{code}-{line.number}" if code else line.number
     head = _head(line, key)
     shape = _SHAPES.get(line.kind)
@@ -190,56 +164,25 @@ def _canonical(line: Line) -> Row | None:
     said = line.region
     silent = said is None or said is NOTHING
     if code or not silent:
-        region = region_of_code(code) if code else region_of_number(key)
+        region = region_of(code, line.number)
         if region is None or not (silent or said == region):
             return None
     return _row(line, key, head)
 
 
-def read_status(data: bytes) -> StatusChange | Invalid:
-    """The change that one line of NDJSON tells, or what is wrong with it."""
-    before = lacking()
-    try:
-        line = _decode_status(data)
-    except UNREADABLE:
-        return _read_status_carefully(data)
-    members = _STATUS_MEMBERS - (lacking() - before)
-    key, red_letter = reference_key(line.code, line.number), ""
-    red = line.red_letter
-    if red is not None and red is not NOTHING:
-        members += _REFERENCE_MEMBERS
-        red_letter = reference_key(red.code, red.number)
-        if red_letter in ("", key):
-            return _read_status_carefully(data)
-    if not key or line.status not in STATUSES or data.count(b":") != members:
-        return _read_status_carefully(data)
-    return StatusChange(key, line.status, red_letter)
-
-
-def _read_status_carefully(data: bytes) -> StatusChange | Invalid:
-    values = _checked(data, canonical_status)
-    if isinstance(values, Invalid):
-        return values
-    red = values.get("red_letter")
-    return StatusChange(
-        key_of(values.get("code", ""), values["number"]),
-        values["status"],
-        key_of(red["code"], red["number"]) if red else "",
-    )
-
-
-def _checked(
+def checked(
     data: bytes, check: Callable[[Mapping[str, Any]], dict[str, Any] | Invalid]
 ) -> dict[str, Any] | Invalid:
+    """A line's members as ``check`` returns them, or what is wrong with the line."""
     try:
         given = members(data)
     except UNREADABLE:
-        return _NOT_AN_OBJECT
-    return check(given) if isinstance(given, dict) else _NOT_AN_OBJECT
+        return NOT_AN_OBJECT
+    return check(given) if isinstance(given, dict) else NOT_AN_OBJECT
 
 
 def _read_carefully(data: bytes) -> Row | Invalid:
-    values = _checked(data, canonical)
+    values = checked(data, canonical)
     if isinstance(values, Invalid):
         return values
     line = msgspec.convert(values, Line)
@@ -263,10 +206,10 @@ def _head(line: Line, key: str) -> str:
 
 
 def _row(line: Line, key: str, head: str) -> Row | None:
-    """The row, or None when one of the seldom members is wrong."""
+    """The row, or None when one of the rare members is wrong."""
     origin, origin_text, blue = "", "\\N", line.red_letter_of
     if blue is not None and blue is not NOTHING:
-        origin = origin_text = reference_key(blue.code, blue.number)
+        origin = origin_text = canonical_key(blue.code, blue.number)
         if not origin or origin == key:
             return None
     issued_at = line.issued_at
@@ -276,7 +219,7 @@ def _row(line: Line, key: str, head: str) -> Row | None:
         return None
     red_letters = ""
     if line.red_letters is not None and line.red_letters is not NOTHING:
-        keys = {reference_key(letter.code, letter.number) for letter in line.red_letters}
+        keys = {canonical_key(letter.code, letter.number) for letter in line.red_letters}
         if "" in keys or key in keys:
             return None
         red_letters = f"{{{','.join(sorted(keys))}}}"

@@ -18,9 +18,8 @@ from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import flaws
 from verifier.invoice.names import listed
 from verifier.wire.repeats import all_are_plain, counted, is_plain
-from verifier.wire.strict import MOST_NAMES, UNREADABLE, members
+from verifier.wire.strict import MOST_NAMES, NOT_AN_OBJECT, UNREADABLE, members
 
-NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
 _UNREADABLE_NUMBER = Invalid((FieldError("", "out_of_range", "numbers < 1E+4300"),))
 
 
@@ -31,7 +30,7 @@ class Batch(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Names(msgspec.Struct, gc=False):
-    """The same, with the names that each item has."""
+    """The same body, decoded for the names that its items give."""
 
     invoices: list[dict[str, Any]]
 
@@ -87,7 +86,7 @@ def decode_one(text: bytes) -> Item:
 
 
 def too_long(limit: int) -> Invalid:
-    """What stands for a line or item that was passed over because of its length in bytes."""
+    """The outcome of a line or item of more than ``limit`` bytes, which is not looked into."""
     return Invalid((FieldError("", "bad_length", f"≤ {limit} bytes"),))
 
 

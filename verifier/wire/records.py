@@ -1,4 +1,4 @@
-"""Records: what memory keeps of a known invoice, with the bytes of an answer that it matches."""
+"""Records: what memory keeps of a known invoice, with its part of a matching answer in bytes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from sys import intern
 
 import msgspec
 
-from verifier.invoice.codes import NUMBER_REGIONS, region_of_code
-from verifier.invoice.identity import identity_of
+from verifier.invoice.codes import region_of_code, region_of_number
+from verifier.invoice.identity import DIGITAL_LENGTH, identity_of
 from verifier.invoice.kinds import STATUSES, USABLE_STATUSES
 from verifier.invoice.record import (
     ASKS_MORE,
@@ -19,22 +19,21 @@ from verifier.invoice.record import (
 )
 from verifier.state import Reading
 
-# Text that is encoded already.
+# A value that is encoded already.
 Json = bytes | msgspec.Raw
 
-# Members of more bytes than this may hold a longer name, since all else of them takes less than
-# 2,000. They end up below 6,000, however long it was.
+# ``members`` of more bytes than this may hold a name beyond MAX_NAME: all but the names takes less
+# than 2,000 bytes. Once names are cut, they take less than 6,000.
 _LONG = 3_600
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One invoice of the ledger (``invoice.record.Held``), at a few hundred bytes.
 
-    Kinds and dates are interned: a million records share a few thousand of them. ``members`` is a
-    part of each answer that it matches, from ``verdict`` to ``invoice``, encoded: it never changes
-    while the record does not. What is seldom compared (tax ids) is read from it. ``gc=False`` keeps
-    a large cache out of the garbage collector; one object for a record and what a read said about
-    it keeps it small.
+    Kinds and dates are interned: a million records share a few thousand of them. ``members`` is
+    what every matching answer shows, from ``verdict`` to ``invoice``, encoded once. Tax ids, which
+    are seldom compared, are read from it. ``gc=False`` keeps a large cache out of the garbage
+    collector; that a record is also the finding of its read keeps the cache small.
     """
 
     kind: str
@@ -64,7 +63,7 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Absence(msgspec.Struct, frozen=True, gc=False):
-    """That a key is not in the ledger, in the state that ``reading`` stands for."""
+    """That a key is not in the ledger, in the state of ``reading``."""
 
     reading: Reading
 
@@ -101,7 +100,7 @@ def _linked(red_letter_of: str, red_letters: str) -> bytes:
 
 
 def _cut(name: Json) -> bytes:
-    """A name of at most MAX_NAME characters, which plain SQL need not have kept to."""
+    """The first MAX_NAME characters of a name; plain SQL may have stored more."""
     text: str = msgspec.json.decode(name)
     return msgspec.json.encode(text[:MAX_NAME])
 
@@ -130,8 +129,8 @@ def build(
     are free text and come as JSON; everything else is text that the ledger's checks admit, which
     needs no escaping in JSON.
     """
-    if len(key) == 20:
-        code, number, region = "", key, NUMBER_REGIONS.get(key[2:4])
+    if len(key) == DIGITAL_LENGTH:
+        code, number, region = "", key, region_of_number(key)
         asks = ASKS_TOTAL if key[:2] == date[2:4] else ASKS_MORE
     else:
         code, number = identity_of(key)

@@ -1,9 +1,9 @@
-"""Whether any of many questions has a member twice, or NUL in its text, without a look at each.
+"""Whether any of many questions gives a name twice or holds NUL, without a look at each of them.
 
-Each member has its colon. So when questions decode to as many members as their text has colons,
-none of them has a member twice (strict.py does the same for one object). How many members
-they have is told by the reference count of None, which stands for each that they lack: what a
-decoder adds to it is exact, as long as nothing else runs in between.
+Each member has one colon. So when questions decode to as many members as their text has colons,
+none of them gives a name twice (strict.py does the same for one object). Their members are counted
+by the references to None, which stands for each absent one: what decoding adds to that count is
+exact, as long as nothing else runs meanwhile.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _BACKSLASH = ord("\\")
 
 
 def is_plain(text: bytes, question: Question) -> bool:
-    """Whether what decoded to a question surely has no member twice and no NUL."""
+    """Whether the text of a decoded question surely gives no name twice and has no NUL."""
     return text.count(b":") == _MEMBERS - astuple(question).count(None) and (
         _BACKSLASH not in text or b"\\u0000" not in text
     )
 
 
 def counted(decode: Callable[[A], T], text: A) -> tuple[T, int]:
-    """What ``decode`` returns, and how many references to None it has made beside that.
+    """What ``decode`` returns, and how many other references to None it has made.
 
     ``decode`` is a function in C that calls nothing of ours.
     """
@@ -67,9 +67,9 @@ def all_are_plain(
 ) -> bool:
     """The same for many questions in one text.
 
-    ``references`` comes from ``counted``; ``around`` is how many members are around the questions.
-    ``names`` tells how many different names the questions have in all, which takes as long again
-    as decoding; it is asked only where null may stand for a member.
+    ``references`` comes from ``counted``; ``around`` is how many members enclose the questions.
+    ``names`` counts the different names of each question, which takes as long again as decoding;
+    it is called only where a member may be null.
     """
     lacking = references
     if not _COUNTED:

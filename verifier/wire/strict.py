@@ -1,10 +1,10 @@
 """JSON read strictly: numbers exactly, and no name given twice.
 
-Decoders take the last of equal names in silence, so that what one reader checked is not what the
-next one reads. A name that is given twice is an error of its field here.
+Decoders silently take one of two equal names, and not all take the same one: what one program
+checks, another may not see. Here a name that is given twice is an error of its field.
 
-Most texts are known to be free of repeats by counting: each member has its colon, so a text with
-no more colons than members were decoded from it has none to spare for a repeat.
+Counting shows that most texts have no repeats: each member has one colon, so a text with no more
+colons than the members that were decoded from it has none to spare for a repeat.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from typing import Any
 
 import msgspec
 
+from verifier.invoice.claim import Invalid
+from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import REPEATED
 
 # What decoding text raises that is no JSON. A ValidationError, which says that JSON does not fit a
 # structure, is a DecodeError too and must be caught first.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+# What stands for a text that is no JSON object.
+NOT_AN_OBJECT = Invalid((FieldError("", "bad_format", "JSON object"),))
 
 # As a number, for which a search of bytes is fastest.
 _BACKSLASH = ord("\\")
@@ -29,8 +34,8 @@ _BACKSLASH = ord("\\")
 # Objects with more names than this have unknown ones, for which they are refused anyway.
 MOST_NAMES = 64
 
-# More brackets or colons than this have no place in an object that we take: most of them could
-# stand in the text of a QR code (fields.MAX_QR), or belong to red letters.
+# No object that we take has more brackets or colons than this: those that have most hold the text
+# of a QR code (fields.MAX_QR), or red letters.
 _MOST_MARKS = 2_048
 
 
@@ -49,7 +54,7 @@ _decode = msgspec.json.Decoder(float_hook=exact).decode
 
 
 def members(text: bytes) -> Any:
-    """What JSON text stands for; in an object REPEATED stands for values of repeated names.
+    """The value of JSON text; in an object REPEATED replaces the values of repeated names.
 
     None for an object with more in it than any that we take. Raises ValidationError for an
     integer of thousands of digits, one of UNREADABLE for no JSON.
@@ -75,17 +80,17 @@ def has_only(text: bytes, count: int, texts: Iterable[str]) -> bool:
     colons = text.count(b":")
     if colons == count:
         return True
-    # What a repeat overwrote is not among the texts, and its colons count as too many.
+    # The value that a repeat overwrote is not among the texts, so that its colons are too many.
     return colons_stand(text) and colons - sum([value.count(":") for value in texts]) == count
 
 
 def colons_stand(text: bytes) -> bool:
-    """Whether each colon of the texts in JSON stands there as such, and none as an escape."""
+    """Whether no colon in the text of JSON is written as an escape."""
     return _BACKSLASH not in text or (b"\\u003a" not in text and b"\\u003A" not in text)
 
 
 def repeated(text: bytes) -> list[str]:
-    """The names that an object gives more than once, or in whose values some name is.
+    """The names that an object gives twice, or in whose values a name is given twice.
 
     ``text`` is JSON that was decoded already; RecursionError when it is nested too deeply for us.
     """

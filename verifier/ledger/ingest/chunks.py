@@ -19,7 +19,8 @@ from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
 from verifier.invoice.names import MAX_LISTED
 from verifier.state import Position
-from verifier.wire.lines import Row, StatusChange, read_many, read_status
+from verifier.wire.lines import Row, read_many
+from verifier.wire.status_lines import StatusChange, read_status
 
 T = TypeVar("T")
 
