@@ -17,16 +17,16 @@ from verifier.database.hosts import single_hosts
 
 log = structlog.get_logger()
 
-# Over which a server's state is asked and its change log followed.
+# The connection over which a server's state is asked and its change log followed.
 _WATCH = 1
 
-# A server notices only after a while that a worker is gone whose successor is there.
+# A worker's successor connects before the server has noticed that the worker is gone.
 _REPLACED = 1
 
 # For `migrate`, `ledger import`, a monitor, a person; PostgreSQL keeps three for superusers.
 SPARE = 12
 
-# Those kept for superusers are none that the service could count on.
+# The service cannot count on connections that are kept for superusers.
 _ADMITTED = """
 SELECT
     current_setting('max_connections')::int

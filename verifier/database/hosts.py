@@ -114,6 +114,6 @@ async def find(
 
 
 def _end(attempt: asyncio.Future[Contact]) -> None:
-    """An attempt that nobody waits for any more has ended, with a connection after all or not."""
+    """Drop the connection that an attempt may still have made for which nobody waits any more."""
     if not attempt.cancelled() and attempt.exception() is None:
         attempt.result().connection.terminate()

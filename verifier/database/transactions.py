@@ -65,7 +65,7 @@ class Transaction:
     async def put(self, work: Coroutine[Any, Any, None]) -> None:
         """Have some work done next. Returns when what was put before is done; raises its error."""
         with ExitStack() as undo:
-            # It is not awaited any more, whatever ended the work before it.
+            # Nobody awaits it any more if the work before it failed.
             undo.callback(work.close)
             await self._settle()
             undo.pop_all()
@@ -91,7 +91,7 @@ class Transaction:
                 # Before its connection goes: a COPY that waits to write would never hear of that.
                 running.cancel()
                 await asyncio.wait({running})
-                # Whoever ended early knows why; this is what came of it.
+                # Whoever ended early knows why; the error of the work is a consequence.
                 _ = running.cancelled() or running.exception()
         finally:
             if not self._over:

@@ -1,4 +1,4 @@
-"""Pruning the change log: of what is kept, everybody has had the time to see it.
+"""Pruning the change log of what every follower has had the time to see.
 
 A change is visible once its transaction has ended, which may be long after it was written. So it
 goes by horizons: below one that was noted a while ago, all have ended for at least that while. The

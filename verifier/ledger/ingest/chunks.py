@@ -28,8 +28,8 @@ T = TypeVar("T")
 # Blank lines are passed over.
 Blocks = AsyncIterable[bytes | None]
 
-# Lines are read in turns of about 0.3 ms, between which other work of the event loop goes on: so
-# many plain ones, or of long ones so many bytes.
+# Lines are read in turns of about 0.3 ms, so that other work of the event loop goes on in between:
+# so many lines or so many bytes, whichever comes first.
 _LINES_PER_TURN = 64
 _BYTES_PER_TURN = 65_536
 
@@ -100,7 +100,7 @@ class Rejections:
 class InvoiceChunk:
     """Rows of invoices by key for one merge: of several with the same key, the last.
 
-    ``accepted`` and ``unchanged`` count those that others took the place of.
+    ``accepted`` and ``unchanged`` count the lines that a later one with the same key has replaced.
     """
 
     def __init__(self) -> None:
@@ -115,7 +115,7 @@ class InvoiceChunk:
         return len(self.rows) >= _CHUNK_ROWS or self._characters >= _CHUNK_CHARACTERS
 
     def add(self, _: int, row: Row) -> None:
-        """Take a row, which takes the place of one with the same key."""
+        """Take a row; it replaces an earlier one with the same key."""
         previous = self.rows.get(row.key)
         if previous is not None:
             # What the later line does not mention stays as the earlier one said.
@@ -142,7 +142,7 @@ class StatusChunk:
         return self._count >= _CHUNK_ROWS
 
     def add(self, line: int, change: StatusChange) -> None:
-        """Take a change; its number is kept in case that there is no such invoice."""
+        """Take a change; its line is rejected later if there is no such invoice."""
         _, reds = self.changes.get(change.key, ("", set()))
         if change.red_letter:
             reds.add(change.red_letter)
@@ -217,7 +217,7 @@ def _turn(
     rejections: Rejections,
     max_line: int,
 ) -> list[tuple[int, T]]:
-    """What becomes of the lines of one turn; the bad ones are rejected."""
+    """What the good lines of one turn say, by their numbers; the bad ones are rejected."""
     items = iter(read_lines([line for line in given.values() if line is not None]))
     taken: list[tuple[int, T]] = []
     for number, line in given.items():

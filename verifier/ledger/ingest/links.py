@@ -1,12 +1,13 @@
-"""Links between red letters and blue invoices, kept in both directions, in each transaction.
+"""Links between red letters and blue invoices, kept in both directions by each transaction.
 
 A red letter names its blue invoice (``red_letter_of``); a blue invoice lists its red letters, those
 that name it and those that a line has listed: with the invoice, or with its new status. What a red
 letter says itself counts for more than what is listed. So after any number of transactions,
 whatever ran at the same time, for all invoices of the ledger:
 
-- who names an invoice is in its list;
-- who is in a list names that invoice or none: never another one, nor one that it named before.
+- a red letter that names an invoice is in that invoice's list;
+- a red letter in an invoice's list names that invoice or none. It leaves the list when it comes to
+  name another one, and when it names this one no more.
 
 A listed red letter that names none, or that the ledger does not have (yet), stays in the list until
 a later line gives the invoice another list. ``listed_red_letter`` remembers it, so that it leaves
@@ -48,9 +49,9 @@ INSERT INTO ingest_link (red, blue, how)
 SELECT red, blue, how FROM unnest($1::text[], $2::text[], $3::text[]) AS t (red, blue, how)
 """
 
-# The blue invoices whose lists these links will change, as far as can be seen now: they
-# are taken in the order of keys. Nobody else sees those that this transaction brought. Has $1 to $3
-# as above.
+# The blue invoices whose lists these links will change, as far as can be seen now; they are locked
+# in the order of keys. Those that this transaction brought are left out: nobody else sees them yet.
+# $1 to $3 are as above.
 CONCERNED = """
 SELECT b.key
 FROM unnest($1::text[], $2::text[], $3::text[]) AS l (red, blue, how)
@@ -67,9 +68,9 @@ INNER JOIN invoice AS b ON b.key = ANY(ARRAY[o.blue])
 WHERE l.how = 'names' AND b.red_letters @> ARRAY[l.red]
 """
 
-# ``so``: whether the red letter names the invoice; NULL when it named it before, and now none. The
-# last part of ``said`` are red letters that wait for an invoice which this transaction brought or
-# changed: its own rows of the change log know which.
+# ``so`` says whether the red letter names the invoice; it is NULL when the red letter named it
+# before and names none now. The last part of ``said`` finds red letters that name an invoice which
+# this transaction brought or changed: its own rows of the change log say which those are.
 _COMPLETE = """
 WITH pair AS (
     SELECT red, blue, how = 'left' AS has_left FROM ingest_link

@@ -38,8 +38,8 @@ ALTER TABLE ingest_line ALTER COLUMN red_letters DROP NOT NULL;
 
 _KNOWN = "SELECT key, red_letter_of FROM invoice WHERE key = ANY($1::text[])"
 
-# The list of a line that gives one, as the ledger will have it: without those that name another
-# invoice, and with all that name this one.
+# Turns the list that a line gives into the one that the ledger will hold: without red letters that
+# name another invoice, and with all that name this one.
 _AS_LISTED = """
 UPDATE ingest_line AS s
 SET red_letters = array(
@@ -180,7 +180,7 @@ class Merge:
         pairs = links.pairs_of(rows, known)
         await self._stage([rows[key] for key in sorted(known)])
         await self._links.remember(pairs)
-        # Long work is in no order as a whole, and waits for whom it meets.
+        # A long transaction locks in no order as a whole, and waits for whom it meets.
         concerned = [] if self.turn.long else pairs
         if not known and not concerned:
             return 0
@@ -188,19 +188,19 @@ class Merge:
         own = {row[0]: row[1] for row in taken if row[0] in known}
         if not own:
             return 0
-        # Before they were taken, somebody may have turned red letters to another invoice.
+        # Until they were locked, others may have had red letters name another invoice.
         turned = {key: blue for key, blue in own.items() if blue != known[key]}
         await self._links.remember(links.left(rows, turned))
         changed = [rows[key] for key in own]
         if len(own) < len(known):
-            # What was the same and is no longer was not taken: it would be out of order.
+            # Only what was locked is updated: to lock what has changed since would be out of order.
             await self._stage(changed)
         elif _give_lists(changed):
             await self._connection.execute(_AS_LISTED)
         return _count(await self._connection.execute(_UPDATE))
 
     async def _stage(self, rows: Sequence[Row]) -> None:
-        """Have rows, and no others, at hand in a table of their own."""
+        """Have these rows, and no others, in the temporary table."""
         if self._staged:
             await self._connection.execute("TRUNCATE ingest_line")
         self._staged = bool(rows)

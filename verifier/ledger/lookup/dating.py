@@ -121,8 +121,8 @@ class Dating:
         """How far a server was behind the primary at a probe: bytes of log and seconds.
 
         ``as_of`` is the moment of its state, ``current`` the one that a state without lag would
-        have. Who has passed the newest position has no lag, however long ago the last change was.
-        None while that is unknown.
+        have. A server that has passed the newest position has no lag, however long ago the last
+        change was. None while that is unknown.
         """
         newest = self.newest
         if newest is None or as_of == UNDATED:

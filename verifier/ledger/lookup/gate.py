@@ -54,7 +54,7 @@ class Gate:
     async def enter(self, deadline: float, wish: Wish = _ANY) -> Grant:
         """A channel, taken from its target. Raises Unavailable, at the latest at the deadline."""
         if self._waiters:
-            # Those before may wait for what this one does not ask for, and some have given up.
+            # Those who wait may want what this caller does not, and some have given up.
             self._serve(None)
         grant = self._take(wish)
         if grant is not None:
@@ -78,7 +78,7 @@ class Gate:
             self._serve(None)
 
     def sweep(self, now: float) -> None:
-        """The same, for all may have changed; then those give up whose deadline has passed."""
+        """Serve as ``wake`` does; then those give up whose deadline has passed."""
         if self._waiters:
             self._serve(now)
 
