@@ -21,7 +21,7 @@ from verifier.api.server.respond import Responder
 from verifier.api.server.router import application, handlers_of, shorten
 from verifier.api.server.server import Runner
 from verifier.api.verify.batch import Batches
-from verifier.api.verify.bulk import Means
+from verifier.api.verify.bulk import Resources
 from verifier.api.verify.single import Single
 from verifier.config import Config
 from verifier.metrics import Metrics
@@ -81,7 +81,7 @@ def _server(full: bool) -> web.Server:
     """That of a service whose memory holds all sample invoices, or next to none."""
     config, metrics, turns = Config(), Metrics(), Turns()
     readers, bounds = Readers(config.answers, metrics), config.connections
-    means = Means(
+    resources = Resources(
         verifier=make_verifier(metrics, full=full),
         encoder=Encoder("0123456789ab"),
         tokens=Tokens(lambda: b""),
@@ -94,7 +94,7 @@ def _server(full: bool) -> web.Server:
         metrics=metrics,
     )
     boundary = Boundary(metrics, readers, Guard(config.access))
-    handlers = handlers_of([Single(means).route(), Batches(means).route()], boundary)
+    handlers = handlers_of([Single(resources).route(), Batches(resources).route()], boundary)
     refusals = Refusals(metrics.http_errors.add, Lines(1, lambda: NOON))
     crowd = Crowd(bounds.max_connections, bounds.turn_away, refusals)
     runner = Runner(application(handlers, boundary, 1 << 24), refusals, crowd, bounds)

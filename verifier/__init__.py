@@ -3,17 +3,18 @@
 Where to look::
 
     cli        argv, progress bars, signals; one module per command group
-    app        the only wiring: Config -> a running application
-    api        HTTP: routes, bytes <-> structures, problems, health, OpenAPI
+    app        the only wiring: core (no HTTP) and the service around it
+    api        HTTP: the server, the routes that answer, ingest, health, OpenAPI
     engine     memory and concurrency: cache, loader, verifier
-    ledger     PostgreSQL: look-ups, feed, replicas, migrations
+    ledger     the invoices in PostgreSQL: looking up, ingesting, the change log
     synthetic  made-up ledgers and questions about them
-    invoice    the domain: kinds, codes, fields, QR strings, judgement; pure functions
+    wire       bytes to questions, answers to bytes, problems, messages, schemas
+    database   connections, hosts, transactions, migrations
+    invoice    the domain: kinds, identities, fields, QR strings, verdicts; pure functions
     embedded   a PostgreSQL primary and replicas on this machine
-    config     every setting;  errors: the few exceptions;  metrics: every number
+    state      what a database has shown;  config: every setting;  metrics: every number
 
-Imports point down this list (``make check`` says so); ``engine``, ``ledger`` and ``synthetic``
-never import each other.
+Imports point down this list (``make check`` says so). docs/architecture.md tells the rest.
 """
 
 __version__ = "0.1.0"

@@ -7,16 +7,18 @@ from verifier.api.health import Health
 from verifier.api.ingest import Ingest
 from verifier.api.server.route import Route
 from verifier.api.verify.batch import Batches
-from verifier.api.verify.bulk import Means
+from verifier.api.verify.bulk import Resources
 from verifier.api.verify.single import Single
 from verifier.api.verify.stream import Streams
 
 
-def all_routes(means: Means, streams: Streams, ingest: Ingest, health: Health) -> list[Route]:
+def all_routes(
+    resources: Resources, streams: Streams, ingest: Ingest, health: Health
+) -> list[Route]:
     """All of them; a new endpoint is a module and a line here."""
     routes = [
-        Single(means).route(),
-        Batches(means).route(),
+        Single(resources).route(),
+        Batches(resources).route(),
         streams.route(),
         *ingest.routes(),
         *health.routes(),

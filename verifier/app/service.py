@@ -23,7 +23,7 @@ from verifier.api.server.refusals import Lines, Refusals
 from verifier.api.server.respond import Responder
 from verifier.api.server.router import application, handlers_of, shorten
 from verifier.api.server.server import Runner, affordable_connections
-from verifier.api.verify.bulk import Means
+from verifier.api.verify.bulk import Resources
 from verifier.api.verify.stream import Streams
 from verifier.app.core import Core
 from verifier.clocks import Clocks, system_clocks
@@ -61,7 +61,7 @@ class Service:
         readers = Readers(config.answers, metrics)
         bodies = Bodies(config.requests)
         turns = Turns()
-        means = Means(
+        resources = Resources(
             verifier=core.verifier,
             encoder=Encoder(token_hex(6)),
             tokens=tokens,
@@ -73,10 +73,10 @@ class Service:
             answers=config.answers,
             metrics=metrics,
         )
-        self._streams = Streams(means)
+        self._streams = Streams(resources)
         self._health = Health(exposition, fleet.serving, fleet.trusted, fleet.status)
         ingest = Ingest(core.writer, bodies, tokens, config.requests, metrics, clocks.wall)
-        self.routes = all_routes(means, self._streams, ingest, self._health)
+        self.routes = all_routes(resources, self._streams, ingest, self._health)
         boundary = Boundary(metrics, readers, Guard(config.access))
         self._handlers = handlers_of(self.routes, boundary)
         self.application = application(self._handlers, boundary, config.requests.max_batch_body)

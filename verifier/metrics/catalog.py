@@ -63,7 +63,7 @@ class Metrics:
         self.changes = Tally(
             registry,
             "verifier_changes",
-            "Keys that change feeds named (heard), entries dropped for them, and findings that "
+            "Keys that change logs named (heard), entries dropped for them, and findings that "
             "were not kept because their key had changed during the read (refill_refused).",
             ("outcome",),
         )

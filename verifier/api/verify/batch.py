@@ -11,7 +11,7 @@ from verifier.api.server.body import refuse_compressed
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, OVERLOADED, UNREADABLE, Content, Operation
 from verifier.api.server.slots import Slots
-from verifier.api.verify.bulk import Counts, Means
+from verifier.api.verify.bulk import Counts, Resources
 from verifier.api.verify.parameters import TOKEN
 from verifier.invoice.claim import Item
 from verifier.state import Position
@@ -24,10 +24,10 @@ from verifier.wire.questions import Batch
 class Batches:
     """Answers batches. One has its slot from when its body is there until its answer is written."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
-        self._counts = Counts(means.metrics, "batch")
-        self._slots = Slots("batch", means.requests.max_batches, means.metrics)
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._counts = Counts(resources.metrics, "batch")
+        self._slots = Slots("batch", resources.requests.max_batches, resources.metrics)
 
     def route(self) -> Route:
         """The route of these requests."""
@@ -43,26 +43,26 @@ class Batches:
 
     async def batch(self, request: web.Request) -> web.StreamResponse:
         """Many questions in one body."""
-        means, bounds = self._means, self._means.requests
+        resources, bounds = self._resources, self._resources.requests
         refuse_compressed(request)
         # Before the body too: what is refused anyway need not be sent.
         self._slots.check()
-        body = await means.bodies.read(request, bounds.max_batch_body, bulk=True)
+        body = await resources.bodies.read(request, bounds.max_batch_body, bulk=True)
         with self._slots.take():
-            await means.turns.next()
-            items = await read_batch(body, bounds.max_batch_items, bounds.max_line, means.turns)
+            await resources.turns.next()
+            items = await read_batch(body, bounds.max_batch_items, bounds.max_line, resources.turns)
             # Nothing of the question is needed while the client reads the answer.
             del body
-            at_least = means.at_least(request)
+            at_least = resources.at_least(request)
             blocks = await self._results(items, at_least, problems.language(request))
             del items
-            return await means.responder.parts(request, "batch", blocks)
+            return await resources.responder.parts(request, "batch", blocks)
 
     async def _results(
         self, items: Sequence[Item], at_least: Position | None, language: Language
     ) -> list[bytes]:
-        encode = self._means.encoder.encode_results
-        bulk = self._means.bulk(self._counts, language, at_least=at_least, encode=encode)
+        encode = self._resources.encoder.encode_results
+        bulk = self._resources.bulk(self._counts, language, at_least=at_least, encode=encode)
         blocks = [b'{"results":[']
         blocks += [block async for block in bulk.answer(items, duplicates=True)]
         blocks.append(b'],"summary":%b}' % bulk.summary())

@@ -1,4 +1,4 @@
-"""What the endpoints that answer questions share: their means, how answers are counted, bulk."""
+"""What the endpoints that answer questions share: resources, counts, and the answers of bulk."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from verifier.wire.tokens import HEADER, Tokens
 _TOKEN = istr(HEADER)
 
 
-class Means(msgspec.Struct, frozen=True):
-    """What questions are answered with, whichever endpoint they come by."""
+class Resources(msgspec.Struct, frozen=True):
+    """What a question is answered with, whichever endpoint it comes by."""
 
     verifier: Verifier
     encoder: Encoder

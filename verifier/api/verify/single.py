@@ -7,7 +7,7 @@ from aiohttp import web
 from verifier.api.server import problems
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, UNREADABLE, Content, Operation, problem, refusal
-from verifier.api.verify.bulk import Counts, Means
+from verifier.api.verify.bulk import Counts, Resources
 from verifier.api.verify.parameters import TOKEN
 from verifier.invoice.claim import Question
 from verifier.invoice.verdict import Match
@@ -18,9 +18,9 @@ from verifier.wire.questions import decode_question
 class Single:
     """Answers single questions."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
-        self._counts = Counts(means.metrics, "verify")
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._counts = Counts(resources.metrics, "verify")
 
     def route(self) -> Route:
         """The route of these requests."""
@@ -30,13 +30,13 @@ class Single:
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
         """One question."""
-        means = self._means
-        body = await means.bodies.read(request, means.requests.max_body)
+        resources = self._resources
+        body = await resources.bodies.read(request, resources.requests.max_body)
         item = decode_question(body)
-        answer = await means.verifier.verify(item, at_least=means.at_least(request))
+        answer = await resources.verifier.verify(item, at_least=resources.at_least(request))
         self._counts.count(answer)
         if isinstance(answer, Match):
-            return means.responder.json(request, means.encoder.encode(answer, "zh"))
+            return resources.responder.json(request, resources.encoder.encode(answer, "zh"))
         language = problems.language(request)
         if answer.verdict == "invalid" or answer.verdict == "unavailable":
             return problems.response(
@@ -45,9 +45,9 @@ class Single:
                 answer.reason
                 or "; ".join(f"{error.field}: {error.code}" for error in answer.errors),
                 retry_after=answer.retry_after,
-                members=means.encoder.members(answer, language),
+                members=resources.encoder.members(answer, language),
             )
-        return means.responder.json(request, means.encoder.encode(answer, language))
+        return resources.responder.json(request, resources.encoder.encode(answer, language))
 
 
 OPERATION = Operation(

@@ -26,7 +26,7 @@ from verifier.api.server.shapes import (
     problem,
 )
 from verifier.api.server.slots import Slots
-from verifier.api.verify.bulk import Bulk, Counts, Means
+from verifier.api.verify.bulk import Bulk, Counts, Resources
 from verifier.api.verify.parameters import TOKEN
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Item, Question
@@ -42,10 +42,10 @@ _HEADERS = {"Content-Type": NDJSON}
 class Streams:
     """Serves streams and ends them honestly: only a whole one says ``"complete": true``."""
 
-    def __init__(self, means: Means) -> None:
-        self._means = means
-        self._counts = Counts(means.metrics, "stream")
-        self._slots = Slots("stream", means.requests.max_streams, means.metrics)
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._counts = Counts(resources.metrics, "stream")
+        self._slots = Slots("stream", resources.requests.max_streams, resources.metrics)
         self._waiting: set[_Patience] = set()
         self._draining = False
 
@@ -72,17 +72,17 @@ class Streams:
         if self._draining:
             raise Unavailable("closing")
         refuse_compressed(request)
-        at_least = self._means.at_least(request)
+        at_least = self._resources.at_least(request)
         with self._slots.take():
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
             language = problems.language(request)
-            encode = self._means.encoder.encode_lines
-            bulk = self._means.bulk(self._counts, language, at_least=at_least, encode=encode)
-            stream = _Stream(request, response, bulk, self._means)
+            encode = self._resources.encoder.encode_lines
+            bulk = self._resources.bulk(self._counts, language, at_least=at_least, encode=encode)
+            stream = _Stream(request, response, bulk, self._resources)
             ended = await self._answer(stream)
             if ended:
-                self._means.metrics.http_errors.add("stream", ended)
+                self._resources.metrics.http_errors.add("stream", ended)
             await stream.end(ended)
             return response
 
@@ -90,7 +90,7 @@ class Streams:
         """Answer until the request ends; why it did not end as a whole, or nothing."""
         try:
             async with asyncio.timeout(None) as timeout:
-                patience = _Patience(timeout, self._means.requests.idle_timeout)
+                patience = _Patience(timeout, self._resources.requests.idle_timeout)
                 self._waiting.add(patience)
                 if self._draining:
                     patience.end()
@@ -138,17 +138,17 @@ class _Stream:
     """One stream: what it reads from and writes to."""
 
     def __init__(
-        self, request: web.Request, response: web.StreamResponse, bulk: Bulk, means: Means
+        self, request: web.Request, response: web.StreamResponse, bulk: Bulk, resources: Resources
     ) -> None:
         self._request = request
         self._response = response
         self._bulk = bulk
-        self._means = means
+        self._resources = resources
         self._writing = False
 
     async def answer(self, patience: _Patience) -> None:
         """Answer until the request ends."""
-        max_line, turns = self._means.requests.max_line, self._means.turns
+        max_line, turns = self._resources.requests.max_line, self._resources.turns
         patience.begin()
         receive = self._request.content.readany
         async with aclosing(blocks_of_lines(receive, max_line)) as blocks:
@@ -187,11 +187,11 @@ class _Stream:
         if reason:
             self._response.force_close()
         try:
-            async with asyncio.timeout(self._means.answers.last_write):
+            async with asyncio.timeout(self._resources.answers.last_write):
                 await self._response.write(last)
                 await self._response.write_eof()
                 # Else the end of the connection would take the summary with it.
-                await self._means.readers.rest_passed(self._request)
+                await self._resources.readers.rest_passed(self._request)
         except RequestPayloadError as error:
             drop_frames(error)
         except TimeoutError:
