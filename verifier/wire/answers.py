@@ -80,7 +80,7 @@ class Encoder:
         pieces = self._pieces(block, language, first, b",")
         pieces[-1] = pieces[-1].removesuffix(b",")
         if first:
-            pieces.insert(0, b",")
+            pieces[0] = b"," + pieces[0]
         return b"".join(pieces)
 
     def encode_lines(self, block: Block, language: Language, first: int) -> bytes:
