@@ -18,7 +18,7 @@ from verifier.invoice.claim import Item
 from verifier.invoice.record import USABLE, USES, Held
 from verifier.invoice.verdict import VERDICTS, Answer, Judgement, VerdictName
 from verifier.metrics import Cell, Metrics
-from verifier.pacing import Turns
+from verifier.pacing import Pace, Turns
 from verifier.state import Position
 from verifier.wire.answers import EncodeMany, Encoder, counts_json
 from verifier.wire.blocks import Block, Recalled
@@ -133,7 +133,8 @@ class Bulk:
         self._verifier = verifier
         self._encode = encode
         self._counts = counts
-        self._turns = turns
+        # A block of what was loaded takes less than a turn is worth.
+        self._pace = Pace(turns)
         self._language = language
         self._at_least = at_least
         self._answered = 0
@@ -152,7 +153,7 @@ class Bulk:
                 self._counts.count_block(block, self._tally)
                 yield self._encode(block, self._language, self._answered)
                 self._answered += len(block)
-                await self._turns.next()
+                await self._pace.give_way()
 
     def summary(self) -> bytes:
         """How many answers of each verdict, and of matches by their use, as JSON."""
