@@ -13,6 +13,7 @@ import pytest
 from openapi_spec_validator import validate
 
 from tests.e2e.support import CONFORMANCE, NDJSON, NOON, Json, Service, clock_at, running
+from tests.ledger.support import replay_paused
 from tests.support import Database
 from verifier.api import openapi
 from verifier.app.service import Service as BuiltService
@@ -96,17 +97,23 @@ async def test_messages_are_chinese_unless_english_is_preferred(service: Service
 
 async def test_the_source_tells_where_the_answer_comes_from(service: Service) -> None:
     """First a replica answers, then memory, and with a new token who has caught up with it."""
-    sources = []
-    for _ in range(2):
-        _, answer = await service.ask(QUESTION)
-        sources.append(answer["freshness"]["source"])
-    assert sources == ["replica", "cache"]
+
+    async def source(**headers: str) -> str:
+        _, answer = await service.ask(QUESTION, **headers)
+        told: str = answer["freshness"]["source"]
+        return told
+
+    assert await source() == "replica"
+    # What the ledger was fed a moment ago may still be on its way to memory.
+    async with asyncio.timeout(5):
+        while await source() != "cache":
+            pass
     change = {"number": DIGITAL["number"], "status": "voided"}
     url = f"{service.url}/v1/ledger/status"
-    async with service.session.post(url, json=change, headers=NDJSON) as response:
-        token = (await response.json())["token"]
-    _, answer = await service.ask(QUESTION, **{"Consistency-Token": token})
-    assert (answer["status"], answer["freshness"]["source"]) == ("voided", "primary")
+    async with replay_paused(service.database):
+        async with service.session.post(url, json=change, headers=NDJSON) as response:
+            token = (await response.json())["token"]
+        assert await source(**{"Consistency-Token": token}) == "primary"
 
 
 async def test_a_token_shows_what_was_fed_at_once(service: Service) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, ask, claim_of
+from tests.invoice.samples import DIGITAL, PAPER, WINDOW, Given, Sample, ask, claim_of
+from verifier.invoice.claim import Question
 from verifier.invoice.hints import Hint, swapped_amounts
+from verifier.invoice.verdict import agrees
+from verifier.wire import schemas
 
 
 def hints_of(given: Given) -> list[tuple[str, str]]:
@@ -116,3 +119,36 @@ def test_equal_amounts_that_match_bring_no_hint() -> None:
 def test_a_scan_has_hints_of_its_own(qr: str, codes: list[Any]) -> None:
     """A wrong checksum and a repaired scan are hinted; a compact date is the scan's own form."""
     assert hints_of({"qr": qr}) == [(code, "qr") for code in codes]
+
+
+# For each hint that a match can carry whose question spells every field as the ledger does: an
+# invoice, and whether its question gives all fields.
+WITNESSES = {
+    "number_year": Sample(date="2025-03-01").minimal(),
+    "tax_id_check_digit": Sample(seller_tax_id="91110108MA01A2B3C1").full(),
+    "kind_differs_from_code": Sample(
+        kind="vat_toll", code="011002300111", number="12345678", check_code="1" * 20
+    ).full(),
+}
+# The others, and why ``agrees`` never sees a question that calls for them.
+ELSEWHERE = {
+    "repaired": "a field that was repaired is not spelt as in the ledger",
+    "qr_checksum": "a question with a QR text has no raw key",
+    "duplicate_in_request": "it is added to the answer, whatever that is",
+    "swapped_amounts": "it goes with a mismatch alone",
+}
+
+
+def test_every_hint_is_kept_from_the_short_cut_somehow() -> None:
+    """A new hint needs a witness here, or a reason why no match can lose it."""
+    codes = get_args(get_type_hints(schemas.Hint)["code"])
+    assert sorted(codes) == sorted([*WITNESSES, *ELSEWHERE])
+
+
+@pytest.mark.parametrize(("code", "given"), WITNESSES.items(), ids=WITNESSES)
+def test_the_short_cut_leaves_a_match_with_a_hint_to_the_judge(code: str, given: Given) -> None:
+    """Else the question that spells the invoice as the ledger does would never get the hint."""
+    sample = Sample(**{"check_code": "", **given})
+    answer = ask(given, sample.record())
+    assert (answer.verdict, [hint.code for hint in answer.hints]) == ("match", [code])
+    assert not agrees(Question(**given), sample.record(), WINDOW)

@@ -263,3 +263,20 @@ def test_c16_lines_that_take_long_give_way() -> None:
     items, longest = with_other_work(read_lines(b'{"a":1}\n' * 16_000, Turns()))
     assert len(items) == 16_000
     assert longest < LONGEST_TURN
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b'{"invoices":[{"number":"1"},]}', "trailing comma in array (byte 28)"),
+        (b'{"invoices":[{"number":"1"},{"number":x}]}', "(byte 38)"),
+        (batch(*[PLAIN] * 3_000, b'{"number":x}'), "invoices[3000]: "),
+        (batch(*[PLAIN] * 3_000, b""), "invoices[3000]: expected an item"),
+    ],
+    ids=["a comma too many", "an item", "an item of many", "a comma too many of many"],
+)
+def test_what_is_no_json_is_told_with_its_place(body: bytes, said: str) -> None:
+    """By its byte in a small body, by its item in a large one."""
+    with pytest.raises(BadRequest) as raised:
+        read(body)
+    assert said in raised.value.detail

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Self
 
 import msgspec
@@ -109,12 +109,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             except msgspec.ValidationError as error:
                 raise ConfigError(f"{variable}={text!r}: {error}") from error
         return cls.of(**values)
-
-
-def fields() -> Iterator[msgspec.structs.FieldInfo]:
-    """Every setting, section by section."""
-    for section in msgspec.structs.fields(Config):
-        yield from msgspec.structs.fields(section.type)
 
 
 # By the name of a setting, its section and itself.

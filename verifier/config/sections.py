@@ -43,8 +43,9 @@ class Databases(Section, frozen=True, kw_only=True):
     primary_connections: Annotated[
         int,
         _bound(
-            "Look-up connections to the primary per worker: how much re-checking of absent "
-            "invoices may cost it. Beyond it a fresh replica's word stands.",
+            "Look-up connections to the primary per worker. They bound the load of "
+            "re-checking absent invoices: when all are busy, a fresh replica's 'absent' is "
+            "accepted.",
             ge=1,
             le=16,
         ),
@@ -64,8 +65,8 @@ class Databases(Section, frozen=True, kw_only=True):
     probe_interval: Annotated[
         float,
         _bound(
-            "How often each database is asked for its role, LSN and watermarks. Below half of "
-            "the staleness bound.",
+            "How often each database is asked for its role, LSN and watermarks; at most half "
+            "of `VERIFIER_MAX_STALENESS`.",
             gt=0,
             le=60,
         ),
@@ -93,9 +94,9 @@ class Ingest(Section, frozen=True, kw_only=True):
     write_lock_timeout: Annotated[
         float,
         _bound(
-            "Longest time that a feed of up to 10,000 lines waits for what another one holds, "
-            "before it lets go of its own and begins again. Below PostgreSQL's `deadlock_timeout` "
-            "(1 s), so that a longer feed, which cannot begin again, need not give in.",
+            "How long a feed of up to 10,000 lines waits for another feed's locks before it "
+            "releases its own and starts over. Keep it below PostgreSQL's `deadlock_timeout` "
+            "(1 s): a longer feed cannot start over, and must not be the one that gives in.",
             gt=0,
             le=60,
         ),
@@ -109,8 +110,7 @@ class ChangeLog(Section, frozen=True, kw_only=True):
         float,
         _bound(
             "How long changes are kept for the workers that follow them, from when their "
-            "transaction has ended. A worker that was away for longer believes nothing that it "
-            "remembers.",
+            "transaction has ended. A worker that was away for longer discards its cache.",
             gt=0,
             le=604800,
         ),
@@ -121,9 +121,10 @@ class ChangeLog(Section, frozen=True, kw_only=True):
     max_gaps: Annotated[
         int,
         _bound(
-            "Numbers of the change log that a worker waits for at once: transactions that are "
-            "open, or were rolled back behind one that is. Each costs a look at the log some "
-            "microseconds; beyond them memory is not believed until the oldest has ended.",
+            "Missing sequence numbers of the change log that a worker tracks at once. A "
+            "number is missing while its transaction is open, or when it was rolled back "
+            "behind one that is still open. Each costs microseconds a look; beyond this many,"
+            " the cache is not used until the oldest transaction ends.",
             ge=1,
         ),
     ] = 2_048
@@ -154,8 +155,8 @@ class Staleness(Section, frozen=True, kw_only=True):
     max_staleness: Annotated[
         float,
         _bound(
-            "An acknowledged change of the ledger shows in every answer to a question that "
-            "starts this much later.",
+            "Every acknowledged change of the ledger shows in the answers to questions that "
+            "start at least this long after it.",
             gt=0,
             le=86_400,
         ),
@@ -203,17 +204,19 @@ class Connections(Section, frozen=True, kw_only=True):
     max_connections: Annotated[
         int,
         _bound(
-            "Connections of clients at once per worker. Beyond it one that has asked nothing yet "
-            "makes room; where there is none, the new one is told 503. The limit of open files is "
-            "raised to fit; where it cannot be, there are fewer, and the log says how many.",
+            "Connections of clients at once per worker. When all are in use, a new one "
+            "replaces one that has sent no request yet; if there is none, the new one gets "
+            "503. The limit of open files is raised to fit; where it cannot be, the bound is "
+            "lowered, and the log says so.",
             ge=1,
         ),
     ] = 10_000
     turn_away: Annotated[
         float,
         _bound(
-            "How long a connection beyond them stays open after the 503, so that its client comes "
-            "to read it; an eighth of the bound may do so at once.",
+            "How long a connection beyond `VERIFIER_MAX_CONNECTIONS` stays open after its "
+            "503, so that its client can read it. At most an eighth of that bound waits like "
+            "this at a time.",
             gt=0,
             le=60,
         ),
@@ -225,8 +228,8 @@ class Connections(Section, frozen=True, kw_only=True):
     max_head: Annotated[
         int,
         _bound(
-            "Largest head of a request that arrives in pieces, and so what each connection may "
-            "hold of one that trickles in; 431 beyond.",
+            "Largest head that may arrive in several pieces, and so what a slow sender can "
+            "make a connection hold; 431 beyond.",
             ge=1024,
         ),
     ] = 32_768
@@ -249,7 +252,11 @@ class Connections(Section, frozen=True, kw_only=True):
     ] = 10.0
     keepalive: Annotated[
         float,
-        _bound("How long an idle connection is kept; above the load balancer's.", gt=0, le=3600),
+        _bound(
+            "How long an idle connection is kept; set it above the load balancer's idle timeout.",
+            gt=0,
+            le=3600,
+        ),
     ] = 75.0
     drain_seconds: Annotated[
         float,
@@ -273,9 +280,9 @@ class Requests(Section, frozen=True, kw_only=True):
     max_receiving: Annotated[
         int,
         _bound(
-            "Bytes of all bodies of single questions and batches that a worker may be receiving "
-            "at once, of which batches leave an eighth to others; what comes beyond is refused "
-            "with 503. Above the largest batch; choose by the pod's memory.",
+            "Bytes of all bodies of single questions and batches that a worker may be "
+            "receiving at once; batches may use seven eighths of it. What comes beyond is "
+            "refused with 503. Above the largest batch; choose by the pod's memory.",
             ge=65_536,
         ),
     ] = 268_435_456
@@ -314,17 +321,16 @@ class Answers(Section, frozen=True, kw_only=True):
     write_buffer: Annotated[
         int,
         _bound(
-            "Most bytes of a batch's answer that are handed to a connection before its client "
-            "has taken in what came before.",
+            "How much of a batch's answer may be waiting in a connection for its client to read.",
             ge=65_536,
         ),
     ] = 524_288
     write_idle: Annotated[
         float,
         _bound(
-            "Longest time that a client may take to read what waits in its connection, at most "
-            "`VERIFIER_WRITE_BUFFER` of a batch's answer at a time; it is cut off beyond. With "
-            "the buffer it makes the slowest rate that is served: 17 KB a second.",
+            "Longest time that a client may take to read what waits in its connection; it is "
+            "cut off beyond. Together with `VERIFIER_WRITE_BUFFER` this sets the slowest "
+            "client that is served: 17 KB a second.",
             gt=0,
             le=600,
         ),
@@ -332,18 +338,18 @@ class Answers(Section, frozen=True, kw_only=True):
     max_unread: Annotated[
         int,
         _bound(
-            "Clients of a worker that may be behind with reading their answers at once, streams "
-            "aside; beyond it the one that has been so for longest is cut off. Each may hold "
-            "`VERIFIER_WRITE_BUFFER` and `VERIFIER_MAX_AHEAD`. So many more may go on sending a "
-            "body that was refused, each of which may hold 512 KiB.",
+            "How many clients may be slow to read their answers at once, streams aside. "
+            "Beyond it, the one that was slow for longest is cut off. Each may hold "
+            "`VERIFIER_WRITE_BUFFER` and `VERIFIER_MAX_AHEAD`. As many more may still be "
+            "sending a body that was refused, each of which may hold 512 KiB.",
             ge=1,
         ),
     ] = 256
     last_write: Annotated[
         float,
         _bound(
-            "Longest time that a client may take for the last line of a stream, and to end its own "
-            "side.",
+            "Longest time that a client may take to read the last line of a stream and to "
+            "close its own side.",
             gt=0,
             le=60,
         ),
@@ -351,8 +357,8 @@ class Answers(Section, frozen=True, kw_only=True):
     linger: Annotated[
         float,
         _bound(
-            "Longest time for which the rest of a body is read whose request was refused, so that "
-            "its client comes to read why.",
+            "How long the rest of a refused request's body is still read, so that its client "
+            "gets to read the refusal.",
             gt=0,
             le=600,
         ),
@@ -365,8 +371,8 @@ class Numbers(Section, frozen=True, kw_only=True):
     report_interval: Annotated[
         float,
         _bound(
-            "How often a worker tells the supervisor its numbers, unasked: what a worker counts "
-            "in its last so many seconds is lost when it is killed.",
+            "How often a worker tells the supervisor its numbers, unasked. When a worker is "
+            "killed, at most this many seconds of its counts are lost.",
             ge=0.1,
             le=60,
         ),

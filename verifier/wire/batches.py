@@ -162,10 +162,15 @@ class _Reader:
         text = self._body[at:end]
         try:
             return questions.decode_question(text)
-        except BadRequest:
+        except BadRequest as error:
             if _is_json(text):
                 return NOT_AN_OBJECT
-            raise
+            if len(self._body) <= _AT_ONCE:
+                # The whole is small enough to be told where in it the fault is.
+                raise NotJsonError from None
+            place = f"invoices[{len(self._items)}]"
+            said = error.detail if text.strip() else "expected an item"
+            raise BadRequest(error.code, f"{place}: {said}") from None
 
 
 def _is_json(text: bytes) -> bool:

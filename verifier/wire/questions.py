@@ -74,7 +74,8 @@ def decode_question(body: bytes) -> Item:
     try:
         return _decode(body)
     except UNREADABLE as error:
-        raise BadRequest("malformed_json", str(error)) from error
+        said = str(error) if body.strip() else "the body is empty; expected a JSON object"
+        raise BadRequest("malformed_json", said) from error
 
 
 def decode_one(text: bytes) -> Item:

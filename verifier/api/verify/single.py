@@ -43,7 +43,7 @@ class Single:
                 request,
                 answer.verdict,
                 answer.reason
-                or "; ".join(f"{error.field}: {error.code}" for error in answer.errors),
+                or "; ".join(f"{error.field or 'body'}: {error.code}" for error in answer.errors),
                 retry_after=answer.retry_after,
                 members=resources.encoder.members(answer, language),
             )
