@@ -152,7 +152,7 @@ class Ingest:
             "token": token,
         }
         if not fed.accepted and not fed.unchanged:
-            detail = f"expected at least one good line, got {fed.rejected_count} bad ones"
+            detail = f"lines rejected: {fed.rejected_count}; expected at least one good line"
             raise BadRequest("nothing_accepted", detail, members=shown)
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
 
