@@ -33,6 +33,12 @@ def change_of(mutant: str, diff: Iterable[str]) -> Change:
     return Change(function_of(mutant), was, becomes)
 
 
+def outdated(changes: Iterable[Change], sources: Iterable[str]) -> list[Change]:
+    """Those whose lines are in none of the sources any more."""
+    written = [" ".join(source.split()) for source in sources]
+    return [each for each in changes if not any(each.was in source for source in written)]
+
+
 def equivalent() -> set[Change]:
     """The changes that are listed, each with its reason, as ones that no test can notice."""
     listed = tomllib.loads(EQUIVALENT.read_text("utf-8"))["mutant"]
