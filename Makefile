@@ -83,7 +83,7 @@ bench-scale: $(VENV)/.dev ## tables of docs/scale.md, past one process; a few: m
 
 .PHONY: mutants
 mutants: $(VENV)/.dev ## small faults that no test notices: make mutants MODULE=verifier/engine SAMPLE=200
-	@MODULE=$(MODULE) SAMPLE=$(SAMPLE) POSTGRES=$(POSTGRES) nice -n 10 $(BIN)/python -m tests.mutants
+	@MODULE="$(MODULE)" SAMPLE=$(SAMPLE) POSTGRES=$(POSTGRES) nice -n 10 $(BIN)/python -m tests.mutants
 
 .PHONY: docs
 docs: $(VENV)/.runtime ## writes the tables of settings and metrics anew

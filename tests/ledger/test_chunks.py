@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, cast
 
 import asyncpg
@@ -23,7 +23,7 @@ from verifier.ledger.ingest.chunks import (
 )
 from verifier.ledger.ingest.links import Links, Pair, columns, pairs_of
 from verifier.ledger.ingest.turns import Turn
-from verifier.wire.lines import Row, read
+from verifier.wire.lines import Row, read, read_many
 
 MAX_LINE = 2_000
 TOO_LONG = FieldError("", "bad_length", f"≤ {MAX_LINE} bytes")
@@ -71,10 +71,12 @@ async def test_a_line_may_be_as_long_as_the_bound() -> None:
 async def test_turns_lose_nothing(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However small they are, each line is read once and keeps its number."""
     monkeypatch.setattr(chunks, bound, 3)
-    lines = [line(1), b"x", line(2), line(3), b"", line(4), b"{", line(5)]
+    long = b"x" * (MAX_LINE + 1)
+    lines = [line(1), b"x", line(2), line(3), b"", line(4), long, line(5), b"{", long, long]
     (chunk,), rejections = await rows_of(b"\n".join(lines))
     assert list(chunk.rows) == [number(n) for n in range(1, 6)]
-    assert [each.line for each in rejections.kept] == [2, 7]
+    assert [each.line for each in rejections.kept] == [2, 7, 9, 10, 11]
+    assert all(each.errors == (TOO_LONG,) for each in rejections.kept if each.line not in {2, 9})
 
 
 @pytest.mark.parametrize("bound", ["_CHUNK_ROWS", "_CHUNK_CHARACTERS"])
@@ -225,3 +227,28 @@ async def test_links_are_completed_as_far_as_any_were_touched(
     assert turn.alone == alone
     if pairs:
         assert connection.executed[0][1] == tuple(columns(pairs))
+
+
+@pytest.mark.parametrize(
+    ("bound", "size", "turns"),
+    [
+        ("_LINES_PER_TURN", 3, [3, 3, 1]),
+        ("_BYTES_PER_TURN", 2 * len(line(1)), [2, 2, 2, 1]),
+        ("_BYTES_PER_TURN", 2 * len(line(1)) - 1, [2, 2, 2, 1]),
+        ("_BYTES_PER_TURN", 2 * len(line(1)) + 1, [3, 3, 1]),
+    ],
+)
+async def test_a_turn_is_as_long_as_its_bounds(
+    bound: str, size: int, turns: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By lines or by bytes, so that other work of the event loop waits no longer than for that."""
+    found: list[int] = []
+
+    def counted(texts: Sequence[bytes]) -> Sequence[Row | Invalid]:
+        found.append(len(texts))
+        return read_many(texts)
+
+    monkeypatch.setattr(chunks, bound, size)
+    monkeypatch.setattr(chunks, "read_many", counted)
+    await rows_of(b"\n".join(line(n) for n in range(7)))
+    assert found == turns

@@ -106,3 +106,14 @@ def test_clusters_are_remembered_up_to_a_bound() -> None:
         history.noticed(str(number), 5)
     assert sum(history.highest(str(number)) > 0 for number in range(100)) == 8
     assert history.highest("99") == 5
+
+
+def test_another_cluster_carries_over_what_its_own_servers_have_shown() -> None:
+    """The timelines of the cluster before it are forgotten; those of the new one count."""
+    history = failed_over(90)
+    history.noticed("8", 2)
+    history.add(position(5.0, 10, timeline=2), "8")
+    with pytest.raises(Unavailable, match="other_timeline"):
+        history.resolve(Position(1, 0))
+    history.saw("8", Probe(6.0, True, 2, 30, {}), Probe(5.5, True, 1, 20, {}))
+    assert history.resolve(Position(1, 20)) == Position(2, 20)

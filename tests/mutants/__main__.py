@@ -21,9 +21,9 @@ PACKAGES = ("invoice", "engine", "ledger")
 
 
 def modules_of(package: str, asked: str) -> list[str]:
-    """Paths of a package's modules that were asked for: a module, a folder or a pattern."""
+    """Paths of a package's modules that were asked for: modules, folders or patterns."""
     found = (path.relative_to(ROOT) for path in (ROOT / "verifier" / package).rglob("*.py"))
-    patterns = asked, f"{asked.rstrip('/')}/*"
+    patterns = [each for word in asked.split() for each in (word, f"{word.rstrip('/')}/*")]
     return sorted(str(path) for path in found if any(fnmatch(str(path), p) for p in patterns))
 
 

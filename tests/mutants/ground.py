@@ -16,6 +16,8 @@ FOLDER = ROOT / ".mutants"
 ARGUMENTS = [
     *("-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:benchmark"),
     *("-p", "tests.mutants.plugin"),
+    # Ends a run in which somebody waits for ever. No test takes half of it.
+    *("-o", "faulthandler_timeout=20"),
 ]
 
 # Searches long for what a Memory without its guard gets wrong: it tests the search.
