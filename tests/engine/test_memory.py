@@ -315,3 +315,13 @@ async def test_a_memory_that_fills_takes_a_new_state_of_what_it_has() -> None:
     desk.clock.now += 3
     sources = [(await desk.ask(many[0].minimal())).source for _ in range(2)]
     assert sources == ["replica", "cache"]
+
+
+async def test_late_reads_are_counted_one_after_the_other() -> None:
+    """Each finding that came too late to be kept adds to those before it."""
+    desk = fed(DIGITAL, PAPER)
+    for sample in (DIGITAL, PAPER):
+        task = await held(desk, sample.minimal())
+        desk.clock.now += LONGEST_READ + 0.001
+        await arrive(desk, task)
+    assert desk.metrics.changes.cell("refill_refused").count == 2
