@@ -325,3 +325,13 @@ async def test_late_reads_are_counted_one_after_the_other() -> None:
         desk.clock.now += LONGEST_READ + 0.001
         await arrive(desk, task)
     assert desk.metrics.changes.cell("refill_refused").count == 2
+
+
+async def test_questions_without_a_key_are_no_look_ups() -> None:
+    """However many there are in a request, they count neither as hits nor as misses."""
+    desk = fed(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    cells = [desk.metrics.cache_lookups.cell(outcome) for outcome in ("hit", "miss")]
+    before = [cell.count for cell in cells]
+    await desk.ask_many({}, {}, {}, DIGITAL.minimal())
+    assert [cell.count - count for cell, count in zip(cells, before, strict=True)] == [1, 0]
