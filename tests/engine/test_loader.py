@@ -258,3 +258,12 @@ async def test_beside_a_bulk_query_bulk_waits_for_company_and_a_single_question_
         ["s"],
         ["c", "d"],
     ]
+
+
+async def test_free_slots_share_what_waits() -> None:
+    """Many keys leave in as many queries of about one size, so that no server's core idles."""
+    desk = Desk(Limits(slots=2, max_batch=99, waiting_singles=99, waiting_bulk=9, max_wait=1.0))
+    caller = await desk.begin(*map(str, range(61)))
+    assert [len(keys) for keys in desk.ledger.asked] == [31, 30]
+    await desk.finish()
+    assert len((await caller).outcomes) == 61
