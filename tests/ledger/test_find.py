@@ -23,6 +23,8 @@ class FakeServer:
         self.timeline = timeline
         self.closed = False
         self.fails = False
+        # Goes on when it is cancelled, as an answer does that has just arrived.
+        self.stubborn = False
         self._answers = asyncio.Event()
         if answers:
             self.answer()
@@ -39,7 +41,11 @@ class FakeServer:
 
     async def fetch(self, _: str) -> list[tuple[Any, ...]]:
         """Tell its state."""
-        await self._answers.wait()
+        try:
+            await self._answers.wait()
+        except asyncio.CancelledError:
+            if not self.stubborn:
+                raise
         return [("7", self.standby, self.timeline, 0, True)]
 
     def terminate(self) -> None:
@@ -135,6 +141,17 @@ async def test_a_host_that_is_late_is_given_up() -> None:
     async with asyncio.timeout(1):
         assert (await network.find("primary", seconds=0.01)).dsn == "one"
     assert network.servers["late"].closed
+
+
+async def test_an_answer_that_comes_after_all_leaves_no_connection() -> None:
+    """Nobody waits for it any more, so its connection is ended by itself."""
+    late = FakeServer(standby=True, answers=False)
+    late.stubborn = True
+    network = Network(one=FakeServer(standby=True), late=late)
+    assert (await network.find("replica")).dsn == "one"
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert network.closed() == {"one": False, "late": True}
 
 
 async def test_without_an_answer_the_error_of_a_host_is_raised() -> None:
