@@ -7,12 +7,13 @@ from datetime import datetime
 import msgspec
 import pytest
 
-from tests.invoice.lines import encoded, errors, example
+from tests.invoice.lines import DIGITAL, encoded, errors, example
 from tests.invoice.samples import NOON, PAPER, READING, WINDOW, Sample
 from verifier.invoice import fields
 from verifier.invoice.claim import Claim, Invalid, Question
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import KINDS
+from verifier.invoice.line_checks import canonical
 from verifier.invoice.parsing import parse
 from verifier.invoice.verdict import SHANGHAI, Answer, Match, agrees, window_at
 from verifier.wire.lines import Row, read
@@ -65,8 +66,9 @@ def test_a_line_with_a_code_does_not_refer_to_itself() -> None:
 
 
 def test_the_longest_tax_id_of_a_line() -> None:
-    """Twenty characters are admitted, one more is not."""
+    """Twenty characters are admitted, by the quick way and by the one that explains; no more."""
     assert isinstance(read(encoded(seller_tax_id="9" * 20)), Row)
+    assert not isinstance(canonical(example(DIGITAL, seller_tax_id="9" * 20)), Invalid)
     assert errors(read(encoded(seller_tax_id="9" * 21))) == [("seller_tax_id", "bad_length")]
 
 
