@@ -1,4 +1,4 @@
-"""Plants small faults in the domain, the engine and the ledger, and tells which no test notices.
+"""Plants small faults in domain, engine, ledger and database, and tells which no test notices.
 
 ``make mutants MODULE=verifier/engine/cache.py`` has mutmut make the faults, and run for each the
 tests that reach its function, the quickest first. Survivors are written as diffs; those that change
@@ -17,7 +17,7 @@ from fnmatch import fnmatch
 from tests.mutants.changes import change_of, equivalent, outdated
 from tests.mutants.ground import FOLDER, ROOT, Ground, names_in
 
-PACKAGES = ("invoice", "engine", "ledger")
+PACKAGES = ("invoice", "engine", "ledger", "database")
 
 
 def modules_of(package: str, asked: str) -> list[str]:
