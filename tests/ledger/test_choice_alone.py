@@ -136,6 +136,12 @@ def test_without_the_primary_the_newest_replica_serves() -> None:
     assert chosen(primary, alone, avoid=alone) == "one"
 
 
+def test_without_the_primary_another_replica_is_tried() -> None:
+    """The one that is to be avoided is passed over, however much newer its state."""
+    newer, older = FakeTarget("newer", 3.0), FakeTarget("older", 1.0)
+    assert chosen(FakeTarget(PRIMARY, serving=False), newer, older, avoid=newer) == "older"
+
+
 def test_without_any_database_there_is_nothing_to_wait_for() -> None:
     """It is refused at once rather than after its deadline."""
     with pytest.raises(Unavailable, match=r"^no_database$"):

@@ -41,7 +41,7 @@ class Ground:
     def __init__(self, package: str, *, postgres: bool) -> None:
         self._folder = FOLDER / (f"{package}-postgres" if postgres else package)
         self._folder.mkdir(parents=True, exist_ok=True)
-        for name in ("verifier", "tests"):
+        for name in ("verifier", "tests", "docs"):
             link = self._folder / name
             if not link.is_symlink():
                 link.symlink_to(ROOT / name)
@@ -49,6 +49,8 @@ class Ground:
         limit = f"faulthandler_timeout={60 if postgres else 20}"
         settings = {
             "only_mutate": [f"verifier/{package}/*"],
+            # Tests of the domain read the tables of its pages.
+            "also_copy": ["docs"],
             "pytest_add_cli_args_test_selection": [f"tests/{package}"],
             "pytest_add_cli_args": [*ARGUMENTS, "-o", limit, "-k", DESELECTED],
         }
