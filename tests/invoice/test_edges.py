@@ -10,7 +10,7 @@ import pytest
 from tests.invoice.lines import DIGITAL, encoded, errors, example
 from tests.invoice.samples import NOON, PAPER, READING, WINDOW, Sample
 from verifier.invoice import fields
-from verifier.invoice.claim import Claim, Invalid, Question
+from verifier.invoice.claim import Claim, Invalid, Question, reference_of
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import KINDS
 from verifier.invoice.line_checks import canonical
@@ -94,6 +94,12 @@ def test_a_claim_tells_its_region() -> None:
         claim = parse(given, WINDOW.oldest, WINDOW.today)
         assert isinstance(claim, Claim)
         assert claim.region == region
+
+
+def test_a_reference_with_nul_is_not_echoed() -> None:
+    """One without is, however odd its other characters are."""
+    assert reference_of({"reference": "a\0b"}) is None
+    assert reference_of({"reference": "a\x01b"}) == "a\x01b"
 
 
 def test_a_day_begins_at_midnight_in_shanghai() -> None:
