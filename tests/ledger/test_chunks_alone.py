@@ -101,6 +101,13 @@ async def test_of_lines_about_one_invoice_the_last_wins() -> None:
     assert len(chunk.rows) == 2
 
 
+async def test_lines_about_one_invoice_are_counted_one_by_one() -> None:
+    """Each that a later one replaces adds to those before it."""
+    voided = line(1, status="voided")
+    (chunk,), _ = await rows_of(line(1), line(1), line(1), voided, line(1))
+    assert (chunk.accepted, chunk.unchanged) == (2, 2)
+
+
 async def test_red_letters_stay_as_the_earlier_line_said() -> None:
     """A later line that lists none leaves the list; one that lists others gives a new one."""
     listing = [{"code": "", "number": number(9)}]
