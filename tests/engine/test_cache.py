@@ -187,3 +187,12 @@ def test_what_is_forgotten_and_not_yet_freed_counts(at_once: int) -> None:
         cache.discard(str(random.randrange(start + 1)))
         most = max(most, len(cache) + len(cache._evicted))
     assert 90 < most <= 100
+
+
+def test_a_key_that_is_asked_for_twice_at_once_is_found_twice() -> None:
+    """Also when its first finding has just promoted it."""
+    cache = Cache[int](8)
+    for number in range(4):
+        cache.put(str(number), number)
+    assert cache.evicts
+    assert cache.get_many(["0", "0", "missing"]) == [0, 0, None]

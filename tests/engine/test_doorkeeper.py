@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 import pytest
 
 from verifier.engine.doorkeeper import Doorkeeper
@@ -48,3 +50,15 @@ def test_its_size_is_bounded() -> None:
     for start in range(0, 20_000, 500):
         door.again(names(start, 500))
         assert len(door._bits) <= 2 * 1000
+
+
+def test_all_is_forgotten_with_as_many_new_keys_as_entries() -> None:
+    """With the last of them, not with the one after it."""
+    keeper = Doorkeeper(50)
+    assert keeper.again(["0"]) == set()
+    numbers, new = count(1), 1
+    while new < 50:
+        assert keeper.again(["0"]) == {"0"}
+        # One that shares its bit with another passes for known.
+        new += not keeper.again([str(next(numbers))])
+    assert keeper.again(["0"]) == set()

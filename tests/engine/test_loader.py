@@ -240,3 +240,30 @@ async def test_a_key_that_is_read_already_is_not_read_again() -> None:
     await desk.finish()
     assert (await single)[1]
     assert desk.ledger.asked == [["a"]]
+
+
+async def test_beside_a_bulk_query_bulk_waits_for_company_and_a_single_question_does_not() -> None:
+    """Each class waits beside its own queries alone."""
+    desk = Desk(Limits(slots=4, max_batch=3, waiting_singles=9, waiting_bulk=9, max_wait=1.0))
+    callers = [await desk.begin(key, bulk=True) for key in "ab"]
+    assert desk.ledger.asked == [["a"]]
+    callers.append(await desk.begin("s"))
+    assert desk.ledger.asked == [["a"], ["s"]]
+    callers.append(await desk.begin("c", "d", bulk=True))
+    assert desk.ledger.asked == [["a"], ["s"], ["b", "c", "d"]]
+    await desk.finish()
+    assert [sorted((await caller).outcomes) for caller in callers] == [
+        ["a"],
+        ["b"],
+        ["s"],
+        ["c", "d"],
+    ]
+
+
+async def test_free_slots_share_what_waits() -> None:
+    """Many keys leave in as many queries of about one size, so that no server's core idles."""
+    desk = Desk(Limits(slots=2, max_batch=99, waiting_singles=99, waiting_bulk=9, max_wait=1.0))
+    caller = await desk.begin(*map(str, range(61)))
+    assert [len(keys) for keys in desk.ledger.asked] == [31, 30]
+    await desk.finish()
+    assert len((await caller).outcomes) == 61

@@ -215,3 +215,17 @@ async def test_close_of_an_idle_loader_returns() -> None:
     await desk.loader.close()
     await desk.loader.close()
     desk.check_empty()
+
+
+async def test_an_unexpected_error_is_told_with_its_task() -> None:
+    """So that a debugger can show where the query was."""
+    heard: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: heard.append(context))
+    desk = Desk()
+    caller = await desk.begin("a")
+    desk.ledger.reads[0].fail(ZeroDivisionError("a bug"))
+    await caller
+    (context,) = heard
+    assert context["message"] == "look-up failed"
+    assert isinstance(context["task"], asyncio.Task)
+    assert context["task"].done()

@@ -315,3 +315,23 @@ async def test_a_memory_that_fills_takes_a_new_state_of_what_it_has() -> None:
     desk.clock.now += 3
     sources = [(await desk.ask(many[0].minimal())).source for _ in range(2)]
     assert sources == ["replica", "cache"]
+
+
+async def test_late_reads_are_counted_one_after_the_other() -> None:
+    """Each finding that came too late to be kept adds to those before it."""
+    desk = fed(DIGITAL, PAPER)
+    for sample in (DIGITAL, PAPER):
+        task = await held(desk, sample.minimal())
+        desk.clock.now += LONGEST_READ + 0.001
+        await arrive(desk, task)
+    assert desk.metrics.changes.cell("refill_refused").count == 2
+
+
+async def test_questions_without_a_key_are_no_look_ups() -> None:
+    """However many there are in a request, they count neither as hits nor as misses."""
+    desk = fed(DIGITAL)
+    await desk.ask(DIGITAL.minimal())
+    cells = [desk.metrics.cache_lookups.cell(outcome) for outcome in ("hit", "miss")]
+    before = [cell.count for cell in cells]
+    await desk.ask_many({}, {}, {}, DIGITAL.minimal())
+    assert [cell.count - count for cell, count in zip(cells, before, strict=True)] == [1, 0]

@@ -11,6 +11,7 @@ import pytest
 
 from verifier.errors import Unavailable
 from verifier.ledger.lookup.channels import Channel, Channels
+from verifier.ledger.lookup.invoices import LOOK_UP
 
 
 class FakeConnection:
@@ -18,12 +19,14 @@ class FakeConnection:
 
     def __init__(self, identity: str = "1 100") -> None:
         self.identity = identity
+        self.prepared: list[str] = []
         self.queries: list[asyncio.Future[list[tuple[str]]]] = []
         self.closed = False
         self._listeners: list[Callable[[Any], None]] = []
 
-    async def prepare(self, _: str) -> FakeConnection:
+    async def prepare(self, statement: str) -> FakeConnection:
         """Prepare: it is its own statement."""
+        self.prepared.append(statement)
         return self
 
     async def fetchval(self, _: str) -> str:
@@ -268,3 +271,42 @@ async def test_a_channel_is_kept_while_the_server_is_the_same() -> None:
     assert (len(server.channels.free), len(server.channels.busy)) == (1, 1)
     server.connections[-1].queries[0].set_result([("a",)])
     assert await query == [("a",)]
+
+
+async def test_a_channel_prepares_the_look_up() -> None:
+    """What it asks is prepared once, when it is opened."""
+    server = await proven()
+    assert server.connections[0].prepared == [LOOK_UP]
+
+
+async def test_the_channel_that_is_given_back_is_the_one_that_was_taken() -> None:
+    """It is the same connection that the next one takes, and a waiter is told."""
+    server = await proven()
+    channel, freed = server.take(), server.freed
+    server.channels.give_back(channel)
+    assert server.freed == freed + 1
+    assert server.take() is channel
+    assert server.channels.busy == {channel}
+
+
+async def test_a_channel_that_is_taken_again_is_not_late() -> None:
+    """Its last query's deadline says nothing of the next, which has not begun."""
+    server = await proven()
+    query = server.ask(deadline=5.0)
+    await settled()
+    server.connections[0].queries[0].set_result([])
+    await query
+    server.take()
+    assert server.channels.sweep(6.0) == 0
+
+
+async def test_a_channel_that_was_swept_is_offered_to_nobody() -> None:
+    """Not for a moment, although its rows have arrived."""
+    server = await proven()
+    query = server.ask(deadline=5.0)
+    await settled()
+    freed = server.freed
+    server.connections[0].queries[0].set_result([("a",)])
+    server.channels.sweep(6.0)
+    await query
+    assert server.freed == freed

@@ -74,6 +74,17 @@ def test_another_cluster_begins_with_nothing() -> None:
     assert dating.covered(1, 10) == 5.0
 
 
+def test_another_cluster_carries_over_what_its_own_servers_have_shown() -> None:
+    """The timelines of the cluster before it are forgotten; those of the new one count."""
+    dating = failed_over(90)
+    dating.timelines.noticed("8", 2)
+    dating.primary("8", position(5.0, 10, timeline=2))
+    with pytest.raises(Unavailable, match="other_timeline"):
+        dating.resolve(Position(1, 0))
+    dating.saw("8", Probe(6.0, True, 2, 30, {}), Probe(5.5, True, 1, 20, {}))
+    assert dating.resolve(Position(1, 20)) == Position(2, 20)
+
+
 def position(began: float, lsn: int, timeline: int = 1) -> Probe:
     """A probe of the primary."""
     return Probe(began, False, timeline, lsn, {})

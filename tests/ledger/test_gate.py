@@ -9,6 +9,7 @@ import pytest
 
 from verifier.errors import Unavailable
 from verifier.ledger.lookup.gate import Gate, Wish
+from verifier.state import Position
 
 
 class FakeTarget:
@@ -166,3 +167,33 @@ async def test_who_has_given_up_does_not_count() -> None:
     await settled()
     target.give_back("a")
     assert await waiting == "a"
+
+
+async def test_who_waits_keeps_its_wish() -> None:
+    """What is asked for when a channel becomes free is what the caller asked for."""
+    wishes: list[Wish] = []
+    grants: list[Any] = []
+
+    def take(wish: Wish) -> Any:
+        wishes.append(wish)
+        return grants.pop() if grants else None
+
+    gate, wish = Gate(take, 1), Wish(None, Position(1, 2))
+    waiting = asyncio.create_task(gate.enter(10.0, wish))
+    await settled()
+    grants.append(("target", "channel"))
+    gate.wake()
+    await waiting
+    assert wishes == [wish, wish]
+
+
+async def test_who_is_cancelled_while_being_refused_is_cancelled() -> None:
+    """The refusal comes too late: whoever cancelled it waits for the end of it."""
+    target = FakeTarget()
+    task = asyncio.create_task(target.enter())
+    await settled()
+    target.serving = False
+    target.gate.wake()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

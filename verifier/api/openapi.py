@@ -12,6 +12,7 @@ import verifier
 from verifier.api.server.respond import JSON
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import Content, Operation, Parameter
+from verifier.invoice.claim import ALSO
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
 _REF = "#/components/schemas/{name}"
@@ -32,6 +33,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     """The OpenAPI document of some routes as a JSON-serialisable mapping."""
     types = dict.fromkeys(type_ for each in routes for type_ in _types(each.operation))
     shapes, components = msgspec.json.schema_components(list(types), ref_template=_REF)
+    _take_also(components)
     schemas = dict(zip(types, shapes, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for each in routes:
@@ -52,6 +54,14 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _take_also(components: dict[str, Any]) -> None:
+    """Put what fields take beside their type where a reader of the document looks for it."""
+    for component in components.values():
+        for shape in component.get("properties", {}).values():
+            if ALSO in shape:
+                shape["anyOf"] += shape.pop(ALSO)
 
 
 def _types(operation: Operation) -> Iterable[Any]:

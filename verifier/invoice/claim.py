@@ -12,11 +12,15 @@ from verifier.invoice import fields
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 
+# Where a field's schema keeps what is taken beside its type; api/openapi.py puts that among the
+# others: msgspec writes the type's own "anyOf" over any that stands here.
+ALSO = "x-also"
+
 
 def _text(description: str, example: str, *also: dict[str, Any]) -> Meta:
     schema: dict[str, Any] = {"examples": [example]}
     if also:
-        schema["anyOf"] = [{"type": "string"}, {"type": "null"}, *also]
+        schema[ALSO] = list(also)
     return Meta(description=description, extra_json_schema=schema)
 
 
