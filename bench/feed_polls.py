@@ -59,9 +59,7 @@ async def poll(
     connection: asyncpg.Connection, heard: Heard, first: float, interval: float, until: float
 ) -> int:
     """Poll until a moment; how often."""
-    follower = await Follower.begin(
-        connection, Databases().query_timeout, ChangeLog().max_gaps, time()
-    )
+    follower = await Follower.begin(connection, Databases().query_timeout, ChangeLog(), time())
     prober = await Prober.over(connection)
     polls, due = 0, first
     while due < until:

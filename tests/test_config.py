@@ -16,6 +16,26 @@ WRONG = {
         {"REPLICA_DSNS": f"{GOOD},foo,{GOOD}"},
         r"VERIFIER_REPLICA_DSNS \(number 2, a comma begins the next\): expected",
     ),
+    "no port": (
+        {"PRIMARY_DSN": "postgresql://u:p@h:abc/x"},
+        "VERIFIER_PRIMARY_DSN: expected .*Port",
+    ),
+    "a port too high": (
+        {"PRIMARY_DSN": "postgresql://h:99999/x"},
+        "VERIFIER_PRIMARY_DSN: expected",
+    ),
+    "no port of several": ({"PRIMARY_DSN": "postgresql://h:1,i:x/x"}, "VERIFIER_PRIMARY_DSN: exp"),
+    "no host": ({"REPLICA_DSNS": "postgresql://db..example/x"}, "VERIFIER_REPLICA_DSNS: expected"),
+    "half an address": ({"REPLICA_DSNS": "postgresql://u@[::1/x"}, "VERIFIER_REPLICA_DSNS: expect"),
+    "ports that do not fit": (
+        {"PRIMARY_DSN": "postgresql:///x?host=a,b&port=1,2,3"},
+        "VERIFIER_PRIMARY_DSN: 2 hosts and 3 ports",
+    ),
+    "no mode": ({"PRIMARY_DSN": "postgresql://h/x?sslmode=bogus"}, "VERIFIER_PRIMARY_DSN: sslmode"),
+    "more than memory": (
+        {"CACHE_ENTRIES": "1000000000000"},
+        "VERIFIER_CACHE_ENTRIES=.*<= 100000000",
+    ),
     "probes too seldom": (
         {"PROBE_INTERVAL": "1.5", "MAX_STALENESS": "2"},
         "VERIFIER_PROBE_INTERVAL=1.5: expected at most half of VERIFIER_MAX_STALENESS=2",

@@ -165,3 +165,25 @@ async def test_b14_a_refused_body_that_is_cut_off_is_not_waited_for(
                 process.port, head + b"Content-Length: 1000\r\n\r\nabc", shutdown=True
             )
         assert len(raw.statuses(answer)) == 1
+
+
+@pytest.mark.parametrize("half_closed", [False, True], ids=["open", "half-closed"])
+@pytest.mark.parametrize("late", [0, 1, 3])
+@pytest.mark.parametrize("burst", [31, 32, 40, 300])
+async def test_each_of_many_requests_at_once_is_answered(
+    process: Process, late: int, burst: int, half_closed: bool
+) -> None:
+    """Also behind requests whose bodies came after their heads, which aiohttp counts twice."""
+    request = raw.request("/v1/verify", raw.QUESTION)
+    head, _, body = request.partition(b"\r\n\r\n")
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    for _ in range(late):
+        writer.write(head + b"\r\n\r\n")
+        await asyncio.sleep(0.01)
+        writer.write(body)
+        assert await responses(reader, 1) == [422]
+    writer.write(request * burst)
+    if half_closed:
+        writer.write_eof()
+    assert await responses(reader, burst) == [422] * burst
+    writer.close()

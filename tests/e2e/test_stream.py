@@ -118,6 +118,19 @@ async def test_a_wait_for_others_is_no_standstill(
     assert end["complete"] is True
 
 
+async def test_a_line_may_take_longer_than_a_standstill(service: Service) -> None:
+    """As long as some of it arrives, a stream does not stand still."""
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for start in range(0, len(QUESTION), 20):
+            yield QUESTION[start : start + 20]
+            await asyncio.sleep(0.2)
+
+    *answers, end = await service.stream(pieces())
+    assert [answer["verdict"] for answer in answers] == ["match"]
+    assert end["complete"] is True
+
+
 async def test_cut_streams_leave_nothing_behind(service: Service) -> None:
     """Clients that go away in the middle leave no task, no stream and no connection."""
     before = len(asyncio.all_tasks())

@@ -129,7 +129,7 @@ class Ledger:
         self.changes = HeardChanges()
         self.fleet = Fleet(
             self.config.databases,
-            self.config.change_log.max_gaps,
+            self.config.change_log,
             self.metrics,
             Clocks(time.time, time.time),
             self.changes,

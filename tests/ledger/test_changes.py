@@ -13,7 +13,7 @@ import pytest
 
 from tests.ledger.support import HeardChanges
 from tests.support import Database, connected, wait_replayed, writer_of
-from verifier.config import Config
+from verifier.config import ChangeLog, Config
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.ledger.changes.follower import Follower
@@ -21,6 +21,7 @@ from verifier.ledger.ingest import writer as writer_module
 from verifier.ledger.ingest.writer import Writer
 
 MAX_GAPS = 2_048
+BOUNDS = ChangeLog(max_gaps=MAX_GAPS, max_backlog=1_000_000)
 
 INSERT = """
 INSERT INTO invoice (
@@ -77,7 +78,7 @@ async def following(database: Database, request: pytest.FixtureRequest) -> Async
         connected(database.primary_dsn) as two,
     ):
         following = Following(database, reader, [one, two])
-        following.follower = await Follower.begin(reader, 5.0, MAX_GAPS, time.monotonic())
+        following.follower = await Follower.begin(reader, 5.0, BOUNDS, time.monotonic())
         yield following
 
 
@@ -245,7 +246,7 @@ async def test_a_transaction_that_was_open_for_long_is_not_pruned_when_it_commit
         connected(database.primary_dsn) as reader,
         connected(database.primary_dsn) as other,
     ):
-        follower = await Follower.begin(reader, 5.0, MAX_GAPS, 0.0)
+        follower = await Follower.begin(reader, 5.0, BOUNDS, 0.0)
         async with slow.transaction():
             await slow.execute(INSERT, 1, 1)
             await slow.execute("UPDATE ledger_change SET created_at = now() - interval '2 hours'")
@@ -263,7 +264,7 @@ async def test_who_has_missed_what_was_pruned_says_so(database: Database, at: st
     async with pruning(database) as (writer, connection):
         dsn = database.primary_dsn if at == "primary" else database.replica_dsns[0]
         async with connected(dsn) as reader:
-            follower = await Follower.begin(reader, 5.0, MAX_GAPS, 0.0)
+            follower = await Follower.begin(reader, 5.0, BOUNDS, 0.0)
             assert await follower.catch_up(HeardChanges(), 0.0)
             await connection.execute(INSERT, 1, 1)
             await writer.prune(3_600.0)
@@ -322,7 +323,7 @@ async def test_200_000_commits_behind_an_open_transaction_are_read_once(
         await quick.execute("SET synchronous_commit = off")
         await quick.execute("CALL many_commits(200000)")
         assert len(await following.heard()) == 200_000
-        late = await Follower.begin(following.reader, 5.0, MAX_GAPS, time.monotonic())
+        late = await Follower.begin(following.reader, 5.0, BOUNDS, time.monotonic())
         for follower in (following.follower, late):
             following.follower = follower
             await following.heard()
@@ -337,6 +338,21 @@ async def test_200_000_commits_behind_an_open_transaction_are_read_once(
     assert following.follower._gaps.below == []
 
 
+async def test_a_backlog_that_is_too_long_is_not_heard_key_by_key(following: Following) -> None:
+    """One very large commit costs what its bound allows, and what comes next is heard."""
+    quick = following.writers[0]
+    following.follower = await Follower.begin(
+        following.reader, 5.0, ChangeLog(max_backlog=1_000), time.monotonic()
+    )
+    await quick.execute(INSERT, 1, 1_001)
+    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+    changes = HeardChanges()
+    assert not await following.follower.catch_up(changes, time.monotonic())
+    assert len(changes.keys) <= 1_000
+    await quick.execute("UPDATE invoice SET status = 'voided' WHERE key = $1", key(7))
+    assert await following.heard() == {key(7)}
+
+
 async def test_what_was_open_when_following_began_is_heard(following: Following) -> None:
     """A transaction that had written before the beginning, and commits after it, is not missed."""
     slow, quick = following.writers
@@ -344,7 +360,7 @@ async def test_what_was_open_when_following_began_is_heard(following: Following)
         await slow.execute(INSERT, 1, 1)
         await quick.execute(INSERT, 2, 2)
         await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
-        following.follower = await Follower.begin(following.reader, 5.0, MAX_GAPS, time.monotonic())
+        following.follower = await Follower.begin(following.reader, 5.0, BOUNDS, time.monotonic())
         await quick.execute(INSERT, 3, 3)
         assert await following.heard() == {key(3)}
     assert await following.heard() == {key(1)}

@@ -12,7 +12,7 @@ import pytest
 from tests.ledger.support import HeardChanges, Ledger, line, started, until
 from tests.support import Database, connected
 from verifier.clocks import Clocks
-from verifier.config import Databases
+from verifier.config import ChangeLog, Databases
 from verifier.ledger.changes.follower import Follower
 from verifier.ledger.lookup.choice import choose
 from verifier.ledger.lookup.dating import UNDATED
@@ -30,7 +30,9 @@ def test_a_replica_settles_after_looks_in_a_row() -> None:
     """Only so many looks in a row within the bound, and each lapse begins them anew."""
     databases = Databases(primary_dsn="postgresql:///one", replica_dsns=("postgresql:///two",))
     clocks = Clocks(lambda: 0.0, lambda: 0.0)
-    fleet = Fleet(databases, 1, Metrics(), clocks, HeardChanges(), lambda started: started - 2.0)
+    fleet = Fleet(
+        databases, ChangeLog(), Metrics(), clocks, HeardChanges(), lambda started: started - 2.0
+    )
     (replica,) = fleet.replicas
     replica.channels._size = 0
 

@@ -23,7 +23,7 @@ from tests.ledger.support import (
 )
 from tests.support import Database, connected, wait_replayed
 from verifier.clocks import system_clocks
-from verifier.config import Config, Databases
+from verifier.config import ChangeLog, Config, Databases
 from verifier.errors import ConfigError
 from verifier.ledger.lookup.fleet import Fleet
 from verifier.ledger.lookup.invoices import LOOK_UP
@@ -213,4 +213,11 @@ async def test_reader_cannot_write(ledger: Database) -> None:
 def test_primary_must_be_configured() -> None:
     """Without a primary, nothing dates the replicas."""
     with pytest.raises(ConfigError, match="VERIFIER_PRIMARY_DSN"):
-        Fleet(Databases(replica_dsns=("x",)), 1, Metrics(), system_clocks(), HeardChanges(), float)
+        Fleet(
+            Databases(replica_dsns=("x",)),
+            ChangeLog(),
+            Metrics(),
+            system_clocks(),
+            HeardChanges(),
+            float,
+        )

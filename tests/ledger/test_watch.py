@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from tests.ledger.support import HeardChanges, line, number, started, until
 from tests.support import Database, connected
 from verifier.clocks import system_clocks
-from verifier.config import Databases
+from verifier.config import ChangeLog, Databases
 from verifier.embedded import Cluster
 from verifier.ledger.lookup.dating import POSITIONS
 from verifier.ledger.lookup.fleet import Fleet
@@ -112,7 +112,9 @@ async def test_a_database_that_stays_away_is_logged_once() -> None:
     """A line for the reason, and none for each further try."""
     config = Databases(primary_dsn="postgresql://127.0.0.1:1/none", probe_interval=0.01)
     with capture_logs() as logs:
-        fleet = Fleet(config, 1, Metrics(), system_clocks(), HeardChanges(), lambda begun: begun)
+        fleet = Fleet(
+            config, ChangeLog(), Metrics(), system_clocks(), HeardChanges(), lambda begun: begun
+        )
         fleet._watches[0].start()
         await until(lambda: fleet.primary.reason == "no_database")
         await asyncio.sleep(0.1)

@@ -34,7 +34,7 @@ class Core:
         memory = Memory(_sizes(config), clocks.steady, metrics)
         self.fleet = Fleet(
             config.databases,
-            config.change_log.max_gaps,
+            config.change_log,
             metrics,
             clocks,
             memory,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -44,6 +45,9 @@ PREFIX = "VERIFIER_"
 
 # Kubernetes gives every pod such variables for a Service that is called "verifier".
 _KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
+
+# Those of libpq.
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,10 +154,29 @@ def _check_dsns(databases: Databases) -> None:
     dsns = {"PRIMARY_DSN": (databases.primary_dsn,), "REPLICA_DSNS": databases.replica_dsns}
     for name, given in dsns.items():
         for place, dsn in enumerate(given, 1):
-            scheme = dsn.partition("://")[0].lower()
-            if dsn and scheme not in ("postgresql", "postgres"):
+            if dsn and (wrong := _wrong_with(dsn)):
                 # Not the DSN itself, which may hold a password.
                 which = f" (number {place}, a comma begins the next)" if len(given) > 1 else ""
-                raise ConfigError(
-                    f"{PREFIX}{name}{which}: expected postgresql://user@host:port/database"
-                )
+                raise ConfigError(f"{PREFIX}{name}{which}: {wrong}")
+
+
+def _wrong_with(dsn: str) -> str:
+    """Why a DSN can lead nowhere, or nothing."""
+    expected = "expected postgresql://user@host:port/database"
+    try:
+        url = urlsplit(dsn)
+        if url.scheme not in ("postgresql", "postgres"):
+            return expected
+        for host in url.netloc.rpartition("@")[2].split(","):
+            one = urlsplit(f"//{host}")
+            # Both raise ValueError for what they cannot be.
+            _ = one.port, (one.hostname or "").encode("idna")
+    except ValueError as error:
+        return f"{expected}; {str(error).partition(':')[0]}"
+    asked = dict(parse_qsl(url.query, keep_blank_values=True))
+    hosts, ports = asked.get("host", "").split(","), asked.get("port", "").split(",")
+    if len(ports) not in (1, len(hosts)):
+        return f"{len(hosts)} hosts and {len(ports)} ports; expected one port, or as many as hosts"
+    if asked.get("sslmode", "prefer") not in _SSL_MODES:
+        return f"sslmode: expected one of {' '.join(_SSL_MODES)}"
+    return ""

@@ -118,6 +118,14 @@ class ChangeLog(Section, frozen=True, kw_only=True):
     prune_interval: Annotated[
         float, _bound("How often older changes are removed.", gt=0, le=86400)
     ] = 600.0
+    max_backlog: Annotated[
+        int,
+        _bound(
+            "New keys of the change log that a worker applies one by one in a look. With more, as "
+            "after one very large commit, it discards its cache instead, which takes no time.",
+            ge=1,
+        ),
+    ] = 100_000
     max_gaps: Annotated[
         int,
         _bound(
@@ -139,10 +147,11 @@ class Memory(Section, frozen=True, kw_only=True):
             "Invoices kept in memory per worker, at up to 900 bytes each. Choose by the pod's "
             "memory.",
             ge=2,
+            le=100_000_000,
         ),
     ] = 200_000
     absence_entries: Annotated[
-        int, _bound("Absent identities kept in memory per worker.", ge=2)
+        int, _bound("Absent identities kept in memory per worker.", ge=2, le=100_000_000)
     ] = 50_000
     absence_seconds: Annotated[
         float, _bound("Longest time that 'not there' is remembered.", ge=0, le=1)
@@ -178,7 +187,11 @@ class Loading(Section, frozen=True, kw_only=True):
 
     max_batch: Annotated[
         int,
-        _bound("Most identities in one query. Larger ones gain little and hold others up.", ge=1),
+        _bound(
+            "Most identities in one query of the loader. Larger ones gain little and hold others "
+            "up. A request with a consistency token asks for up to 1,000 at once, past the loader.",
+            ge=1,
+        ),
     ] = 128
     waiting_singles: Annotated[
         int,

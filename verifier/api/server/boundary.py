@@ -55,6 +55,9 @@ class Boundary:
                 except (BadRequest, Unavailable) as error:
                     response = self._refused(request, route, error)
                 except (ConnectionError, ClientPayloadError) as error:
+                    if request.transport is not None and not isinstance(error, SlowReader):
+                        # The client is there: this is a fault of ours.
+                        raise
                     response = self._gone(route, error)
                 # Not isinstance: aiohttp's responses are mappings, which takes Python's long way.
                 if type(response) is web.Response:

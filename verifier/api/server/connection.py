@@ -44,6 +44,9 @@ class Connection(RequestHandler):
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(server, loop=loop, **settings)
+        # aiohttp's parser stops at as many requests, of which it still counts one that was taken
+        # before its body was complete: reading has to be paused, and so resumed, before it does.
+        self._max_msg_queue_size -= 1
         self._server = server
         self._half_closed = False
         # Whether the next head has a deadline; between requests it gets one with its first byte.

@@ -150,7 +150,14 @@ class _Stream:
         """Answer until the request ends."""
         max_line, turns = self._resources.requests.max_line, self._resources.turns
         patience.begin()
-        receive = self._request.content.readany
+        content = self._request.content
+
+        async def receive() -> bytes:
+            block = await content.readany()
+            # A line may take long to come, as long as some of it does.
+            patience.begin()
+            return block
+
         async with aclosing(blocks_of_lines(receive, max_line)) as blocks:
             async for block in blocks:
                 patience.pause()

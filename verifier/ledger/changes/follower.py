@@ -24,6 +24,7 @@ from typing import Protocol
 
 import asyncpg
 
+from verifier.config import ChangeLog
 from verifier.ledger.changes.gaps import Gaps
 
 # A page of the log ends with the row, of at most 1,000 keys, that makes it this many keys: some
@@ -107,18 +108,17 @@ class Changes(Protocol):
 class Follower:
     """Reads the change log of one server over one connection, from the moment it begins.
 
-    ``seconds`` bounds each query; with more than ``max_gaps`` gaps the log is not followed. ``now``
-    is by the steady clock.
+    ``seconds`` bounds each query, ``bounds`` what is kept track of. ``now`` is by the steady clock.
     """
 
     def __init__(
-        self, connection: asyncpg.Connection, seconds: float, max_gaps: int, now: float
+        self, connection: asyncpg.Connection, seconds: float, bounds: ChangeLog, now: float
     ) -> None:
         self._connection = connection
         self._seconds = seconds
-        self._max_gaps = max_gaps
+        self._bounds = bounds
         self._look: Callable[..., Awaitable[list[asyncpg.Record]]]
-        self._gaps = Gaps(max_gaps)
+        self._gaps = Gaps(bounds.max_gaps)
         # Below this id all transactions had ended at the last look.
         self._ended = 0
         # Until all below this id have ended, there are more gaps than can be looked at.
@@ -130,10 +130,10 @@ class Follower:
 
     @classmethod
     async def begin(
-        cls, connection: asyncpg.Connection, seconds: float, max_gaps: int, now: float
+        cls, connection: asyncpg.Connection, seconds: float, bounds: ChangeLog, now: float
     ) -> Follower:
         """Begin now: what was committed before is in every read that begins later."""
-        follower = cls(connection, seconds, max_gaps, now)
+        follower = cls(connection, seconds, bounds, now)
         async with asyncio.timeout(seconds):
             follower._look = (await connection.prepare(_LOOK)).fetch
         await follower._begin()
@@ -143,8 +143,9 @@ class Follower:
     async def catch_up(self, changes: Changes, now: float) -> bool:
         """Apply all that is visible when this is called. Raises what the database raises.
 
-        False when some of it was not heard, because it was pruned or there is too much to keep
-        track of: then what was found until now must not be believed any more.
+        False when some of it was not heard, because it was pruned, or because there are too many
+        keys or gaps to keep track of: then what was found until now must not be believed any more.
+        That takes no time, while no reading would be published during a long backlog.
 
         Until it has returned nothing new is sure. Pages come in the order of the numbers, not of
         the commits: a change that any later state shows may be on the last one.
@@ -158,7 +159,7 @@ class Follower:
             return False
         gaps = self._gaps
         ended_first: int | None = None
-        place, limit = 0, _FIRST_ROWS
+        place, limit, heard = 0, _FIRST_ROWS, 0
         while True:
             firsts = [*(gap.first for gap in gaps.below), gaps.top + 1]
             lasts = [*(gap.last for gap in gaps.below), _LAST]
@@ -175,6 +176,10 @@ class Follower:
             if rows[0][3] is None:
                 break
             keys = [key for row in rows for key in row[5]]
+            heard += len(keys)
+            if heard > self._bounds.max_backlog:
+                await self._begin()
+                return False
             await changes.apply(keys, everything=any(row[4] for row in rows))
             for row in rows:
                 gaps.see(row[3], row[3], next_id)
@@ -205,7 +210,7 @@ class Follower:
             runs += [(first, last) for first, last, _ in page]
             count = page[0][2] if page else 0
         bound = (await self._ids())[1]
-        self._gaps = Gaps(self._max_gaps, after)
+        self._gaps = Gaps(self._bounds.max_gaps, after)
         for first, last in runs:
             self._gaps.see(first, last, bound)
         self._ended = ended

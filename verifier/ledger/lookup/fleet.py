@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from verifier.clocks import Clocks
-from verifier.config import Databases
+from verifier.config import ChangeLog, Databases
 from verifier.database.connections import Role
 from verifier.database.hosts import single_hosts
 from verifier.database.scouts import Scouts, scouted
@@ -31,7 +31,7 @@ class Fleet:
     """Watches the databases; one per event loop.
 
     ``memory`` hears of changes; ``oldest`` says which state a question that starts at a moment (of
-    the steady clock) may rest on. ``max_gaps`` is that of the change log. ``slots`` is how many
+    the steady clock) may rest on. ``change_log`` bounds what is followed. ``slots`` is how many
     look-ups may usefully run at once. ``timelines`` are what the servers have shown; a writer
     beside this shares them.
     """
@@ -39,7 +39,7 @@ class Fleet:
     def __init__(
         self,
         config: Databases,
-        max_gaps: int,
+        change_log: ChangeLog,
         metrics: Metrics,
         clocks: Clocks,
         memory: Changes,
@@ -48,7 +48,7 @@ class Fleet:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
         self._config = config
-        self._max_gaps = max_gaps
+        self._change_log = change_log
         self._metrics = metrics
         self._clocks = clocks
         self._clock = clocks.steady
@@ -173,7 +173,7 @@ class Fleet:
         config, clocks = self._config, self._clocks
         observer = Observer(name, single_hosts(dsn), role, self.dating, config)
         channels = Channels(name, observer.another, size, config.connect_timeout, self._wake)
-        readings = Readings(role, self._memory, clocks, config.query_timeout, self._max_gaps)
+        readings = Readings(role, self._memory, clocks, config.query_timeout, self._change_log)
         target = Target(name, role, channels, self)
         return Watch(target, observer, readings, config, clocks.steady)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import asyncpg
 
 from verifier.clocks import Clocks
+from verifier.config import ChangeLog
 from verifier.database.connections import Role
 from verifier.ledger.changes.follower import Changes, Follower
 from verifier.ledger.lookup.observer import Sight
@@ -21,17 +22,17 @@ from verifier.state import Live, Position, Reading
 class Readings:
     """Follows the change log of one database, and publishes its readings, one for each look.
 
-    ``memory`` hears of the changes. ``seconds`` and ``max_gaps`` are those of the Follower.
+    ``memory`` hears of the changes. ``seconds`` and ``bounds`` are those of the Follower.
     """
 
     def __init__(
-        self, role: Role, memory: Changes, clocks: Clocks, seconds: float, max_gaps: int
+        self, role: Role, memory: Changes, clocks: Clocks, seconds: float, bounds: ChangeLog
     ) -> None:
         self._role: Role = role
         self._memory = memory
         self._clocks = clocks
         self._seconds = seconds
-        self._max_gaps = max_gaps
+        self._bounds = bounds
         self._follower: Follower | None = None
         self._live = Live()
         self._watermarks: Mapping[str, float] = {}
@@ -52,7 +53,7 @@ class Readings:
         now = self._clocks.steady()
         if anew or self._follower is None:
             self._forget()
-            self._follower = await Follower.begin(connection, self._seconds, self._max_gaps, now)
+            self._follower = await Follower.begin(connection, self._seconds, self._bounds, now)
         whole = await self._follower.catch_up(self._memory, now)
         if not whole:
             self._forget()
