@@ -1,4 +1,4 @@
-"""What following the change feed costs a worker, while somebody changes the ledger.
+"""What following the change log costs a worker, while somebody changes the ledger.
 
 Two workers live side by side on the measured core and are asked in turns, a second each: one
 follows, the other has probes so far apart that its life has none after the first. The bound of
@@ -271,4 +271,4 @@ def _section(samples: Mapping[str, list[Sample]]) -> Section:
         f"to one of {HOT:,} invoices in memory, and heard of twice: on the primary and on the one "
         "replica. Probes of both, every 0.25 s, are a part of following."
     )
-    return Section("Following the change feed", rows, note, dict(samples))
+    return Section("Following the change log", rows, note, dict(samples))

@@ -244,4 +244,4 @@ WHERE application_name = 'verifier-read' AND query LIKE '%ledger_change%' AND st
 async def test_change_feeds_stall(ground: Ground, service: Service, rows: list[Row]) -> None:
     """Scenario 10: the replicas answer look-ups, but nobody hears of changes."""
     fault = feeds_stalled(ground.cluster.replicas)
-    rows.append(await play("10 change feeds stalled", ground.load, service, fault))
+    rows.append(await play("10 change logs stalled", ground.load, service, fault))
