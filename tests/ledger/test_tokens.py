@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
+import asyncpg
 import msgspec
 import pytest
 
@@ -19,8 +21,9 @@ from tests.ledger.support import (
     status_line,
     until,
 )
-from tests.support import Database, wait_replayed
+from tests.support import Database, connected, wait_replayed
 from verifier.errors import Unavailable
+from verifier.ledger.ingest.writer import Writer
 from verifier.ledger.lookup.targets import Target
 from verifier.state import Position
 from verifier.wire.records import Record
@@ -125,3 +128,28 @@ async def test_a_token_shows_its_own_change_under_lagging_replicas(ledger: Datab
                 record = findings[number(1)]
                 assert isinstance(record, Record)
                 assert f'"status":"{status}"'.encode() in record.members
+
+
+async def test_no_state_from_before_a_commit_was_visible_passes_its_token(
+    ledger: Database, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit is flushed a moment before it is visible: a probe in between must not show it."""
+    flushed: list[int] = []
+    execute = asyncpg.Connection.execute
+
+    async def watched(self: asyncpg.Connection, query: str, *given: Any) -> str:
+        said: str = await execute(self, query, *given)
+        if query == "COMMIT":
+            async with connected(ledger.primary_dsn) as other:
+                # All that a probe can have found before the commit returned.
+                flushed.append(
+                    await other.fetchval(
+                        "SELECT (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint"
+                    )
+                )
+        return said
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", watched)
+    fed = await writer.ingest(blocks([line(1)]))
+    moved = await writer.set_watermark("1100", datetime(2026, 3, 1, tzinfo=UTC))
+    assert [fed.position.lsn > flushed[0], moved.position.lsn > flushed[1]] == [True, True]

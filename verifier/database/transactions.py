@@ -29,11 +29,14 @@ _MISTAKES = (
     asyncpg.SyntaxOrAccessError,
 )
 
-# The flushed position covers the transaction after its COMMIT, and replicas can reach it.
+# The place of a record of its own, written and flushed once the COMMIT is visible. The place of the
+# COMMIT would not do: it is flushed before the transaction is visible (long before, while a
+# synchronous standby is waited for), and a probe in between passes it and sees the state before.
 _POSITION = """
 SELECT
-    ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::int,
-    (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint
+    ('x' || left(pg_walfile_name(lsn), 8))::bit(32)::int,
+    (lsn - '0/0'::pg_lsn)::bigint
+FROM pg_logical_emit_message(FALSE, 'verifier', '', TRUE) AS message (lsn)
 """
 
 
@@ -72,7 +75,7 @@ class Transaction:
         self._running = asyncio.create_task(work)
 
     async def commit(self) -> Position:
-        """Finish all work and COMMIT; the position in the log that covers it."""
+        """Finish all work and COMMIT; a position that only states have passed which show it."""
         await self._settle()
         with translated():
             # PostgreSQL answers COMMIT with ROLLBACK, not with an error, if it comes to that.
