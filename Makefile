@@ -81,6 +81,10 @@ bench-parent: $(VENV)/.dev ## the same with the parent of HEAD by wide bounds, a
 bench-scale: $(VENV)/.dev ## tables of docs/scale.md, past one process; a few: make bench-scale SECTIONS="feed polls"
 	$(BIN)/python -m bench.scale $(SECTIONS)
 
+.PHONY: load
+load: $(VENV)/.dev ## a load scenario against a service of its own, and its report: make load SCENARIO=step
+	$(BIN)/python -m loadtests run $(or $(SCENARIO),peak_hour) $(LOAD)
+
 .PHONY: mutants
 mutants: $(VENV)/.dev ## small faults that no test notices: make mutants MODULE=verifier/engine SAMPLE=200
 	@MODULE="$(MODULE)" SAMPLE=$(SAMPLE) POSTGRES=$(POSTGRES) nice -n 10 $(BIN)/python -m tests.mutants
@@ -99,7 +103,7 @@ lock: $(VENV)/bin/pip ## newest versions that pyproject.toml admits, with their 
 
 .PHONY: clean
 clean: ## removes what make has made, the demo ledger included
-	rm -rf $(VENV) $(DATA) bench-data .benchmarks .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) $(DATA) bench-data loadtests-data loadtests-results .benchmarks .hypothesis .mutants .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 
 $(VENV)/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'

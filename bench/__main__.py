@@ -14,9 +14,9 @@ from bench.figures import FIGURES, budget, measurements, result, wanted
 from bench.latency import memory_latency
 from bench.load import counted
 from bench.measure import Measures
-from bench.processes import RigError
 from bench.programs import Sample
 from bench.rig import FULL, QUICK, Rig, Scale
+from loadtests.processes import RigError
 from verifier.errors import VerifierError
 
 

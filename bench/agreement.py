@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from bench.client import ask_all, post
-from bench.processes import RigError, Server
+from loadtests.processes import RigError, Server
 
 # Differ from one answer to the next, or say where an answer came from and not what it is.
 _OWN = frozenset({"id", "freshness", "retry_after", "detail"})

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
 
-from bench.client import Address, post
+from bench.client import post
+from loadtests.generator.connections import Address
 
 BATCH = "/v1/verify/batch"
 BACK_SECONDS = 1.0

@@ -21,8 +21,8 @@ from msgspec.structs import replace
 from bench import load
 from bench.attackers import Crowd
 from bench.client import post
-from bench.processes import RigError, Server, forget_peak, peak_bytes, pinned, python, run
 from bench.rig import FULL, QUICK, Rig
+from loadtests.processes import RigError, Server, forget_peak, peak_bytes, pinned, python, run
 from verifier.errors import VerifierError
 from verifier.invoice.verdict import SHANGHAI
 from verifier.synthetic.ledger import Origin

@@ -25,7 +25,6 @@ from bench import load
 from bench.client import ask_all, post
 from bench.compare import CONFIDENCE, interval
 from bench.load import Void
-from bench.processes import RigError, Server, python
 from bench.rig import Rig
 from bench.scale_common import (
     Sample,
@@ -41,6 +40,7 @@ from bench.scale_common import (
 )
 from bench.scale_front import environment
 from bench.scale_memory import HIT, MISS
+from loadtests.processes import RigError, Server, python
 
 LIVES = 3  # at least; each brings some ten pairs of windows
 CHANGES = 60.0  # changes of the ledger a second, each a transaction

@@ -21,7 +21,6 @@ import asyncpg
 import uvloop
 
 from bench.feed import CHANGES, Feed
-from bench.processes import RigError, python, run
 from bench.rig import Rig
 from bench.scale_common import (
     Sample,
@@ -33,6 +32,7 @@ from bench.scale_common import (
     turns,
     values,
 )
+from loadtests.processes import RigError, python, run
 from verifier.config import ChangeLog, Databases
 from verifier.database.connections import open_reader
 from verifier.ledger.changes.follower import Follower

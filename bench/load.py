@@ -1,29 +1,25 @@
-"""Load: wrk for single questions at saturation, loops of our own client for everything else.
-
-Ours wait in ``select``, whose timeout is exact to some 50 µs: the timers of asyncio and libuv have
-a grain of a millisecond, which is more than an answer takes.
-"""
+"""Load: wrk for single questions at saturation, the loop of loadtests/generator for all else."""
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import subprocess
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from random import Random
-from time import perf_counter, process_time
+from time import monotonic, process_time
 from typing import TypeVar
 
 import msgspec
 
-from bench.client import Address, connected
-from bench.processes import RigError, pinned
+from loadtests.generator import arrivals
+from loadtests.generator.arrivals import Slope
+from loadtests.generator.connections import Address, Reply
+from loadtests.generator.loop import OpenLoop, priority
+from loadtests.processes import RigError, pinned
 
 SCRIPT = Path(__file__).parent / "ask.lua"
 
@@ -127,29 +123,29 @@ def closed_loop(
     """Requests as fast as they are answered; each answer must have ``ends_with`` near its end."""
     source = cycle(requests)
     answers = 0
-    with connected(address, connections) as all_of_them, _priority():
-        begin, used = perf_counter(), process_time()
-        for connection in all_of_them:
-            connection.send(next(source), begin)
-        while (now := perf_counter()) - begin < seconds:
-            for connection in select.select(all_of_them, (), ())[0]:
-                answer = connection.receive()
-                if answer is None:
-                    continue
-                end = answer[1][-200:]
-                if b'"unavailable":' in end and b'"unavailable":0' not in end:
-                    raise Void("the service refused a part: somebody else has its core")
-                if answer[0] != 200 or ends_with not in end:
-                    raise RigError(f"status {answer[0]}: {answer[1][-200:]!r}")
+    with OpenLoop(address, limit=connections) as loop, priority():
+        loop.connect(connections)
+        begin, used = monotonic(), process_time()
+        over = begin + seconds
+
+        def done(reply: Reply) -> None:
+            nonlocal answers
+            end = reply.body[-200:]
+            if b'"unavailable":' in end and b'"unavailable":0' not in end:
+                raise Void("the service refused a part: somebody else has its core")
+            if reply.status != 200 or ends_with not in end:
+                raise RigError(f"status {reply.status}: {end!r}")
+            if reply.received < over:
                 answers += 1
-                connection.send(next(source), now)
-        taken = perf_counter() - begin
+                loop.send(next(source), reply.received, done)
+
+        for _ in range(connections):
+            loop.send(next(source), begin, done)
+        loop.run(lambda: monotonic() >= over)
+        taken = monotonic() - begin
         share = (process_time() - used) / taken
         # What is still under way would be in the way of the next measurement.
-        while all_of_them:
-            for connection in select.select(all_of_them, (), ())[0]:
-                if connection.receive() is not None:
-                    all_of_them.remove(connection)
+        loop.run(lambda: not loop.open)
     if share > MOST_OF_CORE:
         raise Void(f"the generator took {share:.0%} of its core")
     return Saturated(answers, taken, share)
@@ -169,62 +165,30 @@ def open_loop(
     A request that finds no connection idle waits for one, and its latency counts from the moment
     that it was meant for. Void when the generator was late or short of its core.
     """
-    moments = _moments(rate, seconds, random)
     source = cycle(requests)
     taken: list[float] = []
-    late = 0
-    with connected(address, connections) as idle, _priority():
-        everything = list(idle)
-        waiting: deque[float] = deque()
-        begin, used = perf_counter(), process_time()
-        due = begin + next(moments, float("inf"))
-        sent = 0
-        while due < float("inf") or len(taken) < sent or waiting:
-            now = perf_counter()
-            while due <= now:
-                if idle:
-                    idle.pop().send(next(source), due)
-                    sent += 1
-                    late += now - due > LATE_SECONDS
-                else:
-                    waiting.append(due)
-                due = begin + next(moments, float("inf"))
-            timeout = max(0.0, due - perf_counter()) if due < float("inf") else 1.0
-            for connection in select.select(everything, (), (), timeout)[0]:
-                answer = connection.receive()
-                if answer is None:
-                    continue
-                if answer[0] != 200:
-                    raise RigError(f"status {answer[0]}: {answer[1][-200:]!r}")
-                taken.append(perf_counter() - connection.begun)
-                if waiting:
-                    connection.send(next(source), waiting.popleft())
-                    sent += 1
-                else:
-                    idle.append(connection)
-        share = (process_time() - used) / (perf_counter() - begin)
+    late = sent = 0
+    with OpenLoop(address, limit=connections) as loop, priority():
+        loop.connect(connections)
+        begin, used = monotonic(), process_time()
+
+        def done(reply: Reply) -> None:
+            if reply.status != 200:
+                raise RigError(f"status {reply.status}: {reply.body[-200:]!r}")
+            taken.append(reply.received - reply.intended)
+
+        def send(moment: float) -> None:
+            nonlocal late, sent
+            late += monotonic() - moment > LATE_SECONDS
+            sent += 1
+            loop.send(next(source), moment, done)
+
+        moments = arrivals.moments([Slope(seconds, rate, rate)], arrivals.poisson(random))
+        loop.each((begin + moment for moment in moments), send)
+        loop.run(lambda: loop.done)
+        share = (process_time() - used) / (monotonic() - begin)
     if share > MOST_OF_CORE:
         raise Void(f"the generator took {share:.0%} of its core")
     if late > LATE_SHARE * sent:
         raise Void(f"the generator was late with {late / sent:.1%} of its requests")
-    return Latencies(sorted(taken), share, late / sent)
-
-
-def _moments(rate: float, seconds: float, random: Random) -> Iterator[float]:
-    moment = 0.0
-    while (moment := moment + random.expovariate(rate)) < seconds:
-        yield moment
-
-
-@contextmanager
-def _priority() -> Iterator[None]:
-    """Never wait for PostgreSQL on the same core, where the system lets us: late is void."""
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return Latencies(sorted(taken), share, late / max(1, sent))

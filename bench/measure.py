@@ -9,11 +9,12 @@ from time import perf_counter
 
 import msgspec
 
-from bench import agreement, load, processes
+from bench import agreement, load
 from bench.client import ask_all, post, stream
-from bench.processes import RigError, Server, cpu_seconds
 from bench.programs import Programs, Sample
 from bench.rig import COLD, HOT, Rig
+from loadtests import processes
+from loadtests.processes import RigError, Server, cpu_seconds
 
 BATCH = 1_000
 AGREEMENT = 10_000

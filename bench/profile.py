@@ -21,9 +21,9 @@ import msgspec
 
 from bench.load import Void
 from bench.measure import Measures
-from bench.processes import RigError, Server, pinned
 from bench.report import DOCS
 from bench.rig import FULL, QUICK, Rig
+from loadtests.processes import RigError, Server, pinned
 from verifier.errors import VerifierError
 
 HERTZ = 400

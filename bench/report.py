@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,8 +13,9 @@ from typing import Any
 import msgspec
 
 from bench.figures import NOT_YET, Result
-from bench.processes import RigError
 from bench.rig import Scale
+from loadtests.environment import processor, revision
+from loadtests.processes import RigError
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "performance.md"
@@ -46,7 +46,7 @@ def table(results: Sequence[Result]) -> str:
                 " ÷ ".join(filter(None, (each.over, each.under))),
             )
         )
-    rows += [(name, text, "not yet measured", "", "", "", "", "") for name, text in NOT_YET.items()]
+    rows += [(name, text, "see load-testing", "", "", "", "", "") for name, text in NOT_YET.items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "| "
@@ -64,28 +64,14 @@ def _spread(ratios: Sequence[float]) -> str:
 
 def facts(scale: Scale) -> dict[str, Any]:
     """What the figures were taken with."""
-    root = Path(__file__).parent.parent
-    revision = subprocess.run(
-        ["git", "-C", str(root), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
     return {
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "revision": revision,
+        "revision": revision(),
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "libraries": {name: version(name) for name in _LIBRARIES},
         "scale": msgspec.to_builtins(scale),
     }
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def conditions(known: Mapping[str, Any]) -> str:

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 
-from bench import processes
 from bench.client import ask_all, post
 from bench.counts import HOW_TO_INSTALL, ToolError, available, total
 from bench.measure import batches
-from bench.processes import RigError, Server, python
 from bench.rig import QUICK, Rig
+from loadtests import processes
+from loadtests.processes import RigError, Server, python
 from verifier.errors import VerifierError
 
 ROWS = 100_000

@@ -19,8 +19,8 @@ from typing import Any, Self, TypeVar
 import asyncpg
 import msgspec
 
-from bench import processes
-from bench.processes import Server, python
+from loadtests import processes
+from loadtests.processes import Server, python
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
 from verifier.errors import MigrationError

@@ -26,9 +26,9 @@ from bench import (
     scale_memory,
     scale_plan,
 )
-from bench.processes import RigError
 from bench.rig import DATA, FULL, QUICK, Rig, Scale
 from bench.scale_common import Section
+from loadtests.processes import RigError
 from verifier.errors import VerifierError
 
 PAGE = report.DOCS / "scale.md"

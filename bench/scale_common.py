@@ -11,9 +11,10 @@ from typing import TypeVar
 import asyncpg
 import msgspec
 
-from bench.client import Address, ask_all
+from bench.client import ask_all
 from bench.load import counted
-from bench.processes import RigError
+from loadtests.generator.connections import Address
+from loadtests.processes import RigError
 
 Sample = dict[str, float]
 

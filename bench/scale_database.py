@@ -11,7 +11,6 @@ import msgspec
 
 from bench import load
 from bench.measure import BATCH, batches, saturated
-from bench.processes import Server
 from bench.rig import COLD, Rig
 from bench.scale_common import (
     Sample,
@@ -24,6 +23,7 @@ from bench.scale_common import (
     turns,
     values,
 )
+from loadtests.processes import Server
 
 _KEYS = "verifier_query_keys"
 

@@ -15,9 +15,8 @@ from statistics import median
 import msgspec
 
 from bench import load
-from bench.client import Address, ask_all, post
+from bench.client import ask_all, post
 from bench.measure import saturated
-from bench.processes import RigError, Server, pinned, python
 from bench.rig import COLD, Rig
 from bench.scale_common import (
     Sample,
@@ -31,6 +30,8 @@ from bench.scale_common import (
     turns,
     values,
 )
+from loadtests.generator.connections import Address
+from loadtests.processes import RigError, Server, pinned, python
 
 # Few enough that every worker soon knows all of them, wherever a question goes.
 HOT = 5_000

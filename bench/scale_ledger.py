@@ -21,9 +21,9 @@ from time import perf_counter
 import asyncpg
 import msgspec
 
-from bench.processes import RigError, python
 from bench.rig import SEED
 from bench.scale_common import Sample, Section, digits, on_core, percent, spread, values
+from loadtests.processes import RigError, python
 from verifier.config import Config, Databases
 from verifier.database.connections import open_reader
 from verifier.database.migrate import migrate

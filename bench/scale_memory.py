@@ -13,11 +13,11 @@ import msgspec
 
 from bench.client import ask_all, post
 from bench.measure import saturated
-from bench.processes import Server, python
 from bench.rig import Rig
 from bench.samples import NOON, findings
 from bench.scale_common import Sample, Section, metrics, on_core, percent, spread, turns, values
 from bench.scale_front import environment
+from loadtests.processes import Server, python
 from verifier.engine.freshness import Terms
 from verifier.engine.memory import Memory, Sizes
 from verifier.metrics import Metrics

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from bench.processes import RigError
 from bench.scale_common import Sample, Section, digits
+from loadtests.processes import RigError
 from verifier.config import Config
 
 # What is wanted.

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from bench import agreement
-from bench.processes import RigError, Server
+from loadtests.processes import RigError, Server
 from tests.support import Database, run, wait_replayed, writer_of
 from verifier.config import Config
 from verifier.database.migrate import migrate

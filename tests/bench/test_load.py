@@ -9,9 +9,10 @@ from random import Random
 
 import pytest
 
-from bench.client import Address, ask_all, post
+from bench.client import ask_all, post
 from bench.load import Void, closed_loop, open_loop
-from bench.processes import RigError
+from loadtests.generator.connections import Address
+from loadtests.processes import RigError
 
 
 @contextmanager

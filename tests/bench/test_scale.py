@@ -13,10 +13,10 @@ import pytest
 from bench import feed_polls, scale, scale_ledger, scale_plan
 from bench.feed import cost
 from bench.load import Void
-from bench.processes import RigError
 from bench.rig import QUICK
 from bench.scale_common import Sample, Section, children, on_core, spread, turns
 from bench.scale_memory import simulate
+from loadtests.processes import RigError
 from tests.support import Database
 from verifier.database.migrate import migrate
 

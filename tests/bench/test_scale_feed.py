@@ -11,7 +11,7 @@ import pytest
 from bench import scale_fill
 from bench.feed import Writer
 from bench.load import Void
-from bench.processes import RigError
+from loadtests.processes import RigError
 from tests.support import Database, run
 from verifier.database.migrate import migrate
 from verifier.synthetic.ledger import Ledger

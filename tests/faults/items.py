@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from tests.faults.oracle import History
+from loadtests.oracle import History
 from verifier.invoice.codes import NUMBER_REGIONS
 from verifier.invoice.verdict import SHANGHAI
 from verifier.synthetic.ledger import Entry, Ledger

@@ -1,34 +1,38 @@
 """The load: questions at a fixed rate, whatever becomes of them, and writers beside them.
 
-An open loop: each question is sent at its moment, single or in a batch, over kept connections.
-It runs in a thread of its own, so that what a test does to servers does not hold it up.
+The open loop of loadtests/generator: each question is sent at its moment, single or in a batch. It
+runs in a thread of its own, so that what a test does to servers does not hold it up.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import count
 from random import Random
 from time import monotonic, time
-from typing import TypeVar
 
 import msgspec
 
+from loadtests.generator.connections import CUT, HUNG, UNREACHABLE, Reply
+from loadtests.generator.loop import OpenLoop
+from loadtests.oracle import State
 from tests.faults.items import Item, Items, Result
 from tests.faults.tally import Tally
-from tests.faults.wire import Pool, Reply, request
-
-T = TypeVar("T")
+from tests.faults.wire import request
 
 # Between the service's clock and ours: answers round to milliseconds, and clocks are set.
 _CLOCKS = 0.1
 # How long a writer waits before it tries again (seconds); the outcome of its change is unknown.
 _RETRY = 0.3
 _WRITERS = 32
+# A change that has no answer for so long is tried again.
+_WRITER_PATIENCE = 4.0
+# Connections, so few that questions wait for one when the service stalls, and so many requests on
+# each that the load soon spreads over workers that were restarted.
+_CONNECTIONS, _REQUESTS_EACH = 80, 300
 # Of the changes, those after which somebody asks with the token at once.
 _TOKENS = 0.3
 # Of the single questions, those with the token of an earlier change, where a scenario wants them.
@@ -65,7 +69,7 @@ _fed = msgspec.json.Decoder(_Fed)
 
 
 class Load:
-    """Asks and writes as long as its event loop runs it; all in one loop."""
+    """Asks and writes as long as it runs; all in one loop."""
 
     def __init__(self, items: Items, rates: Rates, bound: float) -> None:
         self.items = items
@@ -74,58 +78,35 @@ class Load:
         self.tally = Tally(bound)
         self.writing = True
         self.earlier_tokens = False
-        # What went wrong in the load itself.
-        self.failures: list[str] = []
         self._random = Random(1)
         self._references = count()
         self._recent: deque[Item] = deque(maxlen=64)
         self._tokens: deque[str] = deque(maxlen=1_024)
         self._wall = time() - monotonic()
-        self._pool: Pool
-        self._writers: Pool
-        self._writes: set[asyncio.Task[None]] = set()
+        self._loop: OpenLoop
+        self._writes = 0
 
     def begin(self) -> Tally:
         """Count what is sent from now on anew."""
         self.tally = Tally(self.bound)
         return self.tally
 
-    async def run(self, port: int, stopped: Callable[[], bool]) -> None:
-        """Ask and write until told to stop; returns when all has come to its end."""
-        asyncio.get_running_loop().set_exception_handler(
-            lambda _, context: self.failures.append(repr(context))
-        )
-        self._pool = Pool(port, 48)
-        self._writers = Pool(port, _WRITERS, patience=4.0)
+    def run(self, port: int, stopped: Callable[[], bool]) -> None:
+        """Ask and write until told to stop; returns when each question has come to its end."""
         rates = self.rates
-        try:
-            await asyncio.gather(
-                self._at(rates.singles, stopped, self._ask_one),
-                self._at(rates.batches, stopped, self._ask_many),
-                self._at(rates.writes, stopped, self._change_one),
-            )
-            while self.tally.open and not self.failures:
-                await asyncio.sleep(0.01)
-        finally:
-            # A writer that still tries leaves a change of which nobody knows.
-            for task in self._writes:
-                task.cancel()
-            await self._pool.close()
-            await self._writers.close()
-
-    async def _at(
-        self, rate: float, stopped: Callable[[], bool], act: Callable[[float], None]
-    ) -> None:
-        """Act at each moment of a fixed rate, late rather than not at all."""
         begin = monotonic()
-        for number in count(1):
-            moment = begin + number / rate
-            pause = moment - monotonic()
-            if pause > 0:
-                await asyncio.sleep(pause)
-            if stopped():
-                return
-            act(moment)
+        with OpenLoop(
+            ("127.0.0.1", port), limit=_CONNECTIONS, requests_each=_REQUESTS_EACH
+        ) as self._loop:
+            for rate, act in (
+                (rates.singles, self._ask_one),
+                (rates.batches, self._ask_many),
+                (rates.writes, self._change_one),
+            ):
+                self._loop.each(_steady(begin, rate, stopped), act)
+            # A change that is still tried then is left as one of which nobody knows.
+            self._loop.run(lambda: stopped() and not self.tally.open)
+        self._writes = 0
 
     def _pick(self) -> Item:
         """An item: often one that has just changed, else the popular ones more than others."""
@@ -155,14 +136,14 @@ class Load:
         reference = next(self._references)
         tally = self._began(1, moment)
         data = request("POST", "/v1/verify", asked.asking(reference), token)
-        self._pool.ask(data, partial(self._one, tally, moment, asked, reference, at_least))
+        self._loop.send(data, moment, partial(self._one, tally, moment, asked, reference, at_least))
 
     def _ask_many(self, moment: float) -> None:
         asked = [(self._pick(), next(self._references)) for _ in range(self.rates.batch)]
         tally = self._began(len(asked), moment)
         body = b",".join([item.asking(reference) for item, reference in asked])
         data = request("POST", "/v1/verify/batch", b'{"invoices":[%b]}' % body)
-        self._pool.ask(data, partial(self._many, tally, moment, asked))
+        self._loop.send(data, moment, partial(self._many, tally, moment, asked))
 
     def _began(self, questions: int, moment: float) -> Tally:
         tally = self.tally
@@ -204,9 +185,9 @@ class Load:
 
     def _nothing(self, tally: Tally, questions: int, reply: Reply) -> None:
         tally.trouble(reply.received)
-        if reply.status == 0:
+        if reply.status in (CUT, UNREACHABLE):
             tally.cut += questions
-        elif reply.status == -1:
+        elif reply.status == HUNG:
             tally.hung += questions
         else:
             tally.misplace(questions, f"status {reply.status}: {reply.body[:200]!r}")
@@ -247,7 +228,7 @@ class Load:
     # Writing.
 
     def _change_one(self, moment: float) -> None:
-        if not self.writing or len(self._writes) >= _WRITERS:
+        if not self.writing or self._writes >= _WRITERS:
             return
         random, items = self._random.random, self.items
         which = random()
@@ -259,31 +240,36 @@ class Load:
             item = items.changing[int(random() ** 2 * len(items.changing))]
         if not item.busy and not item.retired:
             item.busy = True
-            write = asyncio.create_task(self._change(item))
-            self._writes.add(write)
-            write.add_done_callback(self._writes.discard)
+            self._writes += 1
+            write = self.items.next_write(item)
+            state = item.history.send(write.shown, monotonic())
+            self._recent.append(item)
+            data = request(write.method, write.path, write.body)
+            self._write(item, state, data, moment)
 
-    async def _change(self, item: Item) -> None:
-        """One change, until it is acknowledged."""
-        write = self.items.next_write(item)
-        state = item.history.send(write.shown, monotonic())
-        self._recent.append(item)
-        data = request(write.method, write.path, write.body)
-        while True:
-            tally = self.tally
-            reply = await self._reply(data)
+    def _write(self, item: Item, state: State, data: bytes, moment: float) -> None:
+        """Try one change, again and again until it is acknowledged."""
+        tally = self.tally
+
+        def done(reply: Reply) -> None:
             if reply.status == 200:
-                break
+                self._written(item, state, tally, reply)
+                return
             tally.unwritten += 1
-            if reply.status not in (0, -1, 503):
-                tally.misplace(0, f"{write.path}: {reply.status} {reply.body[:200]!r}")
+            if reply.status not in (CUT, HUNG, UNREACHABLE, 503):
+                tally.misplace(0, f"{data[:60]!r}: {reply.status} {reply.body[:200]!r}")
             item.retired = True
-            await asyncio.sleep(_RETRY)
+            self._loop.at(monotonic() + _RETRY, lambda now: self._write(item, state, data, now))
+
+        self._loop.send(data, moment, done, _WRITER_PATIENCE)
+
+    def _written(self, item: Item, state: State, tally: Tally, reply: Reply) -> None:
         fed = _fed.decode(reply.body)
         if fed.accepted + fed.unchanged != 1:
-            tally.misplace(0, f"{write.path}: {reply.body[:200]!r}")
+            tally.misplace(0, f"{item.name}: {reply.body[:200]!r}")
         state.acknowledged = reply.received
         tally.written += 1
+        self._writes -= 1
         item.busy = False
         self._tokens.append(fed.token)
         if item.kind == "new":
@@ -291,7 +277,10 @@ class Load:
         if self._random.random() < _TOKENS:
             self._ask_one(monotonic(), item, fed.token)
 
-    def _reply(self, data: bytes) -> Awaitable[Reply]:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._writers.ask(data, lambda reply: None if future.done() else future.set_result(reply))
-        return future
+
+def _steady(begin: float, rate: float, stopped: Callable[[], bool]) -> Iterator[float]:
+    """The moments of a fixed rate, until told to stop."""
+    for number in count(1):
+        if stopped():
+            return
+        yield begin + number / rate

@@ -22,7 +22,7 @@ from tests.faults.conftest import grounded
 from tests.faults.ground import Ground, ask, ended
 from tests.faults.scenario import Row, play
 from tests.faults.service import Service
-from tests.faults.wire import Pool, Reply, request
+from tests.faults.wire import feeder
 from tests.support import require_tool, run
 from verifier.embedded import Server
 from verifier.invoice.identity import key_of
@@ -87,26 +87,19 @@ class Ingest:
 
     async def run(self, port: int) -> None:
         """Feed until cancelled."""
-        pool = Pool(port, 1, patience=10.0)
-        try:
+        async with feeder(port, patience=10.0) as session:
             while True:
                 invoices = [self._ledger.invoice(self._next + line) for line in range(LINES)]
                 lines = b"\n".join(map(msgspec.json.encode, invoices))
-                reply = await self._reply(pool, request("POST", "/v1/ledger/invoices", lines))
-                if reply.status == 200:
+                async with session.post("/v1/ledger/invoices", data=lines) as response:
+                    said = await response.read()
+                if response.status == 200:
                     self.acknowledged += [key_of(each.code, each.number) for each in invoices]
                     self._next += LINES
                 else:
-                    assert reply.status == 503, reply
+                    assert response.status == 503, said
                     self.refused += 1
                     await asyncio.sleep(0.1)
-        finally:
-            await pool.close()
-
-    async def _reply(self, pool: Pool, data: bytes) -> Reply:
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        pool.ask(data, lambda reply: None if future.done() else future.set_result(reply))
-        return await future
 
 
 @asynccontextmanager

@@ -7,14 +7,16 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
+from typing import Any
 
+import aiohttp
 import asyncpg
 import msgspec
 
 from tests.faults.ground import Ground
 from tests.faults.scenario import FULL, Row, form, play
 from tests.faults.service import Service
-from tests.faults.wire import Pool, Reply, request
+from tests.faults.wire import feeder
 from tests.ledger.overlap import contradictions, invoices, states
 
 CLIENTS, LINES = 10, 120
@@ -26,32 +28,30 @@ POOL = range(9 * 10**15, 9 * 10**15 + 400)
 async def overlapping(service: Service, refused: Counter[str]) -> AsyncIterator[None]:
     """Ten clients feed through the service, each one feed after another; counts refusals."""
     feeds = 20 if form() is FULL else 6
-    pool = Pool(service.port, CLIENTS, patience=60.0)
 
-    async def taken(data: bytes) -> None:
-        while True:
-            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-            pool.ask(data, future.set_result)
-            reply = await future
-            # 422: none of the lines is about an invoice that is there by now.
-            if reply.status in (200, 422):
-                return
-            assert reply.status == 503, reply
-            refusal = msgspec.json.decode(reply.body)
-            refused[refusal["reason"]] += 1
-            await asyncio.sleep(refusal["retry_after"])
-
-    async def client(random: Random) -> None:
+    async def client(session: aiohttp.ClientSession, random: Random) -> None:
         for _ in range(feeds):
             name, lines = random.choice((("invoices", invoices), ("status", states)))
             body = b"\n".join(lines(random, LINES, POOL))
-            await taken(request("POST", f"/v1/ledger/{name}", body))
+            while (refusal := await fed(session, name, body)) is not None:
+                refused[refusal["reason"]] += 1
+                await asyncio.sleep(refusal["retry_after"])
 
-    try:
-        await asyncio.gather(*(client(Random(number)) for number in range(CLIENTS)))
+    async with feeder(service.port, patience=60.0) as session:
+        await asyncio.gather(*(client(session, Random(number)) for number in range(CLIENTS)))
         yield
-    finally:
-        await pool.close()
+
+
+async def fed(session: aiohttp.ClientSession, name: str, body: bytes) -> dict[str, Any] | None:
+    """Feed lines once; None when they have been taken, else why not."""
+    async with session.post(f"/v1/ledger/{name}", data=body) as response:
+        said = await response.read()
+    # 422: none of the lines is about an invoice that is there by now.
+    if response.status in (200, 422):
+        return None
+    assert response.status == 503, said
+    refusal: dict[str, Any] = msgspec.json.decode(said)
+    return refusal
 
 
 async def test_feeds_overlap(ground: Ground, service: Service, rows: list[Row]) -> None:

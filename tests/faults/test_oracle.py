@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from loadtests.oracle import History
 from tests.faults.items import Items, Result
-from tests.faults.oracle import History
 
 
 @pytest.fixture

@@ -145,6 +145,26 @@ def test_arguments_make_the_questions(ledger: Ledger, cases: list[Case]) -> None
     assert [msgspec.json.decode(line) for line in lines] == [case.request for case in cases[:500]]
 
 
+@pytest.mark.parametrize("days", [1, 364])
+def test_questions_can_be_asked_later(
+    ledger: Ledger, cases: list[Case], records: dict[str, Record], days: int
+) -> None:
+    """Asked on a later day, each question gets the answer it names on that day; some are others."""
+    day = UNTIL + timedelta(days=days)
+    now = datetime(day.year, day.month, day.day, 12, tzinfo=verdict.SHANGHAI).timestamp()
+    later = list(Questions(ledger, 2_000, 0, asked_on=day))
+    for case in later:
+        assert answer(case, records, now) == case.expect, case
+    assert later != cases[:2_000]
+
+
+@pytest.mark.parametrize("days", [-1, 365])
+def test_day_of_asking_is_of_the_year_after(ledger: Ledger, days: int) -> None:
+    """A day of asking before the ledger's own, or a year after it, is refused."""
+    with pytest.raises(ValueError, match="asked_on: expected a day in the year from"):
+        Questions(ledger, 1, 0, asked_on=UNTIL + timedelta(days=days))
+
+
 @pytest.mark.parametrize(
     ("count", "mix", "zipf", "message"),
     [

@@ -24,7 +24,7 @@ SEED = 1
 _BLOCK_LINES = 1000
 
 
-class _Demo(msgspec.Struct, frozen=True):
+class Demo(msgspec.Struct, frozen=True):
     """What the demo ledger is made of, and whether all of it has been imported."""
 
     rows: int
@@ -39,9 +39,9 @@ async def fill(config: Config, data: Path, rows: int, say: Callable[[str], None]
     An import that was interrupted is begun again with the same arguments, ``rows`` included.
     """
     mark = data / MARK
-    demo = _read(mark)
+    demo = known(data)
     if demo is None:
-        demo = _Demo(rows, SEED, datetime.now(SHANGHAI).date())
+        demo = Demo(rows, SEED, datetime.now(SHANGHAI).date())
         _write(mark, demo)
     if demo.rows != rows:
         say(
@@ -67,7 +67,7 @@ async def fill(config: Config, data: Path, rows: int, say: Callable[[str], None]
     _write(mark, msgspec.structs.replace(demo, complete=True))
 
 
-def _blocks(demo: _Demo) -> Iterator[bytes]:
+def _blocks(demo: Demo) -> Iterator[bytes]:
     lines = Ledger(demo.rows, demo.seed, demo.until).lines()
     while block := b"".join(islice(lines, _BLOCK_LINES)):
         yield block.rstrip(b"\n")
@@ -78,16 +78,21 @@ def _refuse(rejection: Rejection) -> None:
     raise AssertionError(f"the generator made a line that the ledger rejects: {rejection}")
 
 
-def _read(mark: Path) -> _Demo | None:
+def known(data: Path) -> Demo | None:
+    """What the ledger in a data directory is made of; None before the first start.
+
+    ClusterError when its mark cannot be read.
+    """
+    mark = data / MARK
     try:
-        return msgspec.json.decode(mark.read_bytes(), type=_Demo)
+        return msgspec.json.decode(mark.read_bytes(), type=Demo)
     except FileNotFoundError:
         return None
     except msgspec.DecodeError as error:
         raise ClusterError(f"{mark} cannot be read: {error}") from error
 
 
-def _write(mark: Path, demo: _Demo) -> None:
+def _write(mark: Path, demo: Demo) -> None:
     """Replace the mark whole: a crash leaves the old one or the new one."""
     part = mark.with_suffix(".part")
     part.write_bytes(msgspec.json.encode(demo) + b"\n")

@@ -1,8 +1,8 @@
 """Questions about a synthetic ledger, with the answer that each should get.
 
-The day of asking is the ledger's ``until``. The answers hold while no region has set a watermark,
-so that the ledger counts as complete until 24 hours ago: what it lacks is ``not_found`` when dated
-two days before ``until`` or earlier, and ``pending`` when dated on ``until``.
+The day of asking is the ledger's ``until``, or a later one that is given. The answers hold while no
+region has set a watermark, so that the ledger counts as complete until 24 hours ago: what it lacks
+is ``not_found`` when dated two days before that day or earlier, and ``pending`` when dated on it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 import msgspec
 
+from verifier.invoice.fields import oldest_date
 from verifier.invoice.kinds import USABLE_STATUSES
 from verifier.invoice.qr import TYPES
 from verifier.synthetic.draws import draw, slots
@@ -50,7 +51,8 @@ class Questions:
     """``count`` questions about a ledger; iterating twice gives the same ones.
 
     ``mix`` is in parts by verdict (a verdict left out has none), ``zipf`` the exponent of the
-    popularity of invoices. ValueError says which argument cannot be used.
+    popularity of invoices, ``asked_on`` the day of asking: invoices that are out of scope by then
+    are passed over. ValueError says which argument cannot be used.
     """
 
     def __init__(
@@ -60,7 +62,14 @@ class Questions:
         seed: int,
         mix: Mapping[str, int] = DEFAULT_MIX,
         zipf: Decimal = DEFAULT_ZIPF,
+        asked_on: date | None = None,
     ) -> None:
+        self._day = asked_on or ledger.until
+        if not 0 <= (self._day - ledger.until).days < 365:
+            raise ValueError(
+                f"asked_on: expected a day in the year from {ledger.until} on, got {self._day}"
+            )
+        self._oldest = oldest_date(self._day)
         if count < 0:
             raise ValueError(f"count: expected at least 0, got {count}")
         if unknown := sorted(set(mix) - set(DEFAULT_MIX)):
@@ -96,11 +105,11 @@ class Questions:
         if expected == "not_found":
             invoice = self._absent(which)
         elif expected == "pending":
-            invoice = ledger.absent(which % ABSENT_ROWS, on=ledger.until)
+            invoice = ledger.absent(which % ABSENT_ROWS, on=self._day)
         else:
-            invoice = ledger.invoice(self._popularity.row(which, more))
+            invoice = self._present(self._popularity.row(which, more))
         if expected == "invalid":
-            request, errors = invalid(invoice, bits, ledger.until)
+            request, errors = invalid(invoice, bits, self._day)
             return Case(name, request, {"verdict": expected, "errors": errors})
         asked = self._shapes[shape & 4095]
         if asked is QR and invoice.kind not in TYPES:
@@ -114,11 +123,17 @@ class Questions:
             expect["mismatched"] = spoil(request, invoice, bits, self._tax_ids)
         return Case(name, asked.write(request, invoice, bits >> 32), expect)
 
+    def _present(self, row: int) -> Entry:
+        """The invoice of a row, or of the next one that is in scope."""
+        while (invoice := self._ledger.invoice(row % self._ledger.rows)).date < self._oldest:
+            row += 1
+        return invoice
+
     def _absent(self, which: int) -> Entry:
-        settled = (self._ledger.until - timedelta(days=2)).isoformat()
+        settled = (self._day - timedelta(days=2)).isoformat()
         while True:
             invoice = self._ledger.absent(which % ABSENT_ROWS)
-            if invoice.date <= settled:
+            if self._oldest <= invoice.date <= settled:
                 return invoice
             which += 1
 

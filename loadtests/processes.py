@@ -1,7 +1,7 @@
 """Processes on their cores: started, watched through /proc, ended by their ids.
 
 Measured processes have the first core that we may use; everything else (load, PostgreSQL, this
-process) has the second.
+process) has the second. bench/ uses it as well.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# `python -m verifier` and `python -m bench.peers…` are this tree's, wherever we were started.
+# `python -m verifier` and `python -m loadtests…` are this tree's, wherever we were started.
 _ROOT = Path(__file__).parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -37,9 +37,10 @@ def cores() -> tuple[int, int]:
     return allowed[0], allowed[1]
 
 
-def pinned(core: int, command: Sequence[str]) -> list[str]:
-    """The command, on one core."""
-    return ["taskset", "-c", str(core), *command]
+def pinned(core: int | Collection[int], command: Sequence[str]) -> list[str]:
+    """The command, on one core or on some."""
+    allowed = (core,) if isinstance(core, int) else sorted(core)
+    return ["taskset", "-c", ",".join(map(str, allowed)), *command]
 
 
 def python(*arguments: str) -> list[str]:
@@ -51,6 +52,23 @@ def cpu_seconds(pid: int) -> float:
     """What a process has used of its cores, user and system."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def children(pid: int) -> list[int]:
+    """The processes that one has started and that run; none when it has ended."""
+    try:
+        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """What a process and all below it have used, those that have ended and been waited for too."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, fields[11:15])) / _TICKS + sum(map(tree_cpu_seconds, children(pid)))
 
 
 def busy_seconds(core: int) -> float:
@@ -84,11 +102,15 @@ def forget_peak(pid: int) -> None:
 class Server:
     """A process that says ``ready URL`` on a line of its own and serves until SIGTERM.
 
-    RigError with the end of its log when it does not. ``core`` is the one it is pinned to.
+    RigError with the end of its log when it does not. It is pinned to ``core``, one or some.
     """
 
     def __init__(
-        self, command: Sequence[str], environ: Mapping[str, str], core: int, log: Path
+        self,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        core: int | Collection[int],
+        log: Path,
     ) -> None:
         self.core = core
         with log.open("wb") as sink:

@@ -5,10 +5,12 @@ seen from the moment that it was sent, whether or not anybody ever heard of it a
 at the latest when a later one is acknowledged. So an answer to a question that started at ``s`` and
 was received at ``r`` is right when it shows a state that was sent before ``r`` and was not over at
 ``s`` minus the staleness bound. Times are seconds of the monotonic clock, which processes share.
+The fault suite judges by it too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from math import inf
 
 import msgspec
@@ -17,7 +19,7 @@ import msgspec
 class State(msgspec.Struct):
     """What an answer shows while the ledger is in this state."""
 
-    shown: str
+    shown: Hashable
     sent: float = -inf
     acknowledged: float = inf
 
@@ -25,7 +27,7 @@ class State(msgspec.Struct):
 class History:
     """The states that one question has gone through; only one writer at a time adds to it."""
 
-    def __init__(self, shown: str) -> None:
+    def __init__(self, shown: Hashable) -> None:
         self.states = [State(shown, acknowledged=-inf)]
 
     @property
@@ -33,14 +35,14 @@ class History:
         """The index of the last state that was sent."""
         return len(self.states) - 1
 
-    def send(self, shown: str, now: float) -> State:
+    def send(self, shown: Hashable, now: float) -> State:
         """A change is about to be sent."""
         state = State(shown, now)
         self.states.append(state)
         return state
 
     def staleness(
-        self, shown: str, started: float, received: float, at_least: int = 0
+        self, shown: Hashable, started: float, received: float, at_least: int = 0
     ) -> float | None:
         """For how long what an answer shows had been over when its question started.
 

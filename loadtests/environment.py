@@ -1,0 +1,41 @@
+"""What something was measured with: the revision, the processor, the libraries. Also bench's."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from os import sched_getaffinity
+from pathlib import Path
+
+_ROOT = Path(__file__).parent.parent
+
+
+def revision() -> str:
+    """The commit of this tree, ``-dirty`` when it has been edited; empty outside of git."""
+    return subprocess.run(
+        ["git", "-C", str(_ROOT), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+
+
+def processor() -> str:
+    """The processor by its name, where the system tells it, else its family."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def environment(libraries: Sequence[str]) -> Mapping[str, str | int]:
+    """The machine and the versions of some libraries."""
+    return {
+        "processor": processor(),
+        "cores": len(sched_getaffinity(0)),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in libraries},
+    }

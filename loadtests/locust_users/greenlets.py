@@ -1,0 +1,44 @@
+"""What is used of gevent and of Locust's events, with the types that neither has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, TypeVar
+
+import gevent  # type: ignore[import-untyped]
+from locust.event import EventHook
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+_POLL = 0.01
+
+# What ends a wait that a client has bounded.
+Timeout: type[BaseException] = gevent.Timeout
+
+
+def sleep(seconds: float) -> None:
+    """Let others go on for so long; 0 is one turn."""
+    gevent.sleep(seconds)
+
+
+def wait(ended: Callable[[], bool], patience: float) -> bool:
+    """Let others go on until something has ended; whether it has within so many seconds."""
+    until = monotonic() + patience
+    while not ended():
+        if monotonic() >= until:
+            return False
+        gevent.sleep(_POLL)
+    return True
+
+
+def in_thread(call: Callable[[A], T], argument: A) -> T:
+    """Call in a thread of its own, beside which others go on; what it raises is raised here."""
+    found: T = gevent.get_hub().threadpool.apply(call, (argument,))
+    return found
+
+
+def listen(event: EventHook, listener: Callable[..., Any]) -> None:
+    """Have a listener called at an event, with arguments by name."""
+    event.add_listener(listener)  # type: ignore[no-untyped-call]

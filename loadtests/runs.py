@@ -1,0 +1,320 @@
+"""One run: a scenario against a target, from its first stage to its result."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from time import monotonic, sleep
+
+import msgspec
+
+from loadtests.crowd import Crowd
+from loadtests.environment import environment, revision
+from loadtests.generator.arrivals import Slope
+from loadtests.histogram import Histogram
+from loadtests.hooks import Hooks
+from loadtests.result import (
+    Cell,
+    ClassInfo,
+    Event,
+    Result,
+    Service,
+    StageRun,
+    Window,
+    summaries,
+)
+from loadtests.scenario import WRITES, Scenario, Stage
+from loadtests.search import Search, held
+from loadtests.sender import LATE_SECONDS, Order, Setup
+from loadtests.target import Target, today
+from loadtests.watching import Watch
+
+# A run is void when, over a stage, more than this share of its requests was late by the
+# generator's fault (LATE_SECONDS, or a tenth of the smallest p99 if that is more), or when a
+# generator took more than this share of a core.
+LATE_SHARE = 0.01
+MOST_OF_CORE = 0.8
+# Between an order and its first moment: what it takes to reach all generators.
+_LEAD = 0.3
+_LIBRARIES = ("aiohttp", "asyncpg", "msgspec", "uvloop")
+
+
+class Options(msgspec.Struct, frozen=True):
+    """How a scenario is run: ``rate`` times its rates, by so many ``generators``.
+
+    ``headers`` end with a line end each (a key). ``part`` of ``parts`` is this machine's share of a
+    load that several machines send, which all begin at ``start_at`` (seconds since the epoch).
+    ``commands`` replace hooks by name, ``timestamps`` the arrivals.
+    """
+
+    rate: float = 1.0
+    generators: int = 1
+    seed: int = 0
+    headers: str = ""
+    patience: float = 15.0
+    connections: int = 2_000
+    part: int = 0
+    parts: int = 1
+    start_at: float | None = None
+    commands: Mapping[str, str] = {}
+    timestamps: Sequence[float] | None = None
+
+
+class Run:
+    """A run under way; ``go`` returns its result."""
+
+    def __init__(self, scenario: Scenario, target: Target, options: Options) -> None:
+        self._scenario = scenario
+        self._target = target
+        self._options = options
+        self._windows: list[Window] = []
+        self._stages: list[StageRun] = []
+        self._setup = Setup(
+            scenario=scenario,
+            book=target.book,
+            today=today(),
+            address=target.address,
+            host=target.host,
+            headers=options.headers,
+            seed=options.seed,
+            part=options.part,
+            parts=options.parts,
+            patience=options.patience,
+            limit=options.connections,
+        )
+
+    def go(self) -> Result:
+        """Run all stages. GeneratorFailed and HookFailed say what did not work."""
+        options = self._options
+        with ExitStack() as undo:
+            crowd = undo.enter_context(
+                Crowd(self._setup, options.generators, self._target.generator_core)
+            )
+            origin = monotonic() + _LEAD
+            if options.start_at is not None:
+                origin = monotonic() + options.start_at - datetime.now(UTC).timestamp()
+            began = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+            watch = undo.enter_context(Watch(self._target.address, origin, self._target.parts))
+            hooks = Hooks(self._scenario.hooks, options.commands, self._target, origin)
+            with hooks.going_on():
+                if self._scenario.steps is None:
+                    self._all_at_once(crowd, origin)
+                else:
+                    self._step_by_step(crowd, origin)
+            # The last second has gone by, and with it its numbers.
+            sleep(max(0.0, origin + self._stages[-1].end + 0.5 - monotonic()))
+            wrong = list(crowd.wrong)
+        return self._result(began, watch.seconds, hooks, wrong)
+
+    def _all_at_once(self, crowd: Crowd, origin: float) -> None:
+        stages = [_scaled(stage, self._options.rate) for stage in self._scenario.stages]
+        timestamps = self._options.timestamps
+        if timestamps is not None:
+            seconds = int(timestamps[-1]) + 1
+            rate = len(timestamps) / seconds
+            stages = [Stage("replayed", seconds, rate)]
+        windows = self._send(crowd, stages, origin, 0)
+        self._note(stages, 0, windows)
+
+    def _step_by_step(self, crowd: Crowd, origin: float) -> None:
+        steps = self._scenario.steps
+        assert steps is not None
+        search = Search(steps)
+        # What has just been started is not as fast as it will be.
+        self._step(crowd, origin, Stage("warm-up", 5, steps.first, warm_up=True))
+        while (rate := search.rate) is not None:
+            name = f"{rate * self._options.rate:,.0f}/s"
+            stage = _scaled(Stage(name, steps.seconds, rate), self._options.rate)
+            windows = self._step(crowd, origin, stage)
+            ran = self._stages[-1]
+            middle = (ran.begin + ran.end) // 2
+            halves = (
+                _cells(windows, ran.begin, middle),
+                _cells(windows, middle, ran.end),
+            )
+            ran.held = held(steps, halves)
+            search.book(rate, held=ran.held)
+            print(f"  {name}: {'held' if ran.held else 'not held'}", file=sys.stderr, flush=True)
+        for factor in steps.beyond:
+            rate = search.held * factor * self._options.rate
+            self._step(crowd, origin, Stage(f"{factor:g} × the knee", steps.seconds, rate))
+
+    def _step(self, crowd: Crowd, origin: float, stage: Stage) -> list[Window]:
+        # What the step before has left in queues is not this one's.
+        second = int(monotonic() - origin + _LEAD) + 2 if self._stages else 0
+        windows = self._send(crowd, [stage], origin, second)
+        self._note([stage], second, windows)
+        return windows
+
+    def _send(
+        self, crowd: Crowd, stages: Sequence[Stage], origin: float, second: int
+    ) -> list[Window]:
+        traffic = self._scenario.traffic
+        timestamps = self._options.timestamps
+        order = Order(
+            [Slope(stage.seconds, stage.begin_rate, stage.rate) for stage in stages],
+            [
+                [
+                    each.parts if stage.parts is None else stage.parts.get(each.name, 0.0)
+                    for each in traffic
+                ]
+                for stage in stages
+            ],
+            origin,
+            origin + second,
+            None if timestamps is None else list(timestamps),
+        )
+        return crowd.run(order)
+
+    def _note(self, stages: Sequence[Stage], second: int, windows: Sequence[Window]) -> None:
+        self._windows += windows
+        for stage in stages:
+            end = second + stage.seconds
+            cells: dict[str, Cell] = {}
+            for window in windows:
+                if second <= window.second < end:
+                    for name, cell in window.cells.items():
+                        cells.setdefault(name, Cell()).merge(cell)
+            self._stages.append(
+                StageRun(
+                    stage.name,
+                    second,
+                    end,
+                    stage.rate,
+                    stage.begin_rate,
+                    stage.warm_up,
+                    summary=summaries(cells, stage.seconds),
+                )
+            )
+            second = end
+
+    def _result(
+        self, began: str, services: Mapping[int, Service], hooks: Hooks, wrong: list[str]
+    ) -> Result:
+        scenario, options, target = self._scenario, self._options, self._target
+        for window in self._windows:
+            window.service = services.get(window.second)
+        for stage in self._stages:
+            stage.service = _service_summary(
+                [
+                    window.service
+                    for window in self._windows
+                    if stage.begin <= window.second < stage.end and window.service is not None
+                ]
+            )
+        return Result(
+            scenario=scenario.name,
+            summary=scenario.summary,
+            began=began,
+            commit=revision() or "unknown",
+            environment=dict(environment(_LIBRARIES)),
+            configuration={
+                "target": f"http://{target.host}",
+                "workers": target.workers,
+                "rows": target.book.rows,
+                "seed": target.book.seed,
+                "until": target.book.until.isoformat(),
+                "rate": options.rate,
+                "arrivals": "replayed" if options.timestamps else scenario.arrivals,
+                "mix": dict(scenario.mix),
+                "zipf": str(scenario.zipf),
+                "pick": scenario.pick,
+                "distinct": scenario.distinct,
+                "patience": options.patience,
+                "part": f"{options.part + 1} of {options.parts}",
+                "settings": dict(scenario.settings),
+                "p99": dict(scenario.p99),
+            },
+            classes={
+                each.name: ClassInfo(each.endpoint, each.items, each.within)
+                for each in scenario.traffic
+            },
+            stages=self._stages,
+            windows=self._windows,
+            events=[*_feeds(scenario, self._stages), *hooks.events],
+            void=void(self._stages, self._windows, options.generators)
+            or "; ".join(hooks.failed)
+            or None,
+            wrong=wrong,
+            generators=options.generators,
+        )
+
+
+def run(scenario: Scenario, target: Target, options: Options) -> Result:
+    """Run a scenario against a target."""
+    return Run(scenario, target, options).go()
+
+
+def void(stages: Sequence[StageRun], windows: Sequence[Window], generators: int) -> str | None:
+    """Why a run does not count: in some stage the generator was late, or short of CPU."""
+    for stage in stages:
+        if stage.warm_up:
+            continue
+        within = [window for window in windows if stage.begin <= window.second < stage.end]
+        lateness = Histogram.of(window.lateness for window in within)
+        p99 = min((each.latency["p99"] for each in stage.summary.values()), default=0.0)
+        # What is counted from the intended moment is hardly changed by a tenth of it.
+        allowed = max(LATE_SECONDS, p99 / 10)
+        on_time = lateness.share_within(allowed)
+        if on_time < 1 - LATE_SHARE:
+            return (
+                f"stage {stage.name}: the generator was over {allowed * 1e3:.0f} ms late with "
+                f"{1 - on_time:.1%} of its requests; expected at most {LATE_SHARE:.0%}: more "
+                "--generators, or a quieter machine"
+            )
+        cpu = sum(window.generator_cpu for window in within) / (stage.end - stage.begin)
+        if cpu > MOST_OF_CORE * generators:
+            return (
+                f"stage {stage.name}: the generators took {cpu / generators:.0%} of a core each; "
+                f"expected at most {MOST_OF_CORE:.0%}: more --generators"
+            )
+    return None
+
+
+def _scaled(stage: Stage, factor: float) -> Stage:
+    begin = None if stage.rate_at_begin is None else stage.rate_at_begin * factor
+    return msgspec.structs.replace(stage, rate=stage.rate * factor, rate_at_begin=begin)
+
+
+def _cells(windows: Sequence[Window], begin: int, end: int) -> list[Cell]:
+    return [
+        cell for window in windows if begin <= window.second < end for cell in window.cells.values()
+    ]
+
+
+def _feeds(scenario: Scenario, stages: Sequence[StageRun]) -> list[Event]:
+    """The stages in which the ledger is written to."""
+    writes = {each.name for each in scenario.traffic if each.endpoint in WRITES}
+    return [
+        Event("feed", stage.begin, stage.end, "ledger is fed")
+        for stage in stages
+        if writes & stage.summary.keys()
+    ]
+
+
+def _service_summary(seconds: Sequence[Service]) -> dict[str, float]:
+    """What the service said in a stage: CPU as cores, rates a second, the highest of lags."""
+    if not seconds:
+        return {}
+    count = len(seconds)
+    summary: dict[str, float] = {}
+    for part in sorted({part for second in seconds for part in second.cpu}):
+        summary[f"cpu_{part}"] = sum(second.cpu.get(part, 0.0) for second in seconds) / count
+    hits = sum(second.cache_hits or 0.0 for second in seconds)
+    misses = sum(second.cache_misses or 0.0 for second in seconds)
+    if hits + misses:
+        summary["cache_hit_ratio"] = hits / (hits + misses)
+    queries = sum(second.queries or 0.0 for second in seconds)
+    if queries:
+        summary["queries"] = queries / count
+        summary["keys_a_query"] = sum(second.query_keys or 0.0 for second in seconds) / queries
+    for name in ("waiting_keys", "connections", "replica_lag_seconds", "loop_lag_p99"):
+        known = [value for second in seconds if (value := getattr(second, name)) is not None]
+        if known:
+            summary[f"{name}_max"] = max(known)
+    resident = [second.resident_bytes for second in seconds if second.resident_bytes]
+    if resident:
+        summary["resident_bytes_max"] = max(resident)
+    return summary

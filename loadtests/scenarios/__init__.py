@@ -1,0 +1,1 @@
+"""The loads, one a file: ``SCENARIO`` for our generator, ``User`` and ``Shape`` under Locust."""

@@ -1,0 +1,144 @@
+"""What the service says of itself while it is under load: /metrics and /proc, once a second."""
+
+from __future__ import annotations
+
+import http.client
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event, Thread
+from time import monotonic
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtests.generator.connections import Address
+from loadtests.processes import tree_cpu_seconds
+from loadtests.result import Service
+
+_PATIENCE = 0.9
+
+# Parts of the service by name, and the processes at the root of each part: those that they have
+# started belong to it.
+Parts = Mapping[str, Sequence[int]]
+
+
+class Scrape:
+    """The numbers of one scrape, summed over workers, or the highest of them."""
+
+    def __init__(self, text: str) -> None:
+        self._samples: dict[str, list[tuple[Mapping[str, str], float]]] = defaultdict(list)
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                self._samples[sample.name].append((sample.labels, sample.value))
+
+    def sum(self, name: str, **labels: str) -> float | None:
+        """The sum of all with these labels; None when there is none."""
+        found = self._having(name, labels)
+        return sum(found) if found else None
+
+    def most(self, name: str) -> float | None:
+        """The highest; None when there is none."""
+        return max(self._having(name, {}), default=None)
+
+    def buckets(self, name: str) -> dict[float, float]:
+        """A histogram's cumulative counts by the upper end of each bucket."""
+        counts: dict[float, float] = defaultdict(float)
+        for labels, value in self._samples.get(f"{name}_bucket", ()):
+            counts[float(labels["le"])] += value
+        return counts
+
+    def _having(self, name: str, labels: Mapping[str, str]) -> list[float]:
+        return [
+            value
+            for found, value in self._samples.get(name, ())
+            if all(found.get(key) == wanted for key, wanted in labels.items())
+        ]
+
+
+def quantile(before: Mapping[float, float], after: Mapping[float, float], share: float) -> float:
+    """The upper end of the bucket that holds a quantile of what came between two scrapes."""
+    counts = sorted((end, after[end] - before.get(end, 0.0)) for end in after)
+    if not counts or counts[-1][1] <= 0:
+        return 0.0
+    wanted = share * counts[-1][1]
+    finite = [end for end, _ in counts if end != float("inf")]
+    return next((end for end, count in counts if count >= wanted and end in finite), finite[-1])
+
+
+class Watch:
+    """Scrapes in a thread of its own from ``origin`` on; ``with Watch(...) as watch``."""
+
+    def __init__(self, address: Address, origin: float, parts: Callable[[], Parts]) -> None:
+        self.seconds: dict[int, Service] = {}
+        # Seconds of which the service did not answer in time.
+        self.missed: list[int] = []
+        self._address = address
+        self._origin = origin
+        self._parts = parts
+        self._ended = Event()
+        self._before: Scrape | None = None
+        self._cpu: dict[str, float] = {}
+        self._thread = Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        second = -1
+        while not self._ended.wait(max(0.0, self._origin + second + 1 - monotonic())):
+            service = Service()
+            self._count_cpu(service)
+            self._scrape(service, second)
+            if second >= 0:
+                self.seconds[second] = service
+            second = max(second + 1, int(monotonic() - self._origin))
+
+    def _count_cpu(self, service: Service) -> None:
+        now = {part: sum(map(tree_cpu_seconds, pids)) for part, pids in self._parts().items()}
+        if self._cpu:
+            # A process that has ended takes what it used with it, until its parent has waited.
+            service.cpu = {
+                part: max(0.0, used - self._cpu.get(part, used)) for part, used in now.items()
+            }
+        self._cpu = now
+
+    def _scrape(self, service: Service, second: int) -> None:
+        text = self._get()
+        if text is None:
+            self.missed.append(second)
+            return
+        now, before = Scrape(text), self._before
+        self._before = now
+        service.resident_bytes = int(now.sum("process_resident_memory_bytes") or 0)
+        service.waiting_keys = now.sum("verifier_loader_waiting_keys")
+        service.connections = now.sum("verifier_connections")
+        service.replica_lag_seconds = now.most("verifier_replica_lag_seconds")
+        if before is None:
+            return
+
+        def grown(name: str, **labels: str) -> float | None:
+            new, old = now.sum(name, **labels), before.sum(name, **labels)
+            return None if new is None else new - (old or 0.0)
+
+        service.cache_hits = grown("verifier_cache_lookups_total", outcome="hit")
+        service.cache_misses = grown("verifier_cache_lookups_total", outcome="miss")
+        service.queries = grown("verifier_query_keys_count")
+        service.query_keys = grown("verifier_query_keys_sum")
+        lag = "verifier_event_loop_lag_seconds"
+        service.loop_lag_p99 = quantile(before.buckets(lag), now.buckets(lag), 0.99)
+
+    def _get(self) -> str | None:
+        connection = http.client.HTTPConnection(*self._address, timeout=_PATIENCE)
+        try:
+            connection.request("GET", "/metrics")
+            response = connection.getresponse()
+            text = response.read().decode()
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+        return text if response.status == 200 else None

@@ -1,0 +1,128 @@
+"""``python -m loadtests`` as people and CI run it, against the service that it brings up itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from loadtests import result
+from loadtests.target import Target, own, today
+from tests.loadtests.lying import lying
+from tests.loadtests.servers import Behaviour, serving
+
+ROWS = 5_000
+
+
+def loadtests(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "loadtests", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """Run a service with a small ledger."""
+    with own(ROWS, 1, {}, data=tmp_path_factory.mktemp("loadtests")) as target:
+        yield target
+
+
+def asking(target: str, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """20 s of the peak hour at a rate that any machine carries."""
+    book = ("--rows", str(ROWS), "--until", today().isoformat())
+    run = ("run", "peak_hour", "--host", f"http://{target}", "--duration", "20", "--rate", "0.25")
+    return loadtests(*run, *book, "-o", str(folder), *more)
+
+
+def test_twenty_seconds_of_the_peak_hour(service: Target, tmp_path: Path) -> None:
+    """Every answer is right, and the run leaves its report; a busy machine may make it void."""
+    done = asking(service.host, tmp_path)
+    assert done.returncode in (0, 2), done.stderr
+    found = result.read(tmp_path)
+    assert (found.total.wrong, found.total.lost) == (0, 0), found.wrong
+    assert found.total.right > 5_000
+    assert set(found.total.verdicts) == {"match", "mismatch", "not_found", "pending", "invalid"}
+    assert (found.void is None) == (done.returncode == 0)
+    for name in ("report.html", "report.md", "timeline.svg"):
+        assert (tmp_path / name).stat().st_size > 1_000
+
+
+def test_one_wrong_answer_in_ten_thousand_fails_the_run(service: Target, tmp_path: Path) -> None:
+    """A service that calls one invoice in 10,000 voided that is not: exit code 1, and quoted."""
+    with lying(service.address, 10_000) as (address, liar):
+        done = asking(f"{address[0]}:{address[1]}", tmp_path)
+    assert liar.lies > 0
+    assert done.returncode == 1, done.stderr
+    assert "wrong: " in done.stderr
+    assert "'voided'" in done.stderr
+    assert result.read(tmp_path).total.wrong == liar.lies
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "nonsense"], "'nonsense': expected one of bulk, "),
+        (["run", "step", "--duration", "20"], "finds its rates and its length by itself"),
+        (["run", "soak", "--mix", "match=lots"], "match: expected a whole number, got 'lots'"),
+        (["run", "soak", "--mix", "match"], "expected NAME=VALUE, got 'match'"),
+        (["run", "soak", "--part", "3/2"], "expected K from 1 to N, got '3/2'"),
+        (["run", "soak", "--part", "1/2"], "expected --start-at with it"),
+        (["run", "soak", "--curve", "sunday"], "expected one of deadline, month_end, ordinary"),
+        (["run", "soak", "--host", "https://localhost"], "for https run the scenario with Locust"),
+        (["run", "soak", "--host", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1"),
+        (["run", "soak", "--hook", "failover"], "expected NAME=VALUE, got 'failover'"),
+        (["report", "README.md"], "README.md: "),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_one_line(arguments: list[str], message: str) -> None:
+    """Bad arguments name the option and what was expected, with exit code 2 and no traceback."""
+    done = loadtests(*arguments)
+    words = " ".join(done.stderr.replace("│", " ").split())
+    assert message in words
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 2
+
+
+def test_every_scenario_is_listed() -> None:
+    """The list has the ten scenarios, each with a sentence."""
+    lines = loadtests("list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "bulk", "cold_cache", "enumeration", "failover", "hot_invoice", "ingest_under_load",
+        "peak_hour", "soak", "spike", "step",
+    ]  # fmt: skip
+    assert all(len(line.split()) > 4 for line in lines)
+
+
+def test_parts_of_a_run_are_merged(tmp_path: Path) -> None:
+    """Two machines each send their share; merged it is the whole."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    start = subprocess.run(
+        ["date", "-d", "+4 seconds", "+%Y-%m-%dT%H:%M:%S%z"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    with serving(Behaviour()) as address:
+        common = ["run", "hot_invoice", "--host", f"http://{address[0]}:{address[1]}"]
+        common += ["--rows", "1000", "--until", today().isoformat(), "--start-at", start]
+        common += ["--duration", "5", "--rate", "0.02", "--arrivals", "constant"]
+        parts = [
+            subprocess.Popen(
+                [sys.executable, "-m", "loadtests", *common, "--part", part, "-o", str(folder)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            for part, folder in zip(("1/2", "2/2"), folders, strict=True)
+        ]
+        for part in parts:
+            part.wait(60.0)
+    done = loadtests("merge", *map(str, folders), "-o", str(tmp_path / "both"))
+    counts = [result.read(folder).total.offered for folder in (*folders, tmp_path / "both")]
+    assert counts[0] + counts[1] == counts[2] > 0
+    assert abs(counts[0] - counts[1]) <= 1
+    # The server of this test knows nothing of the ledger.
+    assert done.returncode == 1
