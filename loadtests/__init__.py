@@ -4,5 +4,5 @@ scenarios/ (each load, written once) · scenario (what a scenario is made of) ·
 asked, and what each must get) · generator/ (the open loop) · locust_users (the same scenarios for
 Locust) · service (the target: its processes and numbers) · runs (stages, in one or several
 processes) · result (what a run leaves) · report/ (Markdown, plots, one HTML page) · compare/
-(two runs). bench/ asks what one hot path costs; this asks how much the service carries.
+(two runs) · autoscaler/ (the HorizontalPodAutoscaler's algorithm, replayed). bench/ asks what one hot path costs; this asks how much the service carries.
 """

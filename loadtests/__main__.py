@@ -1,4 +1,4 @@
-"""``python -m loadtests``: run a scenario, report on it, merge its parts, compare two runs."""
+"""``python -m loadtests``: run a scenario, report on it, compare two, simulate scaling."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import msgspec
 import typer
 
 from loadtests import curves, report, result, scenario
+from loadtests.autoscaler.cli import simulate
 from loadtests.changing import NotFed
 from loadtests.compare.command import compare
 from loadtests.crowd import GeneratorFailed
@@ -48,6 +49,7 @@ app = typer.Typer(
     help="Load tests: what the whole service carries, and what a change has made worse.",
 )
 app.command()(compare)
+app.command()(simulate)
 
 
 @app.command("list")
