@@ -18,7 +18,7 @@ WRONG = {
     ),
     "no port": (
         {"PRIMARY_DSN": "postgresql://u:p@h:abc/x"},
-        "VERIFIER_PRIMARY_DSN: expected .*Port",
+        "VERIFIER_PRIMARY_DSN: expected .*, with a port from 1 to 65535",
     ),
     "a port too high": (
         {"PRIMARY_DSN": "postgresql://h:99999/x"},
@@ -31,6 +31,25 @@ WRONG = {
         {"PRIMARY_DSN": "postgresql:///x?host=a,b&port=1,2,3"},
         "VERIFIER_PRIMARY_DSN: 2 hosts and 3 ports",
     ),
+    "no port in the query": (
+        {"PRIMARY_DSN": "postgresql:///x?host=a&port=abc"},
+        "VERIFIER_PRIMARY_DSN: port: expected a number from 1 to 65535",
+    ),
+    "a port too high in the query": (
+        {"REPLICA_DSNS": "postgresql:///x?host=a,b&port=5432,99999"},
+        "VERIFIER_REPLICA_DSNS",
+    ),
+    "no host in the query": (
+        {"PRIMARY_DSN": f"postgresql:///x?host={'a' * 64}.de"},
+        "VERIFIER_PRIMARY_DSN: host: expected names whose parts have 1 to 63 characters",
+    ),
+    "NUL": ({"PRIMARY_DSN": "postgresql://a%00b/x"}, "VERIFIER_PRIMARY_DSN: .*without NUL"),
+    "no attributes": (
+        {"PRIMARY_DSN": "postgresql://h/x?target_session_attrs=bogus"},
+        "VERIFIER_PRIMARY_DSN: target_session_attrs: expected one of any primary standby",
+    ),
+    "heads without end": ({"MAX_HEADER": "9" * 18}, "VERIFIER_MAX_HEADER=.*<= 1048576"),
+    "fields without end": ({"MAX_HEADERS": "10001"}, "VERIFIER_MAX_HEADERS=.*<= 10000"),
     "no mode": ({"PRIMARY_DSN": "postgresql://h/x?sslmode=bogus"}, "VERIFIER_PRIMARY_DSN: sslmode"),
     "more than memory": (
         {"CACHE_ENTRIES": "1000000000000"},
@@ -58,10 +77,20 @@ def test_a_setting_that_cannot_work_is_refused(settings: dict[str, str], said: s
         Config.from_env({f"VERIFIER_{name}": text for name, text in settings.items()})
 
 
-def test_a_dsn_that_is_refused_is_not_quoted() -> None:
-    """It may hold a password."""
+@pytest.mark.parametrize(
+    ("name", "dsn"),
+    [
+        ("PRIMARY_DSN", "mysql://a:secret@b/c"),
+        ("PRIMARY_DSN", "postgresql://a:secret#1@b/c"),
+        ("PRIMARY_DSN", "postgresql://a:secret/1@b/c"),
+        ("PRIMARY_DSN", "postgresql://a:secret?1@b/c"),
+        ("REPLICA_DSNS", "postgresql://a:secret,more@b/c"),
+    ],
+)
+def test_a_dsn_that_is_refused_is_not_quoted(name: str, dsn: str) -> None:
+    """It may hold a password, also one that takes it apart in the wrong place."""
     with pytest.raises(ConfigError) as refused:
-        Config.from_env({"VERIFIER_PRIMARY_DSN": "mysql://a:secret@b/c"})
+        Config.from_env({f"VERIFIER_{name}": dsn})
     assert "secret" not in str(refused.value)
 
 

@@ -47,7 +47,7 @@ def errors(metrics: Metrics) -> dict[str, float]:
 
 def request(**headers: str) -> web.Request:
     """A request whose client is there, and takes in what is written to it."""
-    transport = mock.Mock(get_write_buffer_size=lambda: 0)
+    transport = mock.Mock(get_write_buffer_size=lambda: 0, is_closing=lambda: False)
     return make_mocked_request("POST", "/", headers=headers, transport=transport)
 
 
@@ -135,10 +135,11 @@ async def test_what_is_compressed_is_said_to_be() -> None:
     assert (response.status, errors(metrics)) == (415, {"content_encoding": 1.0})
 
 
-async def test_a_client_that_is_gone_is_no_error_of_ours() -> None:
-    """Nothing is written to it, and it is counted with an outcome of its own."""
+@pytest.mark.parametrize("transport", [None, mock.Mock(is_closing=lambda: True)])
+async def test_a_client_that_is_gone_is_no_error_of_ours(transport: mock.Mock | None) -> None:
+    """Nothing is written to it, and it is counted; its transport is there for a moment longer."""
     metrics, error = Metrics(), ConnectionResetError()
-    gone = mock.Mock(transport=None)
+    gone = mock.Mock(transport=transport)
     response = await around(metrics, raising(error))(gone)
     assert response.status == CLIENT_GONE
     assert (errors(metrics), outcomes(metrics)) == ({"client_gone": 1.0}, {"cut": 1.0})

@@ -138,6 +138,29 @@ async def test_a_token_shows_what_was_fed_at_once(service: Service) -> None:
         assert (code, problem["code"]) == (400, "malformed_token")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/verify", QUESTION),
+        ("/v1/verify/batch", {"invoices": [QUESTION]}),
+        ("/v1/verify/stream", QUESTION),
+    ],
+)
+async def test_two_tokens_are_none(service: Service, path: str, body: Json) -> None:
+    """Nobody knows which one was meant: refused, whatever each is worth."""
+    async with service.session.put(
+        f"{service.url}/v1/ledger/regions/1100/watermark",
+        json={"complete_until": "2026-03-01T00:00:00Z"},
+    ) as response:
+        token = (await response.json())["token"]
+    async with service.session.post(
+        f"{service.url}{path}",
+        json=body,
+        headers=[("Consistency-Token", token), ("Consistency-Token", token)],
+    ) as response:
+        assert (response.status, (await response.json())["code"]) == (400, "malformed_token")
+
+
 async def test_a_watermark_turns_pending_into_not_found(service: Service) -> None:
     """A region that says it is complete past the day has no pending questions for it."""
     assert (await service.ask(YESTERDAY))[1]["verdict"] == "pending"

@@ -337,6 +337,14 @@ async def test_exception_in_a_handler(
         await service.shows('verifier_http_errors_total{code="internal",route="server"} 1.0')
 
 
+async def test_what_the_loop_reports_without_words(service: Service) -> None:
+    """An exception that uvloop reports without a message is counted and logged like others."""
+    with capture_logs() as lines:
+        asyncio.get_running_loop().call_exception_handler({"exception": OverflowError()})
+    [line] = [line for line in lines if line.get("code") == "internal"]
+    assert (line["event"], line["error"]) == ("unhandled exception", "OverflowError")
+
+
 async def test_task_that_nobody_awaits(service: Service, caplog: pytest.LogCaptureFixture) -> None:
     """What the event loop reports is a line of ours, without what the exception says."""
 

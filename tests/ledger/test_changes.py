@@ -353,6 +353,77 @@ async def test_a_backlog_that_is_too_long_is_not_heard_key_by_key(following: Fol
     assert await following.heard() == {key(7)}
 
 
+SMALL = ChangeLog(max_gaps=10, max_backlog=1_000)
+
+
+@pytest.fixture
+async def small(following: Following) -> Following:
+    """Follow with a small bound on keys and gaps."""
+    following.follower = await Follower.begin(following.reader, 5.0, SMALL, time.monotonic())
+    return following
+
+
+async def overwhelm(following: Following, first: int) -> None:
+    """Commit more keys than the bound, and look: they are not heard."""
+    await following.writers[0].execute(INSERT, first, first + 1_000)
+    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+    assert not await following.follower.catch_up(HeardChanges(), time.monotonic())
+
+
+async def test_a_long_backlog_is_passed_without_reading_what_was_heard_before(
+    small: Following,
+) -> None:
+    """What it costs does not grow with the log that is kept: only numbers behind it are read."""
+    for _ in range(4):
+        await small.writers[0].execute(
+            "INSERT INTO ledger_change (keys) "
+            "SELECT ARRAY['26112000000000019999'] FROM generate_series(1, 900)"
+        )
+        await small.heard()
+    read = await rows_read(small.reader)
+    await overwhelm(small, 1)
+    assert await rows_read(small.reader) - read < 900
+
+
+async def test_a_long_backlog_asks_for_nothing_that_was_given_up(small: Following) -> None:
+    """Numbers of transactions that were rolled back long ago do not blind it again."""
+    quick, other = small.writers
+    for _ in range(2 * SMALL.max_gaps):
+        await quick.execute("SELECT nextval(pg_get_serial_sequence('ledger_change', 'seq'))")
+        await quick.execute(
+            "INSERT INTO ledger_change (keys) VALUES (ARRAY['26112000000000019999'])"
+        )
+        await small.heard()
+    async with other.transaction():
+        await other.execute("SELECT pg_current_xact_id()")
+        await overwhelm(small, 1)
+        assert await small.heard() == set()
+
+
+async def test_what_was_open_during_a_long_backlog_is_heard(small: Following) -> None:
+    """A number that was taken before the backlog and committed after it is not missed."""
+    other = small.writers[1]
+    async with other.transaction():
+        await other.execute(INSERT, 5_000, 5_000)
+        await small.writers[0].execute(INSERT, 5_001, 5_001)
+        assert await small.heard() == {key(5_001)}
+        await overwhelm(small, 1)
+        assert await small.heard() == set()
+    assert await small.heard() == {key(5_000)}
+
+
+async def test_a_backlog_that_fills_a_gap_is_passed_once(small: Following) -> None:
+    """A very large transaction whose numbers lie before those that were heard counts once."""
+    other = small.writers[1]
+    async with other.transaction():
+        await other.execute(INSERT, 1, 1_001)
+        await small.writers[0].execute(INSERT, 5_000, 5_000)
+        assert await small.heard() == {key(5_000)}
+    await wait_replayed(small.database.primary_dsn, small.database.replica_dsns)
+    assert not await small.follower.catch_up(HeardChanges(), time.monotonic())
+    assert await small.heard() == set()
+
+
 async def test_what_was_open_when_following_began_is_heard(following: Following) -> None:
     """A transaction that had written before the beginning, and commits after it, is not missed."""
     slow, quick = following.writers

@@ -51,6 +51,18 @@ def test_a_part_of_a_gap_keeps_its_bound() -> None:
     assert gaps.below == [Gap(1, 3, 5), Gap(7, 9, 5)]
 
 
+def test_what_is_settled_ends_at_the_first_gap() -> None:
+    """Up to the first number that may still come, or to the last that was seen."""
+    gaps = Gaps(MOST)
+    assert gaps.settled == 0
+    gaps.see(1, 4, bound=5)
+    assert gaps.settled == 4
+    gaps.see(7, 9, bound=5)
+    assert gaps.settled == 4
+    gaps.end(5)
+    assert gaps.settled == 9
+
+
 def test_too_many_gaps_are_said_to_be() -> None:
     """Beyond the bound a look would cost too much; nothing unseen is given up for that."""
     gaps = Gaps(MOST)

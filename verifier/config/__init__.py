@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Self
-from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from verifier.config.dsns import wrong_with
 from verifier.config.sections import (
     Access,
     Answers,
@@ -47,7 +47,6 @@ PREFIX = "VERIFIER_"
 _KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
 
 # Those of libpq.
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,29 +153,7 @@ def _check_dsns(databases: Databases) -> None:
     dsns = {"PRIMARY_DSN": (databases.primary_dsn,), "REPLICA_DSNS": databases.replica_dsns}
     for name, given in dsns.items():
         for place, dsn in enumerate(given, 1):
-            if dsn and (wrong := _wrong_with(dsn)):
+            if dsn and (wrong := wrong_with(dsn)):
                 # Not the DSN itself, which may hold a password.
                 which = f" (number {place}, a comma begins the next)" if len(given) > 1 else ""
                 raise ConfigError(f"{PREFIX}{name}{which}: {wrong}")
-
-
-def _wrong_with(dsn: str) -> str:
-    """Why a DSN can lead nowhere, or nothing."""
-    expected = "expected postgresql://user@host:port/database"
-    try:
-        url = urlsplit(dsn)
-        if url.scheme not in ("postgresql", "postgres"):
-            return expected
-        for host in url.netloc.rpartition("@")[2].split(","):
-            one = urlsplit(f"//{host}")
-            # Both raise ValueError for what they cannot be.
-            _ = one.port, (one.hostname or "").encode("idna")
-    except ValueError as error:
-        return f"{expected}; {str(error).partition(':')[0]}"
-    asked = dict(parse_qsl(url.query, keep_blank_values=True))
-    hosts, ports = asked.get("host", "").split(","), asked.get("port", "").split(",")
-    if len(ports) not in (1, len(hosts)):
-        return f"{len(hosts)} hosts and {len(ports)} ports; expected one port, or as many as hosts"
-    if asked.get("sslmode", "prefer") not in _SSL_MODES:
-        return f"sslmode: expected one of {' '.join(_SSL_MODES)}"
-    return ""

@@ -122,7 +122,7 @@ class ChangeLog(Section, frozen=True, kw_only=True):
         int,
         _bound(
             "New keys of the change log that a worker applies one by one in a look. With more, as "
-            "after one very large commit, it discards its cache instead, which takes no time.",
+            "after one very large commit, it discards its cache instead and reads on behind them.",
             ge=1,
         ),
     ] = 100_000
@@ -234,9 +234,14 @@ class Connections(Section, frozen=True, kw_only=True):
             le=60,
         ),
     ] = 1.0
-    max_header: Annotated[int, _bound("Longest request line or header field.", ge=1024)] = 8_190
+    max_header: Annotated[
+        int, _bound("Longest request line or header field.", ge=1024, le=1_048_576)
+    ] = 8_190
     max_headers: Annotated[
-        int, _bound("Most fields in the head of a request; proxies add a dozen or two.", ge=8)
+        int,
+        _bound(
+            "Most fields in the head of a request; proxies add a dozen or two.", ge=8, le=10_000
+        ),
     ] = 100
     max_head: Annotated[
         int,

@@ -15,7 +15,7 @@ from aiohttp import ClientPayloadError, web
 from verifier.api.server import problems
 from verifier.api.server.body import compressed
 from verifier.api.server.guard import Guard
-from verifier.api.server.readers import CLIENT_GONE, Cut, Readers, SlowReader
+from verifier.api.server.readers import CLIENT_GONE, Cut, Readers, SlowReader, is_gone
 from verifier.api.server.route import Handler, Route
 from verifier.errors import BadRequest, Unavailable
 from verifier.metrics import Metrics
@@ -55,7 +55,7 @@ class Boundary:
                 except (BadRequest, Unavailable) as error:
                     response = self._refused(request, route, error)
                 except (ConnectionError, ClientPayloadError) as error:
-                    if request.transport is not None and not isinstance(error, SlowReader):
+                    if not is_gone(request.transport) and not isinstance(error, SlowReader):
                         # The client is there: this is a fault of ours.
                         raise
                     response = self._gone(route, error)

@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
-from verifier.api.server.readers import Cut
+from verifier.api.server.readers import Cut, is_gone
 from verifier.tracebacks import drop_frames
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ class Connection(RequestHandler):
     def _answer_to(self, request: web.BaseRequest, error: BaseException) -> web.StreamResponse:
         if isinstance(error, _NoMoreRequests):
             return Cut()
-        if isinstance(error, ConnectionError) and self.transport is None:
+        if isinstance(error, ConnectionError) and is_gone(self.transport):
             # The client is gone: nobody is at fault, and there is nobody to tell.
             return Cut()
         response = self._server.refusals.of_error(request, error)

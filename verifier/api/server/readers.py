@@ -23,6 +23,11 @@ _SMALL = 32_768
 CLIENT_GONE = 499
 
 
+def is_gone(transport: asyncio.BaseTransport | None) -> bool:
+    """Whether a client has gone: its transport is taken away only after it has begun to close."""
+    return transport is None or transport.is_closing()
+
+
 class SlowReader(ConnectionResetError):
     """The client did not take in its answer in time; its connection is cut."""
 

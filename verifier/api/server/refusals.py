@@ -119,7 +119,8 @@ class Refusals:
 
     def of_loop(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What the event loop reports: an exception that nobody awaited, or a callback's."""
-        said = _SHOWN_OBJECT.split(context["message"])[0]
+        # uvloop may give an exception without a message.
+        said = _SHOWN_OBJECT.split(context.get("message", "unhandled exception"))[0]
         self._write(said, "internal", token_hex(8), context.get("exception"))
 
     def _write(self, event: str, code: str, ident: str, error: BaseException | None = None) -> None:

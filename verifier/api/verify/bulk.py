@@ -46,9 +46,11 @@ class Resources(msgspec.Struct, frozen=True):
     def at_least(self, request: web.BaseRequest) -> Position | None:
         """The position that the request's token names, if it has one.
 
-        Raises BadRequest when it is not one of ours, and Unavailable.
+        Raises BadRequest when it is not one of ours or one of several, and Unavailable.
         """
-        return self.tokens.position(request.headers.get(_TOKEN))
+        given = request.headers.getall(_TOKEN, ())
+        # Which of them would count? As a list they are no token of ours.
+        return self.tokens.position(", ".join(given) if given else None)
 
     def bulk(
         self,

@@ -145,7 +145,7 @@ class Follower:
 
         False when some of it was not heard, because it was pruned, or because there are too many
         keys or gaps to keep track of: then what was found until now must not be believed any more.
-        That takes no time, while no reading would be published during a long backlog.
+        Of too many keys only their numbers are read then, since no reading is published meanwhile.
 
         Until it has returned nothing new is sure. Pages come in the order of the numbers, not of
         the commits: a change that any later state shows may be on the last one.
@@ -178,7 +178,9 @@ class Follower:
             keys = [key for row in rows for key in row[5]]
             heard += len(keys)
             if heard > self._bounds.max_backlog:
-                await self._begin()
+                # Not from 0: that reads all numbers that are kept, and asks again for those of
+                # transactions that came to nothing long ago.
+                await self._begin(gaps.settled)
                 return False
             await changes.apply(keys, everything=any(row[4] for row in rows))
             for row in rows:

@@ -47,6 +47,11 @@ class Gaps:
         self.below = [gap for gap in self.below if gap.bound > ended]
 
     @property
+    def settled(self) -> int:
+        """Up to this number each was seen, or has been given up."""
+        return self.below[0].first - 1 if self.below else self.top
+
+    @property
     def too_many(self) -> bool:
         """Whether there are more gaps than can be looked at each time."""
         return len(self.below) > self._most
