@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from verifier.state import Position, Reading
+from verifier.state import Live, Position, Reading
 
 
 @pytest.mark.parametrize(("as_of", "fresh"), [(9.9, False), (10.0, True), (10.1, True)])
@@ -30,3 +30,12 @@ def test_a_state_shows_what_was_written_before_it_on_its_timeline(
     reading = Reading("replica", 1.0, {}, position=Position(2, 100))
     assert reading.shows(position) is shown
     assert not Reading("replica", 1.0, {}).shows(position)
+
+
+def test_nothing_holds_before_a_log_has_been_looked_at() -> None:
+    """A finding of a database that is followed is current once a reading has been published."""
+    live = Live()
+    reading = Reading("replica", 1.0, {}, live=live)
+    assert reading.current is None
+    live.reading = reading
+    assert reading.current is reading

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from typing import Any, cast
 
 import asyncpg
@@ -25,6 +26,7 @@ class FakeServer:
         self.fails = False
         # Goes on when it is cancelled, as an answer does that has just arrived.
         self.stubborn = False
+        self.is_broken = False
         self._answers = asyncio.Event()
         if answers:
             self.answer()
@@ -46,6 +48,8 @@ class FakeServer:
         except asyncio.CancelledError:
             if not self.stubborn:
                 raise
+        if self.is_broken:
+            raise OSError("broken")
         return [("7", self.standby, self.timeline, 0, True)]
 
     def terminate(self) -> None:
@@ -200,3 +204,21 @@ def test_the_hosts_that_share_a_dsn_are_scouted() -> None:
     """Each once, in their order; a host that has a DSN to itself is watched anyway."""
     dsns = ["postgresql://a,b/db", "postgresql://c/db", "postgresql://b,d,e/db"]
     assert scouted(dsns) == [f"postgresql://{host}/db" for host in "abde"]
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+async def test_attempts_that_are_given_up_tell_of_no_error(stubborn: bool) -> None:
+    """Whether they end at once, or fail when nobody waits for them any more."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    late = FakeServer(standby=True, answers=False)
+    late.stubborn = late.is_broken = stubborn
+    network = Network(one=FakeServer(standby=True), late=late)
+    await network.find("replica")
+    async with asyncio.timeout(1):
+        while not late.closed:
+            await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
+    gc.collect()  # an error that nobody has looked at is told of then
+    assert told == []

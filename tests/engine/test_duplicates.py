@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.desk import Desk
+from tests.engine.desk import Desk, item_of
 from tests.invoice.samples import Given, Sample
 from verifier.engine import verifier
+from verifier.engine.duplicates import Duplicates
+from verifier.invoice.verdict import Judgement
+from verifier.wire.blocks import Answered
 
 # Of twenty invoices the ledger has fifteen, of which memory may know those with even numbers.
 SAMPLES = [Sample(number=f"2611{serial:016d}") for serial in range(20)]
@@ -29,6 +34,18 @@ ASKED = st.tuples(st.sampled_from([*range(20), None]), st.booleans())
 def one_repeat(count: int, which: int) -> list[tuple[int | None, bool]]:
     """So many different ones, and one of them again."""
     return [*((index, False) for index in range(count)), (which % count, False)]
+
+
+@contextmanager
+def small_blocks() -> Iterator[None]:
+    """Loads and blocks of a few items."""
+    with (
+        mock.patch.object(verifier, "ITEMS_PER_LOAD", 4),
+        mock.patch.object(verifier, "ITEMS_PER_BLOCK", 3),
+        mock.patch.object(verifier, "HINTED_PER_BLOCK", 2),
+        mock.patch.object(verifier, "ANSWERS_PER_BLOCK", 2),
+    ):
+        yield
 
 
 # What is drawn at random repeats something early on, and then all is looked at.
@@ -65,10 +82,29 @@ def test_each_repeat_is_told_where_it_came_first(
             if hint.code == "duplicate_in_request"
         }
 
-    with (
-        mock.patch.object(verifier, "ITEMS_PER_LOAD", 4),
-        mock.patch.object(verifier, "ITEMS_PER_BLOCK", 3),
-        mock.patch.object(verifier, "HINTED_PER_BLOCK", 2),
-        mock.patch.object(verifier, "ANSWERS_PER_BLOCK", 2),
-    ):
+    with small_blocks():
         assert asyncio.run(found()) == expected
+
+
+def test_without_a_repeat_looking_for_one_changes_no_block() -> None:
+    """Blocks stay as large when memory has the first and the last load, but not one between."""
+    known = SAMPLES[:4], SAMPLES[8:12]
+
+    async def sizes(duplicates: bool) -> list[int]:
+        desk = Desk(*SAMPLES)
+        for samples in known:
+            await desk.ask_many(*(sample.minimal() for sample in samples))
+        items = [item_of(sample.minimal()) for sample in SAMPLES[:12]]
+        blocks = desk.verifier.verify_many(items, duplicates=duplicates)
+        return [len(block) async for block in blocks]
+
+    with small_blocks():
+        assert asyncio.run(sizes(True)) == asyncio.run(sizes(False))
+
+
+def test_what_follows_a_repaired_question_may_repeat_it() -> None:
+    """One such question is enough: the raw keys do not show the repeat."""
+    seen = Duplicates()
+    assert not seen.expect(["wide"])
+    seen.hint(Answered([Judgement("not_found", "narrow")]))
+    assert seen.expect(["narrow"])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+
+import pytest
 
 from tests.engine.fakes import turns
 from tests.engine.loader_desk import LIMITS, Desk, reason
@@ -267,3 +270,88 @@ async def test_free_slots_share_what_waits() -> None:
     assert [len(keys) for keys in desk.ledger.asked] == [31, 30]
     await desk.finish()
     assert len((await caller).outcomes) == 61
+
+
+async def test_with_two_slots_bulk_has_one() -> None:
+    """The other one is kept for single questions."""
+    desk = Desk(Limits(slots=2, max_batch=1, waiting_singles=9, waiting_bulk=9, max_wait=1.0))
+    await desk.begin(*"ab", bulk=True)
+    assert desk.ledger.asked == [["a"]]
+    await desk.finish()
+
+
+async def test_a_single_question_is_refused_at_once_when_the_queue_is_full() -> None:
+    """It is refused for itself: no other caller's read has said so."""
+    desk = Desk()
+    running, waiting = await desk.begin("running"), await desk.begin(*"abcd")
+    async with asyncio.timeout(1):
+        outcome, joined = await desk.loader.load_one("e")
+    assert isinstance(outcome, Unavailable)
+    assert (outcome.reason, joined) == ("overloaded", False)
+    await desk.finish()
+    await asyncio.gather(running, waiting)
+
+
+async def test_a_single_question_joins_a_key_that_waits_with_the_singles() -> None:
+    """There is no place in front of them: the key stays in its place."""
+    desk = Desk()
+    callers = [await desk.begin(key) for key in "abc"]
+    single = asyncio.create_task(desk.loader.load_one("c"))
+    await turns()
+    await desk.finish()
+    assert desk.ledger.asked == [["a"], ["b", "c"]]
+    assert (await single)[1]
+    await asyncio.gather(*callers)
+
+
+async def test_a_key_past_its_deadline_splits_no_query() -> None:
+    """Those before it and behind it leave together."""
+    desk = Desk()
+    running = await desk.begin("running")
+    deadline = desk.clock.now + 0.2
+    await desk.begin("a")
+    await desk.begin("late", deadline=deadline)
+    await desk.begin("b")
+    desk.clock.now += 0.3
+    await desk.finish()
+    assert desk.ledger.asked == [["running"], ["a", "b"]]
+    await running
+
+
+class Timers:
+    """The timers that are set from now on, which a test lets go off."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.due: list[Callable[[], None]] = []
+        patch.setattr(asyncio.get_running_loop(), "call_later", self._keep)
+
+    def _keep(self, _: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        self.due.append(callback)
+        return asyncio.TimerHandle(0.0, callback, (), asyncio.get_running_loop())
+
+    async def pass_by(self) -> None:
+        """Have all go off, and whatever follows from that."""
+        due, self.due = self.due, []
+        for callback in due:
+            callback()
+        await turns()
+
+
+async def test_an_idle_loader_sets_no_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither when a key leaves at once, nor when its read returns."""
+    desk, timers = Desk(slots(2)), Timers(monkeypatch)
+    await desk.begin("a")
+    await desk.finish()
+    assert timers.due == []
+
+
+async def test_each_slow_query_is_found_to_be_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one as well as the first."""
+    desk, timers = Desk(slots(4)), Timers(monkeypatch)
+    await desk.begin("a")
+    for key in "bc":
+        await desk.begin(key)
+        desk.clock.now += 0.01
+        await timers.pass_by()
+    assert desk.ledger.asked == [["a"], ["b"], ["c"]]
+    await desk.finish()

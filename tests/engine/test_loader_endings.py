@@ -123,6 +123,16 @@ async def test_keys_that_nobody_asked_for_are_passed_over() -> None:
     desk.check_empty()
 
 
+async def test_another_key_in_its_place_leaves_a_key_unchecked() -> None:
+    """As many findings as keys are not yet a finding for each."""
+    desk = Desk()
+    caller = await desk.begin("a")
+    desk.ledger.reads[0].keys[:] = ["b"]
+    desk.ledger.reads[0].succeed()
+    assert (await caller).outcomes == {"a": UNCHECKED}
+    desk.check_empty()
+
+
 @pytest.mark.parametrize("bulk", [False, True])
 async def test_waiting_too_long_is_a_timeout(bulk: bool) -> None:
     """A key that waited longer than max_wait is given up instead of being read."""
@@ -206,6 +216,17 @@ async def test_close_refuses_what_waits_and_awaits_what_runs() -> None:
     assert (await running).outcomes == (await sharing).outcomes == found
     assert reason(await both, "a") == "closing"
     assert desk.ledger.asked == [["running"]]
+    desk.check_empty()
+
+
+async def test_a_closed_loader_refuses_a_single_question() -> None:
+    """At once, and for itself."""
+    desk = Desk()
+    await desk.loader.close()
+    async with asyncio.timeout(1):
+        outcome, joined = await desk.loader.load_one("a")
+    assert isinstance(outcome, Unavailable)
+    assert (outcome.reason, joined) == ("closing", False)
     desk.check_empty()
 
 

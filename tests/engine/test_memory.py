@@ -10,6 +10,7 @@ from tests.engine.desk import ABSENT, LONGEST_READ, Desk
 from tests.engine.fakes import turns
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
 from verifier.engine.doorkeeper import Doorkeeper
+from verifier.engine.freshness import Terms
 from verifier.engine.loader import Limits
 from verifier.invoice.verdict import Judgement
 from verifier.state import Live
@@ -335,3 +336,64 @@ async def test_questions_without_a_key_are_no_look_ups() -> None:
     before = [cell.count for cell in cells]
     await desk.ask_many({}, {}, {}, DIGITAL.minimal())
     assert [cell.count - count for cell, count in zip(cells, before, strict=True)] == [1, 0]
+
+
+async def test_each_absence_that_is_believed_is_a_hit() -> None:
+    """Among found invoices and unknown ones, and in addition to the look-ups before."""
+    desk = fed(DIGITAL)
+    absent = [Sample(number=f"2611200000000000001{serial}") for serial in range(3)]
+    await desk.ask_many(*(sample.minimal() for sample in (DIGITAL, *absent)))
+    keys = [
+        DIGITAL.key,
+        *(sample.key for sample in absent),
+        PAPER.key,
+        Sample(number="26112000000000000020").key,
+    ]
+    hits, misses = (desk.metrics.cache_lookups.cell(outcome) for outcome in ("hit", "miss"))
+    assert (hits.count, misses.count) == (0, 4)
+    for times in (1, 2):
+        desk.memory.recall(keys, Terms(desk.clock(), desk.clock()))
+        assert (hits.count, misses.count) == (4 * times, 4 + 2 * times)
+
+
+async def test_a_read_that_took_just_as_long_as_it_may_is_kept() -> None:
+    """The changes since its beginning are remembered for that long."""
+    desk = fed(DIGITAL)
+    task = await held(desk, DIGITAL.minimal())
+    desk.clock.now += LONGEST_READ
+    desk.ledger.reading("replica", desk.clock())
+    await arrive(desk, task)
+    assert (await desk.ask(DIGITAL.minimal())).source == "cache"
+
+
+async def test_overtaken_findings_are_counted_one_by_one() -> None:
+    """Each that a change forbids to keep adds to those before it."""
+    desk = fed(DIGITAL)
+    for _ in range(2):
+        task = await held(desk, DIGITAL.minimal())
+        await desk.change(DIGITAL)
+        await arrive(desk, task)
+    assert desk.metrics.changes.cell("refill_refused").count == 2
+
+
+async def test_an_absence_that_a_change_ends_is_counted_as_dropped() -> None:
+    """As a record is that one evicts."""
+    desk = fed()
+    await desk.ask(ABSENT.minimal())
+    await desk.change(ABSENT)
+    assert desk.metrics.changes.cell("dropped").count == 1
+
+
+@pytest.mark.parametrize("changes", [0, 3])
+async def test_what_was_on_its_way_when_everything_changed_is_an_answer_and_not_kept(
+    changes: int,
+) -> None:
+    """However many changes there were before its read began."""
+    desk = fed(DIGITAL)
+    for _ in range(changes):
+        await desk.change(PAPER)
+    task = await held(desk, DIGITAL.minimal())
+    await desk.memory.apply([], everything=True)
+    desk.ledger.applied = desk.memory.applied
+    assert (await arrive(desk, task)).verdict == "match"
+    assert (await desk.ask(DIGITAL.minimal())).source == "replica"

@@ -12,7 +12,7 @@ from verifier.engine.loader import Limits
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
-from verifier.state import Position
+from verifier.state import Live, Position
 
 # -- the order of judgement
 
@@ -290,3 +290,21 @@ async def test_look_ups_in_memory_are_counted() -> None:
     text = desk.metrics.render().decode()
     assert 'verifier_cache_lookups_total{outcome="miss"} 1.0' in text
     assert 'verifier_cache_lookups_total{outcome="hit"} 1.0' in text
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_brownout_goes_by_the_newest_state_that_a_log_vouches_for(lost: bool) -> None:
+    """Once that log is lost, by the state in which the invoice was read."""
+    desk = Desk(DIGITAL, brownout=60.0)
+    live = desk.ledger.live = Live()
+    await desk.ask(DIGITAL.minimal())
+    desk.clock.now += 50.0
+    desk.ledger.reading("replica", desk.clock())
+    if lost:
+        live.reading = None
+    desk.ledger.live = None  # nothing newer is published from now on
+    desk.ledger.down = Unavailable("no_database")
+    desk.clock.now += 12.0
+    assert (await desk.ask(DIGITAL.minimal())).verdict == "match"
+    desk.clock.now += 20.0
+    assert (await desk.ask(DIGITAL.minimal())).verdict == ("unavailable" if lost else "match")

@@ -27,8 +27,9 @@ from tests.invoice.samples import (
     seeds,
 )
 from tests.invoice.spellings import spell
-from verifier.invoice import qr
+from verifier.invoice import fields, qr
 from verifier.invoice.claim import Claim, Invalid, Question, raw_keys, reference_of
+from verifier.invoice.fields import FieldError
 from verifier.invoice.flaws import REPEATED
 from verifier.invoice.identity import is_canonical
 from verifier.invoice.kinds import KINDS
@@ -385,3 +386,24 @@ def test_references_are_echoed(reference: Any, echoed: str | None) -> None:
     parsed = parse(given, WINDOW.oldest, WINDOW.today)
     if isinstance(parsed, Claim):
         assert parsed.reference == echoed
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [
+        ("number", fields.EXPECTED_NUMBER),
+        ("code", fields.EXPECTED_CODE),
+        ("kind", " ".join(KINDS)),
+        ("date", fields.EXPECTED_DATE),
+        ("amount", fields.EXPECTED_MONEY),
+        ("total", fields.EXPECTED_MONEY),
+        ("check_code", fields.EXPECTED_CHECK_CODE),
+        ("seller_tax_id", fields.EXPECTED_TAX_ID),
+        ("buyer_tax_id", fields.EXPECTED_TAX_ID),
+    ],
+)
+def test_a_value_of_a_wrong_type_is_told_what_is_expected(field: str, expected: str) -> None:
+    """As a text of a wrong form is."""
+    outcome = parse(PAPER.full() | {field: [1]}, WINDOW.oldest, WINDOW.today)
+    assert isinstance(outcome, Invalid)
+    assert FieldError(field, "bad_format", expected) in outcome.errors

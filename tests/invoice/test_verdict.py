@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from math import inf
 from random import Random
 
@@ -24,9 +24,11 @@ from tests.invoice.samples import (
     seeds,
     told_by,
 )
-from verifier.invoice.claim import Question, raw_keys
+from verifier.invoice.claim import Invalid, Question, raw_keys
+from verifier.invoice.fields import FieldError
+from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import KINDS, STATUSES, USABLE_STATUSES
-from verifier.invoice.verdict import DAY, LONGEST_RETRY, agrees, complete_until, window_at
+from verifier.invoice.verdict import DAY, LONGEST_RETRY, agrees, complete_until, invalid, window_at
 from verifier.invoice.watermarks import OLDEST
 
 SPECIAL = Sample(kind="vat_special", code="1100221130", number="12345678")
@@ -233,7 +235,55 @@ def test_the_window_follows_the_day_in_shanghai(now: str, oldest: str, today: st
     assert 0 < window.until - moment <= DAY
     assert (window.until + 8 * 3600) % DAY == 0
     assert window_at(window.until - 1) == window
+    first, last = (date.fromisoformat(day).toordinal() for day in (oldest, today))
+    assert window.days == {date.fromordinal(day).isoformat() for day in range(first, last + 1)}
     assert window_at(window.until).today > today
+
+
+def test_the_window_ends_at_midnight_to_the_second() -> None:
+    """Whatever fraction of a second it is made at."""
+    assert window_at(NOON + 0.25) == window_at(NOON)
+
+
+def test_what_is_pending_keeps_its_hints() -> None:
+    """What is told of the question does not wait for the invoice."""
+    given = DIGITAL.minimal() | {"date": "2025-03-01"}
+    before = datetime(2025, 3, 1, tzinfo=UTC).timestamp()
+    answer = ask(given, None, before)
+    assert answer.verdict == "pending"
+    assert [hint.code for hint in answer.hints] == ["number_year"]
+
+
+def test_a_mismatch_has_its_key() -> None:
+    """By which the invoice was looked up."""
+    answer = ask(DIGITAL.minimal() | {"total": "0.01"}, DIGITAL.record())
+    assert (answer.verdict, answer.key) == ("mismatch", DIGITAL.key)
+
+
+@pytest.mark.parametrize("field", ["amount", "total"])
+def test_amounts_that_may_be_swapped_are_hinted_at(field: str) -> None:
+    """When either differs from the ledger, and the amount is not below the total."""
+    given = DIGITAL.full()
+    other = {"amount": given["total"], "total": given["amount"]}[field]
+    answer = ask(given | {field: other}, DIGITAL.record())
+    assert answer.mismatched == (field,)
+    assert [hint.code for hint in answer.hints] == ["swapped_amounts"]
+
+
+def test_amounts_that_agree_are_not_hinted_at() -> None:
+    """When something else differs, and the ledger says that the amount is the total."""
+    sample = Sample(amount="100.00", total="100.00")
+    answer = ask(sample.full() | {"date": "2026-03-02"}, sample.record())
+    assert answer.mismatched == ("date",)
+    assert answer.hints == ()
+
+
+def test_what_is_invalid_tells_all_that_was_found() -> None:
+    """Its errors, how many more there are, and its hints."""
+    error, hint = FieldError("total", "required"), Hint("number_year", "number")
+    answer = invalid(Invalid((error,), (hint,), 3))
+    assert (answer.verdict, answer.errors) == ("invalid", (error,))
+    assert (answer.hints, answer.more_errors) == ((hint,), 3)
 
 
 def test_every_status_is_a_match_and_two_are_usable() -> None:

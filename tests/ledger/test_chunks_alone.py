@@ -93,6 +93,16 @@ async def test_all_chunks_are_full_but_the_last(
     assert [len(chunk.rows) for chunk in found] == [2, 0]
 
 
+def test_a_chunk_is_full_at_its_bound_of_characters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not one character earlier."""
+    chunk, only = InvoiceChunk(), row(line(1))
+    chunk.add(1, only)
+    monkeypatch.setattr(chunks, "_CHUNK_CHARACTERS", len(only.text))
+    assert chunk.full
+    monkeypatch.setattr(chunks, "_CHUNK_CHARACTERS", len(only.text) + 1)
+    assert not chunk.full
+
+
 async def test_of_lines_about_one_invoice_the_last_wins() -> None:
     """Those before it count as accepted, and as unchanged where they say the same."""
     (chunk,), _ = await rows_of(line(1), line(1), line(1, status="voided"), line(2))

@@ -63,7 +63,7 @@ async def test_too_many_waiters_are_refused() -> None:
     target = FakeTarget()
     tasks = [asyncio.create_task(target.enter()) for _ in range(3)]
     await settled()
-    with pytest.raises(Unavailable, match="overloaded"):
+    with pytest.raises(Unavailable, match=r"^overloaded$"):
         await target.enter()
     for task in tasks:
         task.cancel()
@@ -77,9 +77,31 @@ async def test_waiting_ends_at_the_deadline() -> None:
     target.gate.sweep(1.5)
     await settled()
     assert not late.done()
-    with pytest.raises(Unavailable, match="overloaded"):
+    with pytest.raises(Unavailable, match=r"^overloaded$"):
         await early
     late.cancel()
+
+
+async def test_the_deadline_itself_is_still_in_time() -> None:
+    """Who waits until a moment has not waited too long at that moment."""
+    target = FakeTarget()
+    task = asyncio.create_task(target.enter(1.0))
+    await settled()
+    target.gate.sweep(1.0)
+    target.give_back("a")
+    assert await task == "a"
+
+
+async def test_all_who_wait_for_nothing_are_told() -> None:
+    """Not the first of them alone."""
+    target = FakeTarget()
+    tasks = [asyncio.create_task(target.enter()) for _ in range(3)]
+    await settled()
+    target.serving = False
+    async with asyncio.timeout(1):
+        target.gate.wake()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["no_database"] * 3
 
 
 async def test_sweep_serves_before_it_refuses() -> None:

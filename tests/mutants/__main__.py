@@ -53,7 +53,7 @@ def main() -> int:
         for name, status in tried.items():
             if status == "survived":
                 diff = ground.diff(name)
-                if change_of(name, diff) in listed:
+                if change_of(name, diff).is_among(listed):
                     counts["survived"] -= 1
                     counts["equivalent"] += 1
                 else:

@@ -21,10 +21,17 @@ def pytest_configure() -> None:
     settings.load_profile("mutants")
 
 
+def needs_cluster(item: pytest.Item) -> bool:
+    """Whether a test starts servers: asks for their fixture, not for a parameter of that name."""
+    if not isinstance(item, pytest.Function) or "cluster" not in item.fixturenames:
+        return False
+    return "cluster" not in (item.callspec.params if hasattr(item, "callspec") else ())
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without POSTGRES keep the tests that start no server: each mutant would start its own."""
     if os.environ.get("POSTGRES"):
         return
-    slow = [item for item in items if "cluster" in getattr(item, "fixturenames", ())]
+    slow = [item for item in items if needs_cluster(item)]
     config.hook.pytest_deselected(items=slow)
     items[:] = [item for item in items if item not in slow]

@@ -13,7 +13,12 @@ DIFF = [
     "+        None,",
     "+    )",
 ]
-CHANGE = Change("Cache.get", "return self._young.get( key, )", "return self._young.get( None, )")
+CHANGE = Change(
+    "Cache.get",
+    "return self._young.get( key, )",
+    "return self._young.get( None, )",
+    "def get(self, key):",
+)
 
 
 def test_a_change_is_named_by_its_function_and_its_lines() -> None:
@@ -24,8 +29,19 @@ def test_a_change_is_named_by_its_function_and_its_lines() -> None:
 
 def test_a_change_whose_lines_are_gone_is_outdated() -> None:
     """However the lines are laid out, they count as there."""
-    assert outdated([CHANGE], ["return self._young.get(\n        key,\n    )\n"]) == []
-    assert outdated([CHANGE], ["return self._young.get(key)\n"]) == [CHANGE]
+    above = "def get(self, key):\n"
+    assert outdated([CHANGE], [above + "    return self._young.get(\n        key,\n    )\n"]) == []
+    assert outdated([CHANGE], [above + "    return self._young.get(key)\n"]) == [CHANGE]
+    assert outdated([CHANGE], ["return self._young.get(\n        key,\n    )\n"]) == [CHANGE]
+
+
+def test_a_change_may_be_listed_for_one_place_alone() -> None:
+    """By the line above; the same change elsewhere in the function is another one."""
+    anywhere = CHANGE._replace(above="")
+    elsewhere = CHANGE._replace(above="else:")
+    assert CHANGE.is_among([CHANGE])
+    assert CHANGE.is_among([anywhere])
+    assert not CHANGE.is_among([elsewhere])
 
 
 def test_every_listed_change_makes_one() -> None:
