@@ -4,6 +4,7 @@ scenarios/ (each load, written once) · scenario (what a scenario is made of) ·
 asked, and what each must get) · generator/ (the open loop) · locust_users/ (the same scenarios for
 Locust) · target (the service: its processes and numbers) · runs (stages, in one or several
 processes) · result (what a run leaves) · report/ (Markdown, plots, one HTML page) · compare/
-(two runs) · autoscaler/ (the HorizontalPodAutoscaler's algorithm, replayed). bench/ asks what one
-hot path costs; this asks how much the service carries.
+(two runs) · capacity/ (what so many workers carry, and how many are needed) · autoscaler/ (the
+HorizontalPodAutoscaler's algorithm, replayed). bench/ asks what one hot path costs; this asks how
+much the service carries.
 """

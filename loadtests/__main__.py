@@ -1,55 +1,30 @@
-"""``python -m loadtests``: run a scenario, report on it, compare two, simulate scaling."""
+"""``python -m loadtests``: run a scenario, compare two runs, plan capacity, simulate scaling."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
-from loadtests import curves, report, result, scenario
+from loadtests import report, result, scenario
 from loadtests.autoscaler.cli import simulate
-from loadtests.changing import NotFed
+from loadtests.capacity.cli import app as capacity
 from loadtests.compare.command import compare
-from loadtests.crowd import GeneratorFailed
-from loadtests.generator.arrivals import BadTimestamps, replay
-from loadtests.processes import RigError
-from loadtests.questions import Book
-from loadtests.result import NoResult, Result, merged
-from loadtests.runs import Options, run
-from loadtests.scenario import Arrivals, NoScenario, Scenario
-from loadtests.target import BadTarget, Target, own, there, today
-from verifier.errors import ClusterError
-
-RESULTS = Path("loadtests-results")
-
-# What is said in one line, without a traceback.
-_SAID = (
-    BadTarget,
-    BadTimestamps,
-    ClusterError,
-    GeneratorFailed,
-    NoResult,
-    NoScenario,
-    NotFed,
-    RigError,
-    curves.BadCurve,
-)
+from loadtests.merging import merged
+from loadtests.run_command import run
+from loadtests.terminal import Output, leave, plainly
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Load tests: what the whole service carries, and what a change has made worse.",
+    help="Load tests: what the whole service carries, and how much of it is needed.",
 )
+app.command()(run)
 app.command()(compare)
 app.command()(simulate)
+app.add_typer(capacity, name="capacity")
 
 
 @app.command("list")
@@ -59,150 +34,14 @@ def list_() -> None:
         print(f"{name:18} {scenario.load(name).summary}")
 
 
-@app.command("run")
-def run_(
-    name: Annotated[str, typer.Argument(metavar="SCENARIO", help="One of `loadtests list`.")],
-    host: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="A service that is there already, like http://10.0.0.7:8080. Without it, one is "
-            "brought up on this machine, with databases and a synthetic ledger.",
-        ),
-    ] = None,
-    key: Annotated[str | None, typer.Option(help="A key of that service.")] = None,
-    rows: Annotated[
-        int, typer.Option(min=1_000, help="Invoices in the synthetic ledger.")
-    ] = 200_000,
-    ledger_seed: Annotated[int, typer.Option(help="With --host: the seed of its ledger.")] = 1,
-    until: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%d"],
-            show_default="today",
-            help="With --host: the day on which its ledger was made.",
-        ),
-    ] = None,
-    rate: Annotated[float, typer.Option(min=0.001, help="Times the scenario's rates.")] = 1.0,
-    duration: Annotated[
-        int | None,
-        typer.Option(
-            min=5, metavar="SECONDS", show_default="the scenario's", help="For all stages together."
-        ),
-    ] = None,
-    curve: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DAY",
-            help=f"A day's curve in place of the stages: {', '.join(curves.names())}, or a CSV "
-            "file of time,share. The day takes --duration, or two minutes.",
-        ),
-    ] = None,
-    arrivals: Annotated[
-        Arrivals | None,
-        typer.Option(show_default="the scenario's", help="Independent callers, or a metronome."),
-    ] = None,
-    timestamps: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="FILE",
-            help="Replay requests at these moments: a number of seconds a line.",
-        ),
-    ] = None,
-    speed: Annotated[float, typer.Option(min=0.01, help="How fast --timestamps go by.")] = 1.0,
-    mix: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PARTS",
-            show_default="the scenario's",
-            help="Expected verdicts in parts, like match=90,not_found=10.",
-        ),
-    ] = None,
-    zipf: Annotated[
-        str | None,
-        typer.Option(show_default="the scenario's", help="Exponent of popularity, 0 to 3."),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(min=1, max=256, help="Of the service that is brought up.")
-    ] = 1,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE", help="A setting of the service that is brought up; repeatable."
-        ),
-    ] = None,
-    generators: Annotated[
-        int, typer.Option(min=1, max=64, help="Processes that send the load together.")
-    ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed asks others.")] = 0,
-    hook: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=COMMAND",
-            help="What the scenario's hook does, e.g. failover=./promote.sh; repeatable.",
-        ),
-    ] = None,
-    part: Annotated[
-        str,
-        typer.Option(
-            metavar="K/N",
-            help="This machine's share of a load that N machines send; see --start-at and merge.",
-        ),
-    ] = "1/1",
-    start_at: Annotated[
-        datetime | None,
-        typer.Option(
-            formats=["%Y-%m-%dT%H:%M:%S%z"],
-            metavar="MOMENT",
-            help="When all machines begin, like 2026-11-29T10:00:00+08:00.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", show_default="loadtests-results/…", help="Folder to write."),
-    ] = None,
-) -> None:
-    """Run a scenario, and leave a report: result.json, report.md, report.html and plots.
-
-    Exits with 1 when an answer was wrong, whatever the speed, and with 2 when
-    the run is void: the generator could not keep up, or the run did not work.
-    """
-    with _plainly():
-        load = _load(name, duration, curve, arrivals, mix, zipf)
-        mine, parts = _part(part)
-        if parts > 1 and start_at is None:
-            raise typer.BadParameter("expected --start-at with it", param_hint="--part")
-        options = Options(
-            rate=rate,
-            generators=generators,
-            seed=seed,
-            headers=f"Authorization: Bearer {key}\r\n" if key else "",
-            part=mine,
-            parts=parts,
-            start_at=start_at.timestamp() if start_at else None,
-            commands=_pairs(hook, "--hook"),
-            timestamps=replay(timestamps, speed) if timestamps else None,
-        )
-        book = Book(rows, ledger_seed, until.date() if until else today())
-        with _target(load, host, book, workers, _pairs(setting, "--setting")) as target:
-            print(f"{load.name}: {load.summary}; http://{target.host}", file=sys.stderr, flush=True)
-            found = run(load, target, options)
-        _report(found, output)
-
-
 @app.command()
 def merge(
     folders: Annotated[list[Path], typer.Argument(exists=True, help="Results of one run.")],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", show_default="loadtests-results/…", help="Folder to write."),
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Merge what several machines have seen of one run (--part K/N), without loss."""
-    with _plainly():
-        _report(merged([result.read(folder) for folder in folders]), output)
+    with plainly():
+        leave(merged([result.read(folder) for folder in folders]), output)
 
 
 @app.command("report")
@@ -210,122 +49,10 @@ def report_(
     folder: Annotated[Path, typer.Argument(exists=True, help="With a result.json.")],
 ) -> None:
     """Write a run's report anew."""
-    with _plainly():
+    with plainly():
         found = result.read(folder)
         for file in report.write(found, folder if folder.is_dir() else folder.parent):
             print(file)
-
-
-def _report(found: Result, output: Path | None) -> None:
-    """Write all of a run, say where, and exit as it went."""
-    moment = found.began[:19].replace(":", "")
-    folder = output or RESULTS / f"{moment}-{found.scenario}"
-    report.write(found, folder)
-    print(report.headline(found))
-    print(f"report: {folder / 'report.html'}")
-    if found.total.wrong:
-        for text in found.wrong:
-            print(f"wrong: {text}", file=sys.stderr)
-        raise typer.Exit(1)
-    if found.void:
-        raise typer.Exit(2)
-
-
-def _load(
-    name: str,
-    duration: int | None,
-    curve: str | None,
-    arrivals: Arrivals | None,
-    mix: str | None,
-    zipf: str | None,
-) -> Scenario:
-    """A scenario with what the command line changes of it."""
-    load = scenario.load(name)
-    changes: dict[str, object] = {}
-    if load.steps is not None and (duration is not None or curve is not None):
-        raise typer.BadParameter(
-            f"{name} finds its rates and its length by itself", param_hint="--duration, --curve"
-        )
-    if curve is not None:
-        peak = max(stage.rate for stage in load.stages)
-        changes["stages"] = curves.stages(curves.find(curve), duration or 120, peak)
-    elif duration is not None:
-        load = scenario.squeezed(load, duration)
-    if arrivals is not None:
-        changes["arrivals"] = arrivals
-    if mix is not None:
-        changes["mix"] = _parts(mix)
-    if zipf is not None:
-        try:
-            changes["zipf"] = Decimal(zipf)
-        except InvalidOperation:
-            raise typer.BadParameter(
-                f"expected a number from 0 to 3, got {zipf!r}", param_hint="--zipf"
-            ) from None
-    return msgspec.structs.replace(load, **changes)
-
-
-def _parts(text: str) -> dict[str, int]:
-    parts = {}
-    for verdict, count in _pairs(text.split(","), "--mix").items():
-        if not count.isascii() or not count.isdigit():
-            raise typer.BadParameter(
-                f"{verdict}: expected a whole number, got {count!r}", param_hint="--mix"
-            )
-        parts[verdict] = int(count)
-    return parts
-
-
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}", param_hint=option)
-        pairs[name.strip()] = value
-    return pairs
-
-
-def _part(text: str) -> tuple[int, int]:
-    """``2/3`` as the index 1 of 3."""
-    mine, slash, all_of_them = text.partition("/")
-    if not slash or not mine.isdecimal() or not all_of_them.isdecimal():
-        raise typer.BadParameter(f"expected K/N like 1/3, got {text!r}", param_hint="--part")
-    if not 1 <= int(mine) <= int(all_of_them):
-        raise typer.BadParameter(f"expected K from 1 to N, got {text!r}", param_hint="--part")
-    return int(mine) - 1, int(all_of_them)
-
-
-@contextmanager
-def _target(
-    load: Scenario, host: str | None, book: Book, workers: int, settings: Mapping[str, str]
-) -> Iterator[Target]:
-    if host is not None:
-        if settings:
-            raise typer.BadParameter("not with --host", param_hint="--setting")
-        yield there(host, book)
-        return
-    turned = bool(load.hooks)
-    with own(
-        book.rows,
-        workers,
-        {**load.settings, **settings},
-        replicas=2 if turned else 1,
-        turned=turned,
-    ) as target:
-        yield target
-
-
-@contextmanager
-def _plainly() -> Iterator[None]:
-    """Say what did not work in one line. A ValueError names an argument."""
-    try:
-        yield
-    except _SAID as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(2) from None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from typing import Self
 
 import msgspec
 
+from loadtests.merging import merged_windows
 from loadtests.processes import pinned, python
-from loadtests.result import Window, decode_window, merged_windows
+from loadtests.result import Window, decode_window
 from loadtests.sender import READY, Done, Order, Setup
 
 # Generators stop by themselves when their orders end; this is for one that does not.
@@ -102,6 +103,7 @@ def _write(process: subprocess.Popen[bytes], what: Setup | Order) -> None:
 def _plain(value: object) -> object:
     if isinstance(value, MappingProxyType):
         return dict(value)
+    # msgspec's way of saying that a type is none of ours.
     raise NotImplementedError(f"{type(value).__name__} does not belong in an order")
 
 

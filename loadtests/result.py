@@ -8,7 +8,7 @@ that moment, whenever it ends: what a second offered and what became of it stand
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -228,45 +228,6 @@ def summaries(cells: Mapping[str, Cell], seconds: float) -> dict[str, ClassSumma
     }
 
 
-def merged_windows(runs: Iterable[Iterable[Window]]) -> list[Window]:
-    """The windows of several generators of one run as those of one: nothing is lost."""
-    windows: dict[int, Window] = {}
-    for run in runs:
-        for window in run:
-            windows.setdefault(window.second, Window(window.second)).merge(window)
-    return [windows[second] for second in sorted(windows)]
-
-
-def merged(results: Sequence[Result]) -> Result:
-    """What several machines have seen of one run, as one result; their stages are the same.
-
-    NoResult when they are not of one run.
-    """
-    first, *others = results
-    for other in others:
-        if (other.scenario, _times(other)) != (first.scenario, _times(first)):
-            raise NoResult(
-                f"expected results of one run with the same stages, got {first.scenario} of "
-                f"{first.began} and {other.scenario} of {other.began}"
-            )
-    whole = msgspec.structs.replace(
-        first,
-        windows=merged_windows(each.windows for each in results),
-        events=[event for each in results for event in each.events],
-        void="; ".join(each.void for each in results if each.void) or None,
-        wrong=[text for each in results for text in each.wrong],
-        generators=sum(each.generators for each in results),
-    )
-    for stage in whole.stages:
-        cells = whole.merged(stage.begin, stage.end)
-        stage.summary = summaries(cells, stage.end - stage.begin)
-    return whole
-
-
-def _times(result: Result) -> list[tuple[str, int, int]]:
-    return [(stage.name, stage.begin, stage.end) for stage in result.stages]
-
-
 def _pack(value: object) -> object:
     if isinstance(value, Histogram):
         return {
@@ -274,6 +235,7 @@ def _pack(value: object) -> object:
             "total_us": value.total,
             "max_us": value.longest,
         }
+    # msgspec's way of saying that a type is none of ours, here and below.
     raise NotImplementedError(f"{type(value).__name__} does not belong in a result")
 
 

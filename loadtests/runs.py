@@ -13,7 +13,6 @@ import msgspec
 from loadtests.crowd import Crowd
 from loadtests.environment import environment, revision
 from loadtests.generator.arrivals import Slope
-from loadtests.histogram import Histogram
 from loadtests.hooks import Hooks
 from loadtests.result import (
     Cell,
@@ -27,15 +26,11 @@ from loadtests.result import (
 )
 from loadtests.scenario import WRITES, Scenario, Stage
 from loadtests.search import Search, held
-from loadtests.sender import LATE_SECONDS, Order, Setup
+from loadtests.sender import Order, Setup
 from loadtests.target import Target, today
-from loadtests.watching import Watch
+from loadtests.voiding import void
+from loadtests.watching import Watch, summed_up
 
-# A run is void when, over a stage, more than this share of its requests was late by the
-# generator's fault (LATE_SECONDS, or a tenth of the smallest p99 if that is more), or when a
-# generator took more than this share of a core.
-LATE_SHARE = 0.01
-MOST_OF_CORE = 0.8
 # Between an order and its first moment: what it takes to reach all generators.
 _LEAD = 0.3
 _LIBRARIES = ("aiohttp", "asyncpg", "msgspec", "uvloop")
@@ -197,7 +192,7 @@ class Run:
         for window in self._windows:
             window.service = services.get(window.second)
         for stage in self._stages:
-            stage.service = _service_summary(
+            stage.service = summed_up(
                 [
                     window.service
                     for window in self._windows
@@ -247,32 +242,6 @@ def run(scenario: Scenario, target: Target, options: Options) -> Result:
     return Run(scenario, target, options).go()
 
 
-def void(stages: Sequence[StageRun], windows: Sequence[Window], generators: int) -> str | None:
-    """Why a run does not count: in some stage the generator was late, or short of CPU."""
-    for stage in stages:
-        if stage.warm_up:
-            continue
-        within = [window for window in windows if stage.begin <= window.second < stage.end]
-        lateness = Histogram.of(window.lateness for window in within)
-        p99 = min((each.latency["p99"] for each in stage.summary.values()), default=0.0)
-        # What is counted from the intended moment is hardly changed by a tenth of it.
-        allowed = max(LATE_SECONDS, p99 / 10)
-        on_time = lateness.share_within(allowed)
-        if on_time < 1 - LATE_SHARE:
-            return (
-                f"stage {stage.name}: the generator was over {allowed * 1e3:.0f} ms late with "
-                f"{1 - on_time:.1%} of its requests; expected at most {LATE_SHARE:.0%}: more "
-                "--generators, or a quieter machine"
-            )
-        cpu = sum(window.generator_cpu for window in within) / (stage.end - stage.begin)
-        if cpu > MOST_OF_CORE * generators:
-            return (
-                f"stage {stage.name}: the generators took {cpu / generators:.0%} of a core each; "
-                f"expected at most {MOST_OF_CORE:.0%}: more --generators"
-            )
-    return None
-
-
 def _scaled(stage: Stage, factor: float) -> Stage:
     begin = None if stage.rate_at_begin is None else stage.rate_at_begin * factor
     return msgspec.structs.replace(stage, rate=stage.rate * factor, rate_at_begin=begin)
@@ -292,29 +261,3 @@ def _feeds(scenario: Scenario, stages: Sequence[StageRun]) -> list[Event]:
         for stage in stages
         if writes & stage.summary.keys()
     ]
-
-
-def _service_summary(seconds: Sequence[Service]) -> dict[str, float]:
-    """What the service said in a stage: CPU as cores, rates a second, the highest of lags."""
-    if not seconds:
-        return {}
-    count = len(seconds)
-    summary: dict[str, float] = {}
-    for part in sorted({part for second in seconds for part in second.cpu}):
-        summary[f"cpu_{part}"] = sum(second.cpu.get(part, 0.0) for second in seconds) / count
-    hits = sum(second.cache_hits or 0.0 for second in seconds)
-    misses = sum(second.cache_misses or 0.0 for second in seconds)
-    if hits + misses:
-        summary["cache_hit_ratio"] = hits / (hits + misses)
-    queries = sum(second.queries or 0.0 for second in seconds)
-    if queries:
-        summary["queries"] = queries / count
-        summary["keys_a_query"] = sum(second.query_keys or 0.0 for second in seconds) / queries
-    for name in ("waiting_keys", "connections", "replica_lag_seconds", "loop_lag_p99"):
-        known = [value for second in seconds if (value := getattr(second, name)) is not None]
-        if known:
-            summary[f"{name}_max"] = max(known)
-    resident = [second.resident_bytes for second in seconds if second.resident_bytes]
-    if resident:
-        summary["resident_bytes_max"] = max(resident)
-    return summary

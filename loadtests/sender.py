@@ -31,8 +31,6 @@ from loadtests.requests import Caller, Request
 from loadtests.result import Cell, Window, encode
 from loadtests.scenario import Scenario, Traffic
 
-# Later than this, a request was late, by the generator's fault; see runs.void.
-LATE_SECONDS = 0.001
 # Requests of a class that are kept ready; they repeat after that.
 _MOST_OF_BULK = 40
 _FEWEST = 8

@@ -142,3 +142,29 @@ class Watch:
         finally:
             connection.close()
         return text if response.status == 200 else None
+
+
+def summed_up(seconds: Sequence[Service]) -> dict[str, float]:
+    """What the service said in a stage: CPU as cores, rates a second, the highest of lags."""
+    if not seconds:
+        return {}
+    count = len(seconds)
+    summary: dict[str, float] = {}
+    for part in sorted({part for second in seconds for part in second.cpu}):
+        summary[f"cpu_{part}"] = sum(second.cpu.get(part, 0.0) for second in seconds) / count
+    hits = sum(second.cache_hits or 0.0 for second in seconds)
+    misses = sum(second.cache_misses or 0.0 for second in seconds)
+    if hits + misses:
+        summary["cache_hit_ratio"] = hits / (hits + misses)
+    queries = sum(second.queries or 0.0 for second in seconds)
+    if queries:
+        summary["queries"] = queries / count
+        summary["keys_a_query"] = sum(second.query_keys or 0.0 for second in seconds) / queries
+    for name in ("waiting_keys", "connections", "replica_lag_seconds", "loop_lag_p99"):
+        known = [value for second in seconds if (value := getattr(second, name)) is not None]
+        if known:
+            summary[f"{name}_max"] = max(known)
+    resident = [second.resident_bytes for second in seconds if second.resident_bytes]
+    if resident:
+        summary["resident_bytes_max"] = max(resident)
+    return summary

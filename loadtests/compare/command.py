@@ -24,6 +24,11 @@ from loadtests.result import NoResult, read
 
 WORSE, NOTHING_SAID = 1, 2
 
+_ONE_ROUND = (
+    "Intervals know the seconds of both runs, but not what the machine did between the two: runs "
+    "taken in turns do (compare A B A B).\n"
+)
+
 
 def compare(
     runs: Annotated[
@@ -58,6 +63,8 @@ def compare(
     except (NotComparable, NoResult) as error:
         _end(f"nothing can be said: {error}", NOTHING_SAID)
     print(table(found))
+    if len(runs) == 2:
+        print(_ONE_ROUND)
     print(verdict(found))
     if found.worse:
         raise typer.Exit(WORSE)

@@ -69,20 +69,24 @@ class Figures:
         """p50 and p99 of each class."""
         for name in classes:
             p50, p99 = seconds.percentiles(name, (0.5, 0.99))
-            self._ratio(f"p50 of {name}", "s", p50, self._limits.p50)
-            self._ratio(f"p99 of {name}", "s", p99, self._limits.p99)
+            self._ratio(f"p50 of {name}", "s", p50, self._limits.p50, seconds.wider)
+            self._ratio(f"p99 of {name}", "s", p99, self._limits.p99, seconds.wider)
 
     def shares(self, seconds: Seconds, classes: Iterable[str]) -> None:
         """Goodput of each class; what is refused or unavailable of all."""
         for name in classes:
             good = seconds.shares(partial(_good, name))
-            self._ratio(f"goodput of {name}", "%", good, self._limits.goodput, at_least=True)
+            bound = self._limits.goodput
+            self._ratio(f"goodput of {name}", "%", good, bound, seconds.wider, at_least=True)
         for label, part, bound in (
             ("requests refused", _refused, self._limits.refused),
             ("questions unavailable", _unavailable, self._limits.unavailable),
         ):
             a, b = seconds.shares(part)
-            self._add(label, "%", a, b, b - a, bound, points=True)
+            change = spread(b - a, seconds.wider)
+            self.found.append(
+                Figure(label, "%", float(a[0]), float(b[0]), change, bound, points=True)
+            )
 
     def cpu(self, seconds: Seconds) -> None:
         """Seconds of CPU for each question that was answered."""
@@ -91,16 +95,17 @@ class Figures:
             ("databases", self._limits.cpu_databases),
         ):
             used = seconds.shares(partial(_cpu, name))
-            self._ratio(f"CPU of {name} a question", "s", used, bound)
+            self._ratio(f"CPU of {name} a question", "s", used, bound, seconds.wider)
 
     def past_knee(self, beyond: Seconds, at_knee: Seconds) -> None:
         """Goodput a second past the knee, as a part of that at the knee."""
-        a, b = (
-            past / at
-            for past, at in zip(beyond.shares(_goodput), at_knee.shares(_goodput), strict=True)
-        )
-        bound = self._limits.past_knee
-        self._ratio("goodput past the knee", "%", (a, b), bound, at_least=True)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            a, b = (
+                past / at
+                for past, at in zip(beyond.shares(_goodput), at_knee.shares(_goodput), strict=True)
+            )
+        bound, wider = self._limits.past_knee, max(beyond.wider, at_knee.wider)
+        self._ratio("goodput past the knee", "%", (a, b), bound, wider, at_least=True)
 
     def knee(self, a: Result, b: Result) -> None:
         """The knee. A run has it between the last step held and the first that was not."""
@@ -122,31 +127,18 @@ class Figures:
         unit: str,
         both: tuple[Numbers, Numbers],
         bound: float,
+        wider: float,
         *,
         at_least: bool = False,
     ) -> None:
         a, b = both
         with np.errstate(invalid="ignore", divide="ignore"):
-            self._add(name, unit, a, b, b / a, bound, at_least=at_least)
-
-    def _add(
-        self,
-        name: str,
-        unit: str,
-        a: Numbers,
-        b: Numbers,
-        change: Numbers,
-        bound: float,
-        *,
-        at_least: bool = False,
-        points: bool = False,
-    ) -> None:
+            change = b / a
         if not np.isfinite(change[0]):
             self.missing.append(f"{name}: a run has nothing to compare")
             return
-        self.found.append(
-            Figure(name, unit, float(a[0]), float(b[0]), spread(change), bound, at_least, points)
-        )
+        found = spread(change, wider)
+        self.found.append(Figure(name, unit, float(a[0]), float(b[0]), found, bound, at_least))
 
 
 def _good(name: str, window: Window) -> Part:

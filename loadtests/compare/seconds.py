@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loadtests.compare.bootstrap import Numbers, percentiles, weights
+from loadtests.compare.bootstrap import Numbers, percentiles, weights, widening
 from loadtests.result import Cell, Result, StageRun, Window
 
 Pair = tuple[StageRun, StageRun]
@@ -34,6 +34,7 @@ class Seconds:
         self.b = _windows(b, (stage for _, stage in pairs))
         lengths = [stage.end - stage.begin for stage, _ in pairs]
         self.drawn = weights(lengths, random, draws)
+        self.wider = widening(lengths)
 
     def shares(self, part: Callable[[Window], Part]) -> tuple[Numbers, Numbers]:
         """A share in both runs, in each draw; nan where it is of nothing."""

@@ -62,9 +62,10 @@ class Crew:
         # Whatever was left of the run before has come by now.
         self._windows, self.wrong = {}, []
 
-    def begin(self, origin: float, second: int) -> None:
-        """Have all send from a second on; ``origin`` is that of second 0, since the epoch."""
-        self._tell_all(BEGIN, {"origin": origin, "second": second}, _BEGIN_SECONDS)
+    def begin(self, origin: float, second: int, seconds: int) -> None:
+        """Have all send for so many seconds, from a second on; ``origin`` is since the epoch."""
+        told = {"origin": origin, "second": second, "seconds": seconds}
+        self._tell_all(BEGIN, told, _BEGIN_SECONDS)
 
     def settle(self, patience: float) -> None:
         """Have none send any more, and say what it has seen. CrewFailed when one does not."""

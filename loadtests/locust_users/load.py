@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count, cycle, islice
 from random import Random
 from time import process_time
+from typing import TypedDict
 
 from loadtests import questions
 from loadtests.changing import Changing
@@ -22,6 +23,13 @@ from loadtests.sender import Setup
 _QUOTES = 20
 
 
+class Told(TypedDict):
+    """What goes to who leads: windows as JSON, and wrong answers in words."""
+
+    windows: list[bytes]
+    wrong: list[str]
+
+
 class Load:
     """A share of a run. All users of a process draw from it, so that no two ask the same.
 
@@ -32,9 +40,8 @@ class Load:
         scenario = setup.scenario
         self.traffic = scenario.traffic
         self.headers = dict(line.split(": ", 1) for line in setup.headers.splitlines())
-        # Moments of the monotonic clock: second 0 of the run, and from when on to send.
-        self.origin = 0.0
-        self.begin = float("inf")
+        # Moments of the monotonic clock: second 0 of the run; from when on, and until when to send.
+        self._origin = self._begin = self._end = 0.0
         # Requests under way.
         self.open = 0
         self._setup = setup
@@ -54,25 +61,27 @@ class Load:
         if self._changing is not None:
             self._changing.feed(self._setup.address)
 
-    def start(self, origin: float, begin: float) -> None:
-        """Send from a moment on; ``origin`` is that of second 0, by the monotonic clock."""
-        self.origin, self.begin = origin, begin
+    def start(self, origin: float, second: int, seconds: int) -> None:
+        """Send for so many seconds, from a second of the run on, whose second 0 is ``origin``."""
+        self._origin = origin
+        self._begin = origin + second
+        self._end = self._begin + seconds
         self._cpu = process_time()
 
-    def pause(self) -> None:
+    def stop(self) -> None:
         """Send nothing more until the next start."""
-        self.begin = float("inf")
+        self._end = self._begin
 
     def next(self, now: float) -> Request | None:
         """The next request; None while there is nothing to send."""
-        if now < self.begin:
+        if not self._begin <= now < self._end:
             return None
-        shares = self._shares.at(now - self.origin)
+        shares = self._shares.at(now - self._origin)
         return next(self._sources[bisect(shares, self._random.random() * shares[-1])])
 
     def book(self, request: Request, reply: Reply, cell: Cell, wrong: Sequence[str]) -> str | None:
         """Book a reply as it was judged; what Locust is to show as a failure, None when right."""
-        second = int(reply.sent - self.origin)
+        second = int(reply.sent - self._origin)
         window = self._windows.setdefault(second, Window(second))
         window.cells.setdefault(request.traffic.name, Cell()).merge(cell)
         used = process_time()
@@ -86,7 +95,7 @@ class Load:
         self._wrong += wrong[:1]
         return f"wrong: {wrong[0]}"
 
-    def told(self) -> dict[str, list[bytes] | list[str]]:
+    def told(self) -> Told:
         """What has come of the run since it was told last: windows, and wrong answers in words."""
         windows = [encode(window) for window in self._windows.values()]
         wrong = self._wrong

@@ -55,13 +55,13 @@ class Member:
         assert self.load is not None
         # Clocks of several machines have only the time of day in common.
         origin = monotonic() + msg.data["origin"] - time()
-        self.load.start(origin, origin + msg.data["second"])
+        self.load.start(origin, msg.data["second"], msg.data["seconds"])
         self._reply()
 
     def _settle(self, environment: Environment, msg: Message, **_: Any) -> None:
         load = self.load
         assert load is not None
-        load.pause()
+        load.stop()
         wait(lambda: not load.open, msg.data["patience"])
         if isinstance(self._runner, WorkerRunner):
             # Users that are stopped now need no time, which a worker would wait for to the end.

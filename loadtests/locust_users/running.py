@@ -28,6 +28,8 @@ from loadtests.target import Target
 _LEAD_SECONDS = 1.0
 # Between steps, so that what one has left in queues is not the next one's.
 _PAUSE_SECONDS = 2
+# What the last request may take beyond its patience until it is booked.
+_SETTLE_SECONDS = 1.0
 
 _logger = logging.getLogger("locust.loadtests")
 
@@ -46,6 +48,7 @@ class LocustRun(Run):
         self._crew = crew
         self._legs = timetable.legs(scenario, options.rate)
         self._undo = ExitStack()
+        self._ended = False
         # Locust has made it one for greenlets.
         self._closing = RLock()
         # What is under way, from which second of the run on; None between legs.
@@ -62,30 +65,34 @@ class LocustRun(Run):
         self._began = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
         target = self._target
         self._watcher = Watcher(target.address, self._origin)
-        if self._url.startswith("http://"):
-            self._undo.enter_context(self._watcher)
         self._hooks = Hooks(self._scenario.hooks, self._options.commands, target, self._origin)
-        self._undo.enter_context(self._hooks.going_on())
-        self._open(next(self._legs), 0)
+        with ExitStack() as undo:
+            if self._url.startswith("http://"):
+                undo.enter_context(self._watcher)
+            undo.enter_context(self._hooks.going_on())
+            self._open(next(self._legs), 0)
+            self._undo = undo.pop_all()
 
     def users(self) -> int | None:
         """How many there are to be: returns when the second has begun that they are for.
 
-        None when all is over. CrewFailed when somebody does not do what it is told.
+        None when all is over; the same as before when it is being stopped. CrewFailed when somebody
+        does not do what it is told.
         """
         leg = self._leg
         if leg is None:
-            # The run is being stopped.
             return self._users
-        gone = monotonic() - self._origin - self._second
+        gone = self._gone()
         second = max(0, ceil(gone))
         if second:
             sleep(second - gone)
         count = timetable.users(leg.stages, second)
         if count is None:
-            was_held = self._close()
+            windows = self._close(leg.seconds)
+            if self._ended:
+                return self._users
             try:
-                leg = self._legs.send(was_held)
+                leg = self._legs.send(leg.step and self._judged(leg, windows))
             except StopIteration:
                 return None
             self._open(leg, int(monotonic() - self._origin + _LEAD_SECONDS) + _PAUSE_SECONDS)
@@ -96,7 +103,8 @@ class LocustRun(Run):
 
     def end(self) -> Result | None:
         """Stop what is under way; what the run was, None when nothing was sent."""
-        self._close()
+        self._ended = True
+        self._close(int(self._gone()))
         if self._stages:
             # The last second has gone by, and with it its numbers.
             over = self._origin + self._stages[-1].end + 0.5
@@ -117,23 +125,26 @@ class LocustRun(Run):
         return found
 
     def _open(self, leg: Leg, second: int) -> None:
-        self._crew.begin(self._epoch, second)
+        self._crew.begin(self._epoch, second, leg.seconds)
         self._leg, self._second = leg, second
 
-    def _close(self) -> bool:
-        """Have what is under way answered, and note it; whether a step was held."""
+    def _gone(self) -> float:
+        """Seconds of what is under way; below 0 until it begins."""
+        return monotonic() - self._origin - self._second
+
+    def _close(self, seconds: int) -> list[Window]:
+        """Have what is under way answered, and note so many seconds of it; what was seen."""
         with self._closing:
             leg, self._leg = self._leg, None
             if leg is None:
-                return False
-            gone = ceil(monotonic() - self._origin - self._second)
+                return []
             try:
-                self._crew.settle(PATIENCE)
+                self._crew.settle(PATIENCE + _SETTLE_SECONDS)
             except CrewFailed as error:
                 self._failed = str(error)
             windows = self._crew.taken()
-            self._note(timetable.cut(leg.stages, gone), self._second, windows)
-            return leg.step and self._judged(leg, windows)
+            self._note(timetable.cut(leg.stages, seconds), self._second, windows)
+            return windows
 
     def _judged(self, leg: Leg, windows: list[Window]) -> bool:
         """Whether a step was held: answered well, and as much as was meant to be asked."""

@@ -10,7 +10,6 @@ from typing import Any
 from locust import FastHttpUser, LoadTestShape, events, task
 from locust.contrib.fasthttp import LocustBadStatusCode, ResponseContextManager
 from locust.env import Environment
-from locust.exception import StopUser
 from locust.runners import MasterRunner, Runner, WorkerRunner
 
 from loadtests.generator.connections import CUT, HUNG, UNREACHABLE, Reply
@@ -37,10 +36,6 @@ class Asker(FastHttpUser):
 
     def on_start(self) -> None:
         """Begin at a moment of its own: users that are started together would ask together."""
-        if self.member.load is None:
-            # A worker that came when the run was under way has nothing to ask.
-            raise StopUser
-        self._load: Load = self.member.load
         self._due = monotonic() + random() * _INTERVAL
         sleep(self._due - monotonic())
 
@@ -53,7 +48,10 @@ class Asker(FastHttpUser):
     @task
     def ask(self) -> None:
         """Ask what is next, and judge the answer."""
-        load = self._load
+        load = self.member.load
+        if load is None:
+            # A worker that came when the run was under way: the run does not count.
+            return
         request = load.next(monotonic())
         if request is None:
             return
@@ -98,6 +96,8 @@ def _status(response: ResponseContextManager) -> int:
     error = response.request_meta["exception"]
     if error is None or isinstance(error, LocustBadStatusCode):
         return response.status_code
+    # The client wraps a timeout as the one retry too many that it was not to make.
+    error = getattr(error, "original", error)
     if isinstance(error, ConnectionRefusedError | gaierror):
         return UNREACHABLE
     if isinstance(error, TimeoutError | Timeout):

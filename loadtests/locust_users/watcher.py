@@ -5,9 +5,11 @@ To read /metrics takes some 15 ms a second, which the answers of Locust's users 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -49,7 +51,9 @@ class Watcher:
         trace: TracebackType | None,
     ) -> None:
         said, _ = self._process.communicate()
-        self.seconds = msgspec.json.decode(said, type=_Seconds)
+        # One that has failed has said why on the terminal; the load is none the worse for it.
+        if self._process.returncode == 0:
+            self.seconds = msgspec.json.decode(said, type=_Seconds)
 
 
 def main() -> None:
@@ -57,7 +61,9 @@ def main() -> None:
     host, port, origin = sys.argv[1:]
     with Watch((host, int(port)), float(origin), dict) as watch:
         sys.stdin.read()
-    sys.stdout.buffer.write(msgspec.json.encode(watch.seconds))
+    # Nobody listens when Locust was killed.
+    with suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), msgspec.json.encode(watch.seconds))
 
 
 if __name__ == "__main__":

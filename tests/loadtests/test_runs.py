@@ -12,12 +12,14 @@ from loadtests.crowd import Crowd, GeneratorFailed
 from loadtests.generator.arrivals import Slope
 from loadtests.generator.connections import Address
 from loadtests.histogram import Histogram
+from loadtests.merging import merged
 from loadtests.questions import Book
-from loadtests.result import Cell, Result, StageRun, Window, merged, summaries
-from loadtests.runs import Options, run, void
+from loadtests.result import Cell, Result, StageRun, Window, summaries
+from loadtests.runs import Options, run
 from loadtests.scenario import Scenario, Stage, Steps, Traffic
 from loadtests.sender import Order, Setup
 from loadtests.target import Target, today
+from loadtests.voiding import void
 from tests.loadtests.servers import Behaviour, serving
 
 BOOK = Book(1_000, 1, date(2026, 11, 29))

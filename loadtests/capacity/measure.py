@@ -1,0 +1,154 @@
+"""The runs that a model needs: steps for one worker and for more, and some that tell costs apart.
+
+``single_…`` and ``batch_…`` go up in steps to the knee and past it, everything in memory (cached)
+or next to nothing (uncached). Past the knee there are more connections, which stay open for the
+stage below it that follows. ``stream``, ``refused`` and ``idle`` are for costs alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtests import result
+from loadtests.capacity.observed import HELD
+from loadtests.result import Result
+from loadtests.scenario import Scenario, Stage, Steps, Traffic
+
+# Runs a scenario against a service of so many workers.
+Runner = Callable[[Scenario, int], Result]
+
+# A void run is made again so many times in all.
+TRIES = 2
+_MATCHES: Mapping[str, int] = {"match": 1}
+# Memory for under 1 % of what is asked about, uniformly.
+_COLD: Mapping[str, str] = {"VERIFIER_CACHE_ENTRIES": "1000"}
+# Small steps that end at the first that is not held: an overload leaves connections open and queues
+# full, and what is held after it is less. Then past the knee, and below it.
+_FACTOR, _BEYOND = 1.15, (1.5, 0.5)
+BATCH = 1_000
+# Different questions: they are all in memory after the warm-up.
+_FEW, _MANY = 2_000, 150_000
+
+
+class Planned(NamedTuple):
+    """One run: ``label`` is its folder's name."""
+
+    label: str
+    scenario: Scenario
+    workers: int
+
+
+def planned(workers: Sequence[int], repeats: int, seconds: int) -> list[Planned]:
+    """All runs with stages of so many seconds, in turns, so that a slow hour harms all alike."""
+    runs: list[Planned] = []
+    for again in range(1, repeats + 1):
+        for number in workers:
+            for scenario in _scenarios(number, seconds, costs=number == workers[0]):
+                label = f"{scenario.name}-{number}w-{again}"
+                runs.append(Planned(label, scenario, number))
+    return runs
+
+
+def _scenarios(workers: int, seconds: int, *, costs: bool) -> list[Scenario]:
+    return stepped(workers, seconds) + (flat(seconds) if costs else [])
+
+
+def stepped(workers: int, seconds: int) -> list[Scenario]:
+    """The four kinds whose throughput is told by the number of workers."""
+    # What takes longer than this is past the knee, where p99 has no steady value.
+    single = Traffic("single", "single", 1, within=0.05)
+    batch = Traffic("batch", "batch", 1, items=BATCH, within=0.5)
+    return [
+        Scenario(
+            name=f"{traffic.name}_{'cached' if cached else 'uncached'}",
+            summary=f"{traffic.name} questions in steps up to the knee, "
+            + ("all of them in memory" if cached else "hardly any in memory"),
+            traffic=[traffic],
+            steps=Steps(
+                first=first * workers,
+                factor=_FACTOR,
+                precision=_FACTOR - 1,
+                seconds=seconds,
+                goodput=HELD,
+                most=30,
+                beyond=_BEYOND,
+            ),
+            mix=_MATCHES,
+            zipf=Decimal(0),
+            distinct=_FEW if cached else _MANY,
+            settings={} if cached else _COLD,
+        )
+        for traffic, first in ((single, 1_000.0), (batch, 20.0))
+        for cached in (True, False)
+    ]
+
+
+def flat(seconds: int) -> list[Scenario]:
+    """For costs: streams, requests that are refused, and next to none."""
+    return [
+        Scenario(
+            name="stream",
+            summary="streams of 500 lines",
+            traffic=[Traffic("stream", "stream", 1, items=500, within=5.0)],
+            stages=[_warm_up(10), *_stages(seconds, (5, 10, 20))],
+            mix=_MATCHES,
+        ),
+        Scenario(
+            name="refused",
+            summary="single questions that find no place to wait in, beside some that do",
+            traffic=[Traffic("single", "single", 1, within=0.25)],
+            stages=[_warm_up(200), *_stages(seconds, (300, 600, 1_000))],
+            mix=_MATCHES,
+            zipf=Decimal(0),
+            distinct=_MANY,
+            settings={
+                **_COLD,
+                "VERIFIER_READ_CONNECTIONS": "1",
+                "VERIFIER_WAITING_SINGLES": "1",
+                "VERIFIER_WAITING_BULK": "1",
+                "VERIFIER_MAX_BATCH": "1",
+            },
+        ),
+        Scenario(
+            name="idle",
+            summary="a question now and then",
+            traffic=[Traffic("single", "single", 1, within=0.25)],
+            stages=[_warm_up(20), *_stages(2 * seconds, (1, 20))],
+            mix=_MATCHES,
+        ),
+    ]
+
+
+def measure(
+    runs: Sequence[Planned], runner: Runner, folder: Path
+) -> Iterator[tuple[Planned, str | None]]:
+    """Make the runs that are not in the folder yet; yields each, and why it is void, or None."""
+    for each in runs:
+        place = folder / each.label
+        if (place / result.FILE).exists():
+            yield each, result.read(place).void
+            continue
+        found = runner(each.scenario, each.workers)
+        for _ in range(TRIES - 1):
+            if found.void:
+                found = runner(each.scenario, each.workers)
+        result.write(found, place)
+        yield each, found.void
+
+
+def read_all(folder: Path) -> list[tuple[str, Result]]:
+    """The runs in the folders within a folder, by their names."""
+    files = sorted(folder.glob(f"*/{result.FILE}"))
+    return [(file.parent.name, result.read(file)) for file in files]
+
+
+def _warm_up(rate: float) -> Stage:
+    """Uses each connection of a generator, before VERIFIER_HEADER_TIMEOUT closes it."""
+    return Stage("warm-up", 5, rate, warm_up=True)
+
+
+def _stages(seconds: int, rates: Sequence[float]) -> list[Stage]:
+    return [Stage(f"{rate:,}/s", seconds, rate) for rate in rates]

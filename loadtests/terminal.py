@@ -1,0 +1,68 @@
+"""How a command ends: its report and exit code, or one line that says what did not work."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from loadtests import curves, report
+from loadtests.changing import NotFed
+from loadtests.crowd import GeneratorFailed
+from loadtests.generator.arrivals import BadTimestamps
+from loadtests.processes import RigError
+from loadtests.result import NoResult, Result
+from loadtests.scenario import NoScenario
+from loadtests.target import BadTarget
+from verifier.errors import ClusterError
+
+RESULTS = Path("loadtests-results")
+
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", show_default="loadtests-results/…", help="Folder to write."),
+]
+
+# What is said in one line, without a traceback.
+_SAID = (
+    BadTarget,
+    BadTimestamps,
+    ClusterError,
+    GeneratorFailed,
+    NoResult,
+    NoScenario,
+    NotFed,
+    RigError,
+    curves.BadCurve,
+)
+
+
+def leave(found: Result, output: Path | None) -> None:
+    """Write all of a run, say where, and exit as it went."""
+    moment = found.began[:19].replace(":", "")
+    folder = output or RESULTS / f"{moment}-{found.scenario}"
+    report.write(found, folder)
+    print(report.headline(found))
+    print(f"report: {folder / 'report.html'}")
+    if found.total.wrong:
+        for text in found.wrong:
+            print(f"wrong: {text}", file=sys.stderr)
+        raise typer.Exit(1)
+    if found.void:
+        raise typer.Exit(2)
+
+
+@contextmanager
+def plainly() -> Iterator[None]:
+    """Say what did not work in one line. A ValueError names an argument."""
+    try:
+        yield
+    except _SAID as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
