@@ -108,10 +108,17 @@ class Transaction:
             # Not awaited itself: to cancel it would open a second connection, to cancel the query.
             await asyncio.wait({running})
             self._running = None
-            if running.cancelled():
-                raise Unavailable("no_database")
             with translated():
-                running.result()
+                try:
+                    running.result()
+                except asyncio.CancelledError:
+                    raise Unavailable("no_database") from None
+                except RuntimeError as error:
+                    # A COPY that is cancelled tells the server, which raises on uvloop if that is
+                    # gone.
+                    if self.connection.is_closed():
+                        raise Unavailable("no_database") from error
+                    raise
 
     def _lost(self, _: Any) -> None:
         """The connection has gone by itself; the work would not always notice (``end``)."""
