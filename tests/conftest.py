@@ -15,13 +15,17 @@ from verifier.embedded import Cluster
 # Small, so that several clusters fit on a small machine beside the tests themselves.
 SETTINGS = {"shared_buffers": "64MB", "max_wal_size": "512MB", "max_connections": "100"}
 
+# Servers are killed here, but no machine loses power. The many databases that come and go cost
+# little without the disk, and are not all read again after a kill.
+_PASSING = {"fsync": "off", "checkpoint_timeout": "30s"}
+
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Run a primary and two streaming replicas; a test that kills one starts it again."""
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"), replicas=2, settings=SETTINGS)
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), replicas=2, settings=SETTINGS | _PASSING)
     run(cluster.start())
     yield cluster
     run(cluster.stop())
@@ -46,7 +50,7 @@ def database(cluster: Cluster) -> Iterator[Database]:
             await connection.close()
 
     async def create() -> None:
-        await execute(f"CREATE DATABASE {name}")
+        await execute(f"CREATE DATABASE {name} STRATEGY file_copy")
         await wait_replayed(cluster.primary.dsn, replicas)
 
     run(create())
@@ -78,7 +82,7 @@ def shared_ledger(cluster: Cluster) -> Iterator[Database]:
         primary_dsn=cluster.primary.dsn_for(name),
         replica_dsns=tuple(replica.dsn_for(name) for replica in cluster.replicas),
     )
-    run(_execute(cluster.primary.dsn, f"CREATE DATABASE {name}"))
+    run(_execute(cluster.primary.dsn, f"CREATE DATABASE {name} STRATEGY file_copy"))
     run(wait_replayed(cluster.primary.dsn, [replica.dsn for replica in cluster.replicas]))
     run(migrate(database.primary_dsn))
     yield database

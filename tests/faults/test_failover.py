@@ -216,7 +216,7 @@ async def test_a_silent_primary_goes_on_by_itself(
     with trio.service(primary_dsn=old.dsn, replica_dsns=replicas) as fresh:
         for each in await databases(fresh):
             assert ("primary", "unknown", False) in each
-    await old.stop()
+    old.kill(signal.SIGKILL)
     await rejoin(trio, old, chosen)
 
 

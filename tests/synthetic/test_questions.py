@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from hashlib import sha256
 from itertools import pairwise
 from math import gcd
@@ -55,9 +56,13 @@ def records(ledger: Ledger) -> dict[str, Record]:
     return built
 
 
+# Of one moment it is always the same, and long to make.
+window_at = cache(verdict.window_at)
+
+
 def answer(case: Case, records: dict[str, Record], now: float) -> dict[str, Any]:
     """What the domain says to a question at a moment, in the words of ``expect``."""
-    window = verdict.window_at(now)
+    window = window_at(now)
     claim = parse(case.request, window.oldest, window.today)
     if isinstance(claim, claims.Invalid):
         errors = [(error.field, error.code) for error in claim.errors]
