@@ -112,7 +112,7 @@ def test_parts_of_a_run_are_merged(tmp_path: Path) -> None:
     with serving(Behaviour()) as address:
         common = ["run", "hot_invoice", "--host", f"http://{address[0]}:{address[1]}"]
         common += ["--rows", "1000", "--until", today().isoformat(), "--start-at", start]
-        common += ["--duration", "3", "--rate", "0.02", "--arrivals", "constant"]
+        common += ["--duration", "5", "--rate", "0.02", "--arrivals", "constant"]
         parts = [
             subprocess.Popen(
                 [sys.executable, "-m", "loadtests", *common, "--part", part, "-o", str(folder)],
