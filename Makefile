@@ -85,6 +85,10 @@ bench-scale: $(VENV)/.dev ## tables of docs/scale.md, past one process; a few: m
 load: $(VENV)/.dev ## a load scenario against a service of its own, and its report: make load SCENARIO=step
 	$(BIN)/python -m loadtests run $(or $(SCENARIO),peak_hour) $(LOAD)
 
+.PHONY: load-parent
+load-parent: $(VENV)/.dev ## short load runs of the parent commit and of this tree in turns, compared
+	$(BIN)/python -m loadtests parent $(REV)
+
 .PHONY: mutants
 mutants: $(VENV)/.dev ## small faults that no test notices: make mutants MODULE=verifier/engine SAMPLE=200
 	@MODULE="$(MODULE)" SAMPLE=$(SAMPLE) POSTGRES=$(POSTGRES) nice -n 10 $(BIN)/python -m tests.mutants

@@ -14,16 +14,13 @@ import argparse
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from io import BytesIO
 from math import comb
 from pathlib import Path
 from statistics import median
@@ -32,6 +29,7 @@ from typing import Any
 import msgspec
 
 from bench.counts import HOW_TO_INSTALL, ROOT, ToolError, available, count, environment
+from loadtests.revisions import NoRevision, export
 
 BUDGET = Path(__file__).parent / "budget.toml"
 
@@ -62,10 +60,6 @@ CONFIDENCE = 0.99
 
 # In the message of a commit that is slower on purpose, with the reason.
 ACCEPTED = re.compile(r"^Bench: slower because \S.*", re.MULTILINE)
-
-
-class NoRevision(ToolError):
-    """There is nothing to compare with: a first commit, or a shallow clone without its parent."""
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -115,30 +109,6 @@ def interval(ratios: Iterable[float]) -> Times:
         skipped += 1
     at = max(0, skipped - 1)
     return Times(median(ordered), ordered[at], ordered[size - 1 - at])
-
-
-def export(revision: str, into: Path) -> Path:
-    """Lay out the package and the ``bench`` of a revision, a folder or, for "", the work tree.
-
-    NoRevision when there is no such revision.
-    """
-    into.mkdir()
-    source = Path(revision or ROOT)
-    if (source / "verifier" / "__init__.py").is_file():
-        ignored = shutil.ignore_patterns("__pycache__")
-        for package in PACKAGES:
-            shutil.copytree(source / package, into / package, ignore=ignored)
-    else:
-        archive = subprocess.run(
-            ["git", "-C", str(ROOT), "archive", revision, *PACKAGES],
-            capture_output=True,
-            check=False,
-        )
-        if archive.returncode:
-            raise NoRevision(f"{revision} is not here: {archive.stderr.decode().strip()}")
-        with tarfile.open(fileobj=BytesIO(archive.stdout)) as packed:
-            packed.extractall(into, filter="data")
-    return into
 
 
 class Runner:
@@ -269,8 +239,8 @@ def main() -> None:
     limits = bounds("parent" if arguments.parent else "compare")
     with tempfile.TemporaryDirectory(prefix="bench-compare-") as folder:
         try:
-            old = export(arguments.old, Path(folder) / "old")
-            new = export(arguments.new, Path(folder) / "new")
+            old = export(arguments.old, PACKAGES, Path(folder) / "old")
+            new = export(arguments.new, PACKAGES, Path(folder) / "new")
             patterns = arguments.only or (HOTTEST if arguments.parent else ["*"])
             rows, missing = compare(old, new, patterns, limits)
         except NoRevision as error:

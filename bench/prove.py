@@ -12,8 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench.compare import bounds, compare, export
+from bench.compare import PACKAGES, bounds, compare
 from bench.counts import ToolError, count
+from loadtests.revisions import export
 
 SLOWER = 0.10
 # Module, function, the hot path that is to take so much more
@@ -66,12 +67,12 @@ def main() -> int:
     """0 when the guard was right in all runs."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     with tempfile.TemporaryDirectory(prefix="bench-prove-") as folder:
-        old = export("", Path(folder) / "old")
+        old = export("", PACKAGES, Path(folder) / "old")
         print("unchanged", flush=True)
-        wrong = alarms = caught(old, export(str(old), Path(folder) / "same"), runs)
+        wrong = alarms = caught(old, export(str(old), PACKAGES, Path(folder) / "same"), runs)
         print(f"unchanged: {alarms} false alarms in {runs} runs", flush=True)
         for module, function, path in SLOWED:
-            new = export(str(old), Path(folder) / function)
+            new = export(str(old), PACKAGES, Path(folder) / function)
             more = slow_down(new, module, function, path)
             print(f"{function}: {more:+.1%} instructions in {path}", flush=True)
             found = caught(old, new, runs)

@@ -11,6 +11,7 @@ from loadtests import report, result, scenario
 from loadtests.autoscaler.cli import simulate
 from loadtests.capacity.cli import app as capacity
 from loadtests.compare.command import compare
+from loadtests.compare.parent import parent
 from loadtests.merging import merged
 from loadtests.run_command import run
 from loadtests.terminal import Output, leave, plainly
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(compare)
+app.command()(parent)
 app.command()(simulate)
 app.add_typer(capacity, name="capacity")
 

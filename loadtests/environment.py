@@ -9,13 +9,13 @@ from importlib.metadata import version
 from os import sched_getaffinity
 from pathlib import Path
 
-_ROOT = Path(__file__).parent.parent
+from loadtests.revisions import ROOT
 
 
-def revision() -> str:
-    """The commit of this tree, ``-dirty`` when it has been edited; empty outside of git."""
+def revision(of: str | None = None) -> str:
+    """The commit of a revision, or of this tree, ``-dirty`` if edited; empty outside of git."""
     return subprocess.run(
-        ["git", "-C", str(_ROOT), "describe", "--always", "--dirty"],
+        ["git", "-C", str(ROOT), "describe", "--always", of or "--dirty"],
         capture_output=True,
         text=True,
         check=False,

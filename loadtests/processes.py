@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-# `python -m verifier` and `python -m loadtests…` are this tree's, wherever we were started.
-_ROOT = Path(__file__).parent.parent
+from loadtests.revisions import ROOT
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -102,7 +102,8 @@ def forget_peak(pid: int) -> None:
 class Server:
     """A process that says ``ready URL`` on a line of its own and serves until SIGTERM.
 
-    RigError with the end of its log when it does not. It is pinned to ``core``, one or some.
+    RigError with the end of its log when it does not. It is pinned to ``core``, one or some, and
+    runs what lies in ``tree``.
     """
 
     def __init__(
@@ -111,12 +112,13 @@ class Server:
         environ: Mapping[str, str],
         core: int | Collection[int],
         log: Path,
+        tree: Path = ROOT,
     ) -> None:
         self.core = core
         with log.open("wb") as sink:
             self._process = subprocess.Popen(
                 pinned(core, command),
-                cwd=_ROOT,
+                cwd=tree,
                 env={**os.environ, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -163,7 +165,7 @@ def run(
     """Run to the end on a core; what it printed. RigError when it fails."""
     done = subprocess.run(
         pinned(core, command),
-        cwd=_ROOT,
+        cwd=ROOT,
         env={**os.environ, **environ},
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         capture_output=True,

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from loadtests.generator.connections import Address
 from loadtests.processes import Server, children, cores, python
 from loadtests.questions import Book
+from loadtests.revisions import ROOT
 from loadtests.watching import Parts
 from verifier.cli import demo
 from verifier.config import Config
@@ -26,7 +27,7 @@ from verifier.embedded import Cluster
 from verifier.embedded import Server as Database
 from verifier.invoice.verdict import SHANGHAI
 
-DATA = Path(__file__).parent.parent / "loadtests-data"
+DATA = ROOT / "loadtests-data"
 
 # Questions can be made about a ledger of the last year; and it should have invoices of late.
 _OLDEST_DAYS = 60
@@ -89,13 +90,15 @@ def own(
     replicas: int = 1,
     turned: bool = False,
     data: Path = DATA,
+    tree: Path = ROOT,
 ) -> Iterator[Target]:
     """A primary, replicas, a synthetic ledger and a service, for as long as the context lasts.
 
     One worker has the first core that we may use, several have all of them; databases and load have
     the last one. The ledger is kept for the next run, but not when the run turns the servers' roles
-    around (``turned``): the service then looks for its primary among all of them. RigError and
-    ClusterError say what does not start.
+    around (``turned``): the service then looks for its primary among all of them. ``tree`` has the
+    service's code; the databases are made by ours. RigError and ClusterError say what does not
+    start.
     """
     with ExitStack() as undo:
         if turned:
@@ -120,12 +123,14 @@ def own(
             "VERIFIER_REPLICA_DSNS": ",".join(
                 each.dsn for each in (servers if turned else cluster.replicas)
             ),
+            # Before what is installed, for its workers as well.
+            "PYTHONPATH": str(tree),
             **settings,
         }
         log = folder / "service.log"
         command = python("-m", "verifier", "serve", "--port", "0", "--workers", str(workers))
         serving = {first} if workers == 1 else allowed
-        server = undo.enter_context(Server(command, environ, serving, log))
+        server = undo.enter_context(Server(command, environ, serving, log, tree))
 
         def parts() -> Parts:
             below = children(server.pid)

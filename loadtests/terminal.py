@@ -16,6 +16,7 @@ from loadtests.crowd import GeneratorFailed
 from loadtests.generator.arrivals import BadTimestamps
 from loadtests.processes import RigError
 from loadtests.result import NoResult, Result
+from loadtests.revisions import NoRevision
 from loadtests.scenario import NoScenario
 from loadtests.target import BadTarget
 from verifier.errors import ClusterError
@@ -34,6 +35,7 @@ _SAID = (
     ClusterError,
     GeneratorFailed,
     NoResult,
+    NoRevision,
     NoScenario,
     NotFed,
     RigError,

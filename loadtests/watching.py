@@ -107,11 +107,11 @@ class Watch:
         self._cpu = now
 
     def _scrape(self, service: Service, second: int) -> None:
-        text = self._get()
-        if text is None:
+        now = self._get()
+        if now is None:
             self.missed.append(second)
             return
-        now, before = Scrape(text), self._before
+        before = self._before
         self._before = now
         service.resident_bytes = int(now.sum("process_resident_memory_bytes") or 0)
         service.waiting_keys = now.sum("verifier_loader_waiting_keys")
@@ -131,17 +131,18 @@ class Watch:
         lag = "verifier_event_loop_lag_seconds"
         service.loop_lag_p99 = quantile(before.buckets(lag), now.buckets(lag), 0.99)
 
-    def _get(self) -> str | None:
+    def _get(self) -> Scrape | None:
         connection = http.client.HTTPConnection(*self._address, timeout=_PATIENCE)
         try:
             connection.request("GET", "/metrics")
             response = connection.getresponse()
             text = response.read().decode()
-        except (OSError, http.client.HTTPException):
+            return Scrape(text) if response.status == 200 else None
+        # ValueError: what is no Prometheus text.
+        except (OSError, http.client.HTTPException, ValueError):
             return None
         finally:
             connection.close()
-        return text if response.status == 200 else None
 
 
 def summed_up(seconds: Sequence[Service]) -> dict[str, float]:

@@ -16,6 +16,7 @@ from loadtests.autoscaler.hpa import SYNC
 from loadtests.autoscaler.load import Load
 from loadtests.autoscaler.signals import CRON, OF_CPU, Schedule
 from loadtests.autoscaler.simulate import Outcome, Run, Setup, least_pod_hours
+from loadtests.report.markdown import aligned
 from loadtests.report.words import count, joined, rate, share
 
 _HEADER = ("signal", "time to capacity", "refused", "pod-hours", "most pods", "changes")
@@ -72,18 +73,7 @@ def headline(each: Simulated) -> str:
 
 def table(each: Simulated) -> str:
     """A line for each signal, as Markdown that can be read as it is."""
-    rows = [_HEADER, *(_row(run.outcome) for run in each.runs.values())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    lines = [
-        " | ".join(
-            cell.rjust(width) if column else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    ]
-    marks = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines.insert(1, " | ".join(marks))
-    return "".join(f"| {line} |\n" for line in lines)
+    return aligned([_HEADER, *(_row(run.outcome) for run in each.runs.values())], texts=1)
 
 
 def _row(found: Outcome) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from loadtests.compare import (
     bounds,
 )
 from loadtests.compare.bootstrap import CONFIDENCE
+from loadtests.report.markdown import aligned
 from loadtests.report.words import duration, rate, share
 from loadtests.result import NoResult, read
 
@@ -80,15 +81,9 @@ def table(found: Comparison) -> str:
     interval = f"{CONFIDENCE:.0%} interval".replace("%", " %")
     rows = [("figure", "A", "B", "change", interval, "bound", "")]
     rows += [_row(figure) for figure in found.figures]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |"
-        for row in rows
-    ]
-    lines.insert(1, f"|{'|'.join('-' * (width + 2) for width in widths)}|")
     notes = [f"- not compared: {each}" for each in found.missing]
     notes += [f"- differs: {each}" for each in found.notes]
-    return "\n".join([*lines, "", *notes]) + "\n" * bool(notes)
+    return "\n".join([aligned(rows, texts=1), *notes]) + "\n" * bool(notes)
 
 
 def verdict(found: Comparison) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from loadtests.report.plots import Plot
 from loadtests.report.tables import Table, tables
@@ -34,6 +34,26 @@ def table(content: Table) -> str:
     text = [" | ".join(escaped(cell) for cell in line) for line in lines]
     text.insert(1, " | ".join(marks))
     return "".join(f"| {line} |\n" for line in text)
+
+
+def aligned(rows: Sequence[Sequence[str]], texts: int) -> str:
+    """A table that a terminal shows as well: a header and rows of our own words.
+
+    Columns are as wide as their widest cell; after the first ``texts`` they are set to the right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        " | ".join(
+            cell.ljust(width) if at < texts else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    marks = [
+        "-" * width if at < texts else "-" * (width - 1) + ":" for at, width in enumerate(widths)
+    ]
+    lines.insert(1, " | ".join(marks))
+    return "".join(f"| {line} |\n" for line in lines)
 
 
 def page(result: Result, verdict: Verdict, plots: Mapping[str, Plot]) -> str:

@@ -7,9 +7,10 @@ import pytest
 
 from bench import compare, driver
 from bench.cases import cases
-from bench.compare import HOTTEST, NoRevision, bounds, export, interval, reason
-from bench.counts import ROOT, available
+from bench.compare import HOTTEST, PACKAGES, bounds, interval, reason
+from bench.counts import available
 from bench.prove import SLOWED, padded, slow_down
+from loadtests.revisions import export
 from tests.support import require_tool
 
 
@@ -40,17 +41,6 @@ def test_bounds_are_wider_in_ci() -> None:
     """What must never fail by noise alone has the wider bounds."""
     assert bounds("parent").instructions > bounds("compare").instructions > 1
     assert bounds("parent").times > bounds("compare").times > 1
-
-
-def test_a_revision_is_laid_out_with_its_own_bench(tmp_path: Path) -> None:
-    """Package and hot paths are the revision's."""
-    if subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], check=False).returncode:
-        pytest.skip("this tree is no clone")
-    tree = export("HEAD", tmp_path / "old")
-    assert (tree / "verifier" / "__init__.py").is_file()
-    assert (tree / "bench" / "driver.py").is_file()
-    with pytest.raises(NoRevision, match="no-such-revision"):
-        export("no-such-revision", tmp_path / "other")
 
 
 def test_a_commit_may_say_why_it_is_slower(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +88,7 @@ def test_a_judge_that_is_ten_percent_slower_is_seen(tmp_path: Path) -> None:
     """The slower judge is beyond the bound that an unchanged one keeps."""
     require_tool("valgrind", available())
     module, function, path = SLOWED[0]
-    tree = export("", tmp_path / "tree")
+    tree = export("", PACKAGES, tmp_path / "tree")
     more = slow_down(tree, module, function, path)
     assert 0.09 < more < 0.11
     assert 1 + more > bounds("compare").instructions
