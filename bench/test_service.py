@@ -14,6 +14,7 @@ from bench.samples import NOON, Case, batch, bodies
 from verifier.api.server.body import Bodies
 from verifier.api.server.boundary import Boundary
 from verifier.api.server.crowd import Crowd
+from verifier.api.server.desk import Desk
 from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
 from verifier.api.server.refusals import Lines, Refusals
@@ -94,10 +95,12 @@ def _server(full: bool) -> web.Server:
         metrics=metrics,
     )
     boundary = Boundary(metrics, readers, Guard(config.access))
-    handlers = handlers_of([Single(resources).route(), Batches(resources).route()], boundary)
+    routes = [Single(resources).route(), Batches(resources).route()]
+    handlers = handlers_of(routes, boundary)
     refusals = Refusals(metrics.http_errors.add, Lines(1, lambda: NOON))
     crowd = Crowd(bounds.max_connections, bounds.turn_away, refusals)
-    runner = Runner(application(handlers, boundary, 1 << 24), refusals, crowd, bounds)
+    app, desk = application(handlers, boundary, 1 << 24), Desk(routes, bounds)
+    runner = Runner(app, refusals, crowd, desk, bounds)
     loop().run_until_complete(runner.setup())
     assert runner.server is not None
     shorten(runner.server, handlers)

@@ -81,7 +81,7 @@ def stepped(workers: int, seconds: int) -> list[Scenario]:
             distinct=_FEW if cached else _MANY,
             settings={} if cached else _COLD,
         )
-        for traffic, first in ((single, 1_000.0), (batch, 20.0))
+        for traffic, first in ((single, 1_500.0), (batch, 25.0))
         for cached in (True, False)
     ]
 

@@ -40,8 +40,10 @@ async def test_starts_from_nothing_and_is_reused(tmp_path: Path) -> None:
     await cluster.stop()
 
 
-async def test_servers_are_durable_private_and_alike(cluster: Cluster) -> None:
+async def test_servers_are_durable_private_and_alike(tmp_path: Path) -> None:
     """No server listens on TCP or runs as root, commits reach the disk, text compares bytewise."""
+    cluster = cluster_in(tmp_path)
+    await cluster.start()
     for server in (cluster.primary, *cluster.replicas):
         assert server.pid is not None
         assert os.stat(f"/proc/{server.pid}").st_uid != 0
@@ -60,6 +62,7 @@ async def test_servers_are_durable_private_and_alike(cluster: Cluster) -> None:
             assert await ask(server, f"SHOW {name}") == value
         assert await ask(server, "SELECT 'B' < 'a' AND 'a' < 'é'")
         assert await ask(server, "SELECT usesuper FROM pg_user WHERE usename = current_user")
+    await cluster.stop()
 
 
 @pytest.mark.parametrize("name", ["primary", "replica-1"])

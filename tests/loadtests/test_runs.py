@@ -64,7 +64,7 @@ def test_two_generators_are_one() -> None:
 
 def test_the_knee_is_found() -> None:
     """The steps find the capacity of a server that answers 400 a second, within 10 %."""
-    steps = Steps(first=150, factor=2.0, precision=0.1, seconds=2)
+    steps = Steps(first=300, factor=2.0, precision=0.1, seconds=2)
     load = msgspec.structs.replace(ABSENT, stages=(), steps=steps)
     with serving(Behaviour(capacity=400.0, queue=40)) as address:
         found = run(load, target(address), Options())

@@ -17,6 +17,7 @@ from verifier.api.routes import all_routes
 from verifier.api.server.body import Bodies
 from verifier.api.server.boundary import Boundary
 from verifier.api.server.crowd import Crowd
+from verifier.api.server.desk import Desk
 from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
 from verifier.api.server.refusals import Lines, Refusals
@@ -91,7 +92,8 @@ class Service:
         most = affordable_connections(bounds.max_connections)
         crowd = Crowd(most, bounds.turn_away, self._refusals)
         self._metrics.connections.set_function(lambda: len(crowd))
-        self._runner = runner = Runner(self.application, self._refusals, crowd, bounds)
+        desk = Desk(self.routes, bounds)
+        self._runner = runner = Runner(self.application, self._refusals, crowd, desk, bounds)
         await runner.setup()
         assert runner.server is not None
         shorten(runner.server, self._handlers)

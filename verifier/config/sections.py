@@ -251,6 +251,15 @@ class Connections(Section, frozen=True, kw_only=True):
             ge=1024,
         ),
     ] = 32_768
+    known_heads: Annotated[
+        int,
+        _bound(
+            "Heads of requests that are kept with what they mean, per worker: single questions "
+            "behind a known one cost half. Each has at most 2 KiB; 0 keeps none.",
+            ge=0,
+            le=100_000,
+        ),
+    ] = 1_000
     max_ahead: Annotated[
         int,
         _bound(

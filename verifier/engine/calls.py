@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import inf
 
 import msgspec
@@ -54,14 +54,40 @@ class Single:
             self.future.set_result(outcome)
 
 
-Calls = tuple[Call | Single, ...]
+class Told:
+    """A caller with one key who is called back, in a turn of the event loop of its own.
+
+    ``tell`` gets the outcome and whether another caller's read brought it. Such a caller never goes
+    before its outcome.
+    """
+
+    __slots__ = ("deadline", "joined", "loop", "tell")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        tell: Callable[[Outcome, bool], object],
+        deadline: float,
+    ) -> None:
+        self.loop = loop
+        self.tell = tell
+        self.deadline = deadline
+        self.joined = False
+
+    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
+        """Take the outcome of its key. An error of ``tell`` concerns no other caller."""
+        (outcome,) = outcomes.values()
+        self.loop.call_soon(self.tell, outcome, self.joined)
+
+
+Calls = tuple[Call | Single | Told, ...]
 
 
 def latest_deadline(calls: Calls) -> float:
     """Until when the last of them waits; minus infinity when all of them are gone."""
     latest = -inf
     for call in calls:
-        if call.deadline > latest and not call.future.done():
+        if call.deadline > latest and (isinstance(call, Told) or not call.future.done()):
             latest = call.deadline
     return latest
 

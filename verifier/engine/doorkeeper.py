@@ -8,9 +8,12 @@ the database gets 2 to 6 questions in a hundred less than if everything were adm
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
+from typing import TypeVar
 
 _BITS_PER_ENTRY = 8
+
+K = TypeVar("K", bound=Hashable)
 
 
 class Doorkeeper:
@@ -27,7 +30,7 @@ class Doorkeeper:
         self._bits = bytearray(self._size // 8 or 1)
         self._came = 0
 
-    def again(self, keys: Iterable[str]) -> set[str]:
+    def again(self, keys: Iterable[K]) -> set[K]:
         """Those of the keys that came before."""
         bits, mask = self._bits, self._size - 1
         returning = set()

@@ -18,7 +18,15 @@ from typing import Any
 import msgspec
 
 from verifier.engine import lanes
-from verifier.engine.calls import Call, Calls, Loaded, Outcome, Single, latest_deadline
+from verifier.engine.calls import (
+    Call,
+    Calls,
+    Loaded,
+    Outcome,
+    Single,
+    Told,
+    latest_deadline,
+)
 from verifier.engine.lanes import WORTH_A_READ, Lane
 from verifier.errors import Unavailable
 from verifier.metrics import Metrics
@@ -95,19 +103,41 @@ class Loader:
         """
         self._loop = asyncio.get_running_loop()
         call = Single(self._loop.create_future(), deadline)
+        joined = self._enter(key, call)
+        if isinstance(joined, Unavailable):
+            return joined, False
+        return await call.future, joined
+
+    def load_soon(
+        self, key: str, tell: Callable[[Outcome, bool], object], deadline: float = inf
+    ) -> Unavailable | None:
+        """The same for a caller that is no task: ``tell`` is called with the outcome.
+
+        Returns why, when the key is refused at once; ``tell`` is not called then.
+        """
+        self._loop = asyncio.get_running_loop()
+        call = Told(self._loop, tell, deadline)
+        joined = self._enter(key, call)
+        if isinstance(joined, Unavailable):
+            return joined
+        call.joined = joined
+        return None
+
+    def _enter(self, key: str, call: Single | Told) -> bool | Unavailable:
+        """Have a single question wait for a key; whether another's read brings it, or why not."""
         sharing = self._calls.get(key)
         if sharing is not None:
             self._calls[key] = (*sharing, call)
             if key not in self._running:
                 self._bring_forward(key, sharing[0])
-            return await call.future, True
+            return True
         lane = self._singles
         if self._closed or len(lane.queue) >= lane.most_waiting:
-            return _CLOSING if self._closed else _OVERLOADED, False
+            return _CLOSING if self._closed else _OVERLOADED
         self._calls[key] = (call,)
         lane.queue.append((key, self._clock()))
         self._gather()
-        return await call.future, False
+        return False
 
     async def load(
         self, keys: Collection[str], deadline: float = inf, *, bulk: bool = False
@@ -156,7 +186,7 @@ class Loader:
         if self._reads:
             await asyncio.wait(self._reads)
 
-    def _bring_forward(self, key: str, first: Call | Single) -> None:
+    def _bring_forward(self, key: str, first: Call | Single | Told) -> None:
         """Move a key that waits with bulk to the front of the singles: a person now waits for it.
 
         ``first`` is who asked for it first.

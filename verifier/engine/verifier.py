@@ -19,7 +19,7 @@ from collections.abc import (
 from math import inf
 
 from verifier.clocks import Clocks
-from verifier.engine.calls import Loaded
+from verifier.engine.calls import Loaded, Outcome
 from verifier.engine.drafts import Draft
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
@@ -105,6 +105,27 @@ class Verifier:
         else:
             outcome, joined = (await self._fetch((key,), terms)).outcomes[key], False
         return steps.conclude(one, item, outcome, joined, terms)
+
+    def verify_soon(
+        self, item: Item, told: Callable[[Answer], object], *, deadline: float = inf
+    ) -> Answer | None:
+        """The same for a caller that is no task: the answer, if nothing has to be read for it.
+
+        Otherwise None, and ``told`` is called with the answer in a turn of the event loop of its
+        own, as soon as its read returns.
+        """
+        steps = self._steps
+        terms = steps.begin(None, deadline)
+        one = steps.recall_one(item, terms)
+        if isinstance(one, Answer):
+            return one
+
+        def conclude(outcome: Outcome, joined: bool) -> None:
+            told(steps.conclude(one, item, outcome, joined, terms))
+
+        key = one if isinstance(one, str) else one.key
+        refused = self._loader.load_soon(key, conclude, deadline)
+        return None if refused is None else steps.conclude(one, item, refused, False, terms)
 
     async def verify_many(
         self,

@@ -39,6 +39,13 @@ class Metrics:
             _SECONDS,
             ("endpoint", "outcome"),
         )
+        self.ways = Tally(
+            registry,
+            "verifier_single_questions",
+            "Single questions that got an answer, by the way that their request took: the front "
+            "desk, which knew its head (desk), or aiohttp's.",
+            ("way",),
+        )
         self.sources = Tally(
             registry,
             "verifier_answer_sources",

@@ -1,9 +1,10 @@
 """One client's connection: aiohttp's, with bounds.
 
-Three things differ from aiohttp. A client that half-closes its connection after sending requests
+Four things differ from aiohttp. A client that half-closes its connection after sending requests
 still gets their answers. There are bounds on the number of connections, on the size and the time of
 a head, and on what a client may send ahead of its turn. What cannot be read, and what fails, is
-answered with a problem document, and its log line holds nothing of the request.
+answered with a problem document, and its log line holds nothing of the request. And what the front
+desk knows is answered where its bytes arrive (desk.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
 from verifier.api.server.readers import Cut, is_gone
+from verifier.errors import BadRequest
 from verifier.tracebacks import drop_frames
 
 if TYPE_CHECKING:
@@ -34,11 +36,14 @@ class Connection(RequestHandler):
     __slots__ = (
         "_body",
         "_body_is_whole",
+        "_desk",
+        "_desk_is_asked",
         "_half_closed",
         "_has_paused",
         "_head_expected",
         "_head_size",
         "_heads",
+        "_held",
         "_server",
     )
 
@@ -59,6 +64,10 @@ class Connection(RequestHandler):
         self._body: StreamReader = EMPTY_PAYLOAD
         self._body_is_whole = True
         self._has_paused = False
+        self._desk = server.desk
+        # While a question of the desk waits for its read, and what has come behind it.
+        self._desk_is_asked = False
+        self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection and expect a head, or refuse it at once beyond the bound."""
@@ -89,15 +98,81 @@ class Connection(RequestHandler):
         if self._close or self._force_close:
             self._receive_rest(data)
             return
+        if self._desk_is_asked:
+            self._hold(data)
+            return
+        waiter = self._waiter
+        # Whether the connection waits for a request, and these are its first bytes.
+        is_first = (
+            waiter is not None
+            and not waiter.done()
+            and self._body_is_whole
+            and not self._head_size
+            and not self._has_paused
+            and not self._upgraded
+        )
+        if is_first and self._is_answered(data):
+            return
         # Not super(): this runs for every request, and that takes twice as long.
         _receive(self, data)
         if self._heads != self._request_count:
+            if is_first and len(self._messages) == 1:
+                message, body = self._messages[0]
+                if body.is_eof() and not isinstance(message, _ErrInfo):
+                    self._desk.learn(data, message)
             self._take_note()
         elif not self._body_is_whole:
             self._body_is_whole = self._body.is_eof()
             self._bound_ahead()
         elif data:
             self._bound_head(data)
+
+    def _is_answered(self, data: bytes) -> bool:
+        """Whether the front desk has taken a request that is all of the bytes at hand."""
+        head, transport = self._desk.head_of(data), self.transport
+        # A client that does not read waits as any other does.
+        if head is None or transport is None or transport.get_write_buffer_size():
+            return False
+        try:
+            answer = head.at_once(data[-head.length :], head.language, self._answer_later)
+        except BadRequest:
+            return False
+        self._heads = self._request_count = self._request_count + 1
+        self._server.requests_count += 1
+        if self._head_expected:
+            self._forget_head()
+        # Also while its read runs, the connection is not idle.
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if answer is None:
+            self._desk_is_asked = self._request_in_progress = True
+        else:
+            transport.write(answer)
+        return True
+
+    def _answer_later(self, answer: bytes) -> None:
+        """Write the answer that a question of the desk has waited for, and go on."""
+        self._desk_is_asked = self._request_in_progress = False
+        if self._handler_waiter is not None:
+            self._handler_waiter.set_result(None)
+        transport = self.transport
+        if transport is None:
+            return
+        transport.write(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        held, self._held = self._held, b""
+        if held:
+            self.data_received(held)
+            transport.resume_reading()
+        if self._half_closed and not self._desk_is_asked:
+            self._half_closed = False
+            if not self.eof_received():
+                transport.close()
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes behind a question of the desk until that is answered; read no more."""
+        self._held += data
+        if self.transport is not None:
+            self.transport.pause_reading()
 
     def _take_note(self) -> None:
         """React to requests whose heads the parser has just completed."""
@@ -197,6 +272,10 @@ class Connection(RequestHandler):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether to keep the other direction open: while requests wait for their answers."""
         if self._half_closed:
+            return True
+        if self._desk_is_asked:
+            # Its answer comes first, then what is held.
+            self._half_closed = True
             return True
         waiter = self._waiter
         idle = waiter is not None and not waiter.done()

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from email.utils import formatdate
+from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import SERVER_SOFTWARE
 
 from verifier.api.server.readers import Done, Readers, transport_of
 from verifier.pacing import Turns
+from verifier.wire.problems import CONTENT_TYPE, PROBLEMS
 
 JSON = {"Content-Type": "application/json"}
 
@@ -69,7 +72,22 @@ class Responder:
         """A 200 with the answer to a single question."""
         if request.version != HttpVersion11 or not request.keep_alive:
             return web.Response(body=body, headers=JSON)
-        return _Ready(b"%b%d\r\n\r\n%b" % (self._head_now(), len(body), body), self._readers)
+        return _Ready(self.answer(body), self._readers)
+
+    def answer(self, body: bytes) -> bytes:
+        """The bytes of such a response, on a connection that stays open."""
+        return b"%b%d\r\n\r\n%b" % (self._head_now(), len(body), body)
+
+    def problem(self, code: str, body: bytes, retry_after: int) -> bytes:
+        """The bytes of a response with a problem document, as aiohttp writes them (problems.py)."""
+        status = HTTPStatus(PROBLEMS[code][0])
+        date = formatdate(int(self._clock()), usegmt=True)
+        retry = f"Retry-After: {retry_after}\r\n" if retry_after else ""
+        return (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n{retry}"
+            f"Content-Length: {len(body)}\r\nDate: {date}\r\n"
+            f"Server: {SERVER_SOFTWARE}\r\n\r\n"
+        ).encode() + body
 
     async def parts(
         self, request: web.BaseRequest, route: str, parts: list[bytes]

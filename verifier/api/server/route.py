@@ -13,8 +13,13 @@ import msgspec
 from aiohttp import web
 
 from verifier.api.server.shapes import Operation
+from verifier.wire.messages import Language
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# Answers a body in a language where its bytes arrive (desk.py): the whole response; or None, and
+# the callback gets it later. Raises BadRequest before anything has been done, for the handler.
+AtOnce = Callable[[bytes, Language, Callable[[bytes], object]], bytes | None]
 
 # The permission that a caller needs; routes without one are open to everybody.
 Scope = Literal["verify", "ingest", "watermark"]
@@ -29,7 +34,8 @@ class Route(msgspec.Struct, frozen=True):
 
     ``name`` labels it in metrics. ``media`` are the media types that it accepts; None accepts any.
     ``handler`` may raise BadRequest, Unavailable and ConnectionError, which the boundary answers
-    (boundary.py).
+    (boundary.py). ``at_once`` answers as the handler does, for requests whose head says nothing but
+    the length of the body and a language.
     """
 
     method: str
@@ -40,3 +46,4 @@ class Route(msgspec.Struct, frozen=True):
     scope: Scope | None = None
     cost: Cost = "nothing"
     media: frozenset[str] | None = None
+    at_once: AtOnce | None = None

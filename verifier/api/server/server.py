@@ -11,6 +11,7 @@ from aiohttp import web
 from verifier.api.server.connection import Connection
 from verifier.api.server.crowd import Crowd
 from verifier.api.server.deadlines import Deadlines
+from verifier.api.server.desk import Desk
 from verifier.api.server.refusals import Refusals
 from verifier.config import Connections
 
@@ -30,6 +31,7 @@ class Server(web.Server):
         plain: web.Server,
         refusals: Refusals,
         crowd: Crowd,
+        desk: Desk,
         bounds: Connections,
     ) -> None:
         super().__init__(
@@ -40,6 +42,7 @@ class Server(web.Server):
         )
         self.refusals = refusals
         self.crowd = crowd
+        self.desk = desk
         self.bounds = bounds
         self.heads = Deadlines(bounds.header_timeout, self._loop)
 
@@ -52,7 +55,12 @@ class Runner(web.AppRunner):
     """Starts and stops an application behind a Server."""
 
     def __init__(
-        self, app: web.Application, refusals: Refusals, crowd: Crowd, bounds: Connections
+        self,
+        app: web.Application,
+        refusals: Refusals,
+        crowd: Crowd,
+        desk: Desk,
+        bounds: Connections,
     ) -> None:
         super().__init__(
             app,
@@ -68,11 +76,12 @@ class Runner(web.AppRunner):
         )
         self._refusals = refusals
         self._crowd = crowd
+        self._desk = desk
         self._bounds = bounds
 
     async def _make_server(self) -> Server:
         plain = await super()._make_server()
-        return Server(plain, self._refusals, self._crowd, self._bounds)
+        return Server(plain, self._refusals, self._crowd, self._desk, self._bounds)
 
 
 def _answering(handler: Handler, refusals: Refusals) -> Handler:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from time import perf_counter
+
 from aiohttp import web
 
 from verifier.api.server import problems
@@ -9,9 +12,12 @@ from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, UNREADABLE, Content, Operation, problem, refusal
 from verifier.api.verify.bulk import Counts, Resources
 from verifier.api.verify.parameters import TOKEN
+from verifier.errors import BadRequest
 from verifier.invoice.claim import Question
-from verifier.invoice.verdict import Match
+from verifier.invoice.verdict import Answer, Judgement, Match
 from verifier.wire import schemas
+from verifier.wire.messages import Language
+from verifier.wire.problems import document
 from verifier.wire.questions import decode_question
 
 
@@ -20,12 +26,26 @@ class Single:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._counts = Counts(resources.metrics, "verify")
+        metrics = resources.metrics
+        self._counts = Counts(metrics, "verify")
+        self._by_desk, self._by_aiohttp = metrics.ways.cell("desk"), metrics.ways.cell("aiohttp")
+        # As the boundary times them, by outcome.
+        self._answered, self._invalid, self._unavailable = (
+            metrics.requests.cell("verify", outcome)
+            for outcome in ("answered", "invalid", "unavailable")
+        )
 
     def route(self) -> Route:
         """The route of these requests."""
         return Route(
-            "POST", "/v1/verify", "verify", self.verify, OPERATION, scope="verify", cost="one"
+            "POST",
+            "/v1/verify",
+            "verify",
+            self.verify,
+            OPERATION,
+            scope="verify",
+            cost="one",
+            at_once=self.at_once,
         )
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
@@ -35,6 +55,7 @@ class Single:
         item = decode_question(body)
         answer = await resources.verifier.verify(item, at_least=resources.at_least(request))
         self._counts.count(answer)
+        self._by_aiohttp.count += 1
         if isinstance(answer, Match):
             return resources.responder.json(request, resources.encoder.encode(answer, "zh"))
         language = problems.language(request)
@@ -42,12 +63,55 @@ class Single:
             return problems.response(
                 request,
                 answer.verdict,
-                answer.reason
-                or "; ".join(f"{error.field or 'body'}: {error.code}" for error in answer.errors),
+                _detail(answer),
                 retry_after=answer.retry_after,
                 members=resources.encoder.members(answer, language),
             )
         return resources.responder.json(request, resources.encoder.encode(answer, language))
+
+    def at_once(
+        self, body: bytes, language: Language, later: Callable[[bytes], object]
+    ) -> bytes | None:
+        """The response to a question of the front desk; None when ``later`` will get it.
+
+        The same bytes as the handler's. Raises BadRequest for what that refuses.
+        """
+        started = perf_counter()
+        resources = self._resources
+        if len(body) > resources.requests.max_body:
+            raise BadRequest("body_too_large", f"expected at most {resources.requests.max_body}")
+        item = decode_question(body)
+
+        def told(answer: Answer) -> None:
+            later(self._response(answer, language, started))
+
+        answer = resources.verifier.verify_soon(item, told)
+        return None if answer is None else self._response(answer, language, started)
+
+    def _response(self, answer: Answer, language: Language, started: float) -> bytes:
+        resources = self._resources
+        self._counts.count(answer)
+        self._by_desk.count += 1
+        encoder, responder = resources.encoder, resources.responder
+        outcome = self._answered
+        if isinstance(answer, Match):
+            response = responder.answer(encoder.encode(answer, "zh"))
+        elif answer.verdict == "invalid" or answer.verdict == "unavailable":
+            outcome = self._invalid if answer.verdict == "invalid" else self._unavailable
+            members = encoder.members(answer, language)
+            said = document(answer.verdict, language, _detail(answer), members)
+            response = responder.problem(answer.verdict, said, answer.retry_after)
+        else:
+            response = responder.answer(encoder.encode(answer, language))
+        outcome.observe(perf_counter() - started)
+        return response
+
+
+def _detail(answer: Judgement) -> str:
+    """Why there is no verdict: a reason, or what is wrong with each field."""
+    return answer.reason or "; ".join(
+        f"{error.field or 'body'}: {error.code}" for error in answer.errors
+    )
 
 
 OPERATION = Operation(

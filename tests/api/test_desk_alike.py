@@ -1,0 +1,182 @@
+"""The front desk changes nothing: whatever a client sends, it gets the bytes that it got before.
+
+``make desk STREAMS=1000000`` runs as many streams as one likes; here a bounded number does.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import pairwise
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from bench.samples import bodies
+from tests.api.twins import Sent, Twins
+
+STREAMS = int(os.environ.get("STREAMS", "2000"))
+
+_FOUND = msgspec.json.decode(bodies()[0])
+QUESTIONS = [
+    *bodies()[:6],
+    msgspec.json.encode({**_FOUND, "number": "24312000000099999999"}),  # not there
+    msgspec.json.encode({**_FOUND, "total": "0.01"}),  # another amount
+    msgspec.json.encode({**_FOUND, "date": "2031-01-01"}),  # in the future
+    b'{"code":"","number":"1"}',
+    b'{"number":',
+    b"[]",
+    b"{}",
+    b" ",
+    bodies()[0] + b" " * 70_000,  # more than a body may have
+]
+FIELDS = [
+    b"Host: x",
+    b"Content-Type: application/json",
+    b"Accept-Language: en",
+    b"accept-language: zh-CN,zh;q=0.9",
+    b"Connection: keep-alive",
+    b"Connection: close",
+    b"Expect: 100-continue",
+    b"Content-Encoding: gzip",
+    b"Content-Encoding: identity",
+    b"Consistency-Token: none of ours",
+    b"Upgrade: websocket",
+    b"Connection: Upgrade",
+    b"X-Request-Id: 1",
+    b"Cookie: a=b",
+    b"X-Odd: \xff\xfe",
+    b"X-Folded: a\r\n b",
+    b"Bad Name: x",
+    b"Content-Length: 5",
+    b"Content-Length: +5",
+    b"Transfer-Encoding: chunked",
+    b"transfer-encoding: identity",
+]
+LINES = [
+    b"POST /v1/verify HTTP/1.1",
+    b"POST /v1/verify HTTP/1.0",
+    b"POST /v1/verify?x=1 HTTP/1.1",
+    b"POST http://x/v1/verify HTTP/1.1",
+    b"POST /v1/verif%79 HTTP/1.1",
+    b"GET /v1/verify HTTP/1.1",
+    b"HEAD /v1/verify HTTP/1.1",
+    b"POST /v1/verify/batch HTTP/1.1",
+    b"POST /nowhere HTTP/1.1",
+    b"POST /v1/verify HTTP/2.0",
+    b"NONSENSE",
+]
+
+
+def request(line: bytes, fields: list[bytes], body: bytes, *, length: int | None = 0) -> bytes:
+    """A request; ``length`` is what its Content-Length is off by, None for no such field."""
+    head = [line, *fields]
+    if length is not None:
+        head.append(b"Content-Length: %d" % max(0, len(body) + length))
+    if b"Transfer-Encoding: chunked" in fields:
+        body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    return b"\r\n".join(head) + b"\r\n\r\n" + body
+
+
+# What nearly all requests are like, so that heads come again and streams go on.
+usual = st.builds(
+    request,
+    st.just(LINES[0]),
+    st.sampled_from([[FIELDS[0]], FIELDS[:2], [FIELDS[0], FIELDS[2]], FIELDS[:5]]),
+    st.sampled_from(QUESTIONS[:-1]),
+)
+odd = st.builds(
+    request,
+    st.sampled_from(LINES),
+    st.lists(st.sampled_from(FIELDS), max_size=5),
+    st.sampled_from(QUESTIONS),
+    length=st.sampled_from([0, 0, 0, 1, -1, 40, None]),
+)
+between = st.sampled_from([b"", b"", b"", b"", b"\r\n", b"\n", b"\r", b" ", b"\0", b"x"])
+requests = st.one_of(usual, usual, usual, odd)
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Sent]:
+    """What a client sends: some requests, each in one piece, cut anywhere, or several a piece."""
+    parts = draw(st.lists(st.tuples(requests, between), min_size=1, max_size=5))
+    turns = st.sampled_from([0, 1, 2, 5, 30, 30])
+    if draw(st.booleans()):
+        return [Sent(sent + space, draw(turns)) for sent, space in parts]
+    whole = b"".join(sent + space for sent, space in parts)
+    if len(whole) < 600 and draw(st.booleans()):
+        return [Sent(whole[at : at + 1], 0) for at in range(len(whole))]
+    cuts = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=6)))
+    ends = [0, *cuts, len(whole)]
+    return [Sent(whole[start:end], draw(turns)) for start, end in pairwise(ends) if start < end]
+
+
+@pytest.fixture(scope="module")
+def twins() -> Iterator[Twins]:
+    """Run a server with a desk, and one without."""
+    twins = Twins()
+    yield twins
+    twins.close()
+
+
+def one(body: bytes = QUESTIONS[0]) -> bytes:
+    """A usual request."""
+    return request(LINES[0], [FIELDS[0]], body)
+
+
+@settings(
+    max_examples=STREAMS,
+    deadline=None,
+    derandomize="STREAMS" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(streams(), st.booleans())
+@example([Sent(one(), 30)] * 5, False)
+@example([Sent(one(QUESTIONS[6]), 0)] * 5, True)
+@example([Sent(one() * 5, 0)], True)
+def test_nothing_differs(twins: Twins, pieces: list[Sent], half_close: bool) -> None:
+    """Answers and the state of the connection are those of a server without a desk."""
+    twins.alike(pieces, half_close=half_close)
+
+
+def test_the_desk_was_there(twins: Twins) -> None:
+    """The comparison was one: one side answered at its desk, the other one never."""
+    twins.alike([Sent(one(), 30)] * 4)
+    name = "verifier_single_questions_total"
+    assert twins.desk.value(name, way="desk") > 0
+    assert twins.plain.value(name, way="desk") == 0
+
+
+def test_both_count_alike(twins: Twins) -> None:
+    """Answers, sources, durations and look-ups are counted the same, whichever way was taken."""
+    names = (
+        ("verifier_answers_total", {"endpoint": "verify", "verdict": "match"}),
+        ("verifier_answers_total", {"endpoint": "verify", "verdict": "not_found"}),
+        ("verifier_answers_total", {"endpoint": "verify", "verdict": "mismatch"}),
+        ("verifier_answers_total", {"endpoint": "verify", "verdict": "invalid"}),
+        ("verifier_answer_sources_total", {"source": "cache"}),
+        ("verifier_answer_sources_total", {"source": "replica"}),
+        ("verifier_cache_lookups_total", {"outcome": "hit"}),
+        ("verifier_cache_lookups_total", {"outcome": "miss"}),
+        (
+            "verifier_request_duration_seconds_count",
+            {"endpoint": "verify", "outcome": "answered"},
+        ),
+        ("verifier_request_duration_seconds_count", {"endpoint": "verify", "outcome": "invalid"}),
+    )
+    sides = twins.desk, twins.plain
+
+    def counted() -> list[list[float]]:
+        return [[side.value(name, **labels) for name, labels in names] for side in sides]
+
+    for body in (QUESTIONS[0], QUESTIONS[6], QUESTIONS[7], QUESTIONS[8]):
+        before = counted()
+        twins.alike([Sent(one(body), 30)] * 4)
+        by_desk, plainly = (
+            [new - old for old, new in zip(*each, strict=True)]
+            for each in zip(before, counted(), strict=True)
+        )
+        assert by_desk == plainly
+        assert sum(by_desk) >= 8
