@@ -208,6 +208,7 @@ class Run:
             configuration={
                 "target": f"http://{target.host}",
                 "workers": target.workers,
+                "cores_each": target.cores_each,
                 "rows": target.book.rows,
                 "seed": target.book.seed,
                 "until": target.book.until.isoformat(),

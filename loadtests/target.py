@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 from loadtests.generator.connections import Address
 from loadtests.processes import Server, children, cores, python
 from loadtests.questions import Book
+from loadtests.quota import quota
 from loadtests.revisions import ROOT
 from loadtests.watching import Parts
 from verifier.cli import demo
@@ -42,8 +43,9 @@ class BadTarget(Exception):
 class Target(NamedTuple):
     """An address, what its ledger holds, and what is known of its processes.
 
-    ``generator_core`` is where the load belongs, ``cluster`` the databases; both None when the
-    service is somebody else's, of which ``parts`` knows nothing.
+    ``cores_each`` is a worker's part of a core, None for a whole one. ``generator_core`` is where
+    the load belongs, ``cluster`` the databases; both None when the service is somebody else's, of
+    which ``parts`` knows nothing.
     """
 
     address: Address
@@ -54,6 +56,7 @@ class Target(NamedTuple):
     generator_core: int | None = None
     cluster: Cluster | None = None
     log: Path | None = None
+    cores_each: float | None = None
 
 
 def there(url: str, book: Book) -> Target:
@@ -91,12 +94,14 @@ def own(
     turned: bool = False,
     data: Path = DATA,
     tree: Path = ROOT,
+    cores_each: float | None = None,
 ) -> Iterator[Target]:
     """A primary, replicas, a synthetic ledger and a service, for as long as the context lasts.
 
-    One worker has the first core that we may use, several have all of them; databases and load have
-    the last one. The ledger is kept for the next run, but not when the run turns the servers' roles
-    around (``turned``): the service then looks for its primary among all of them. ``tree`` has the
+    One worker has the first core that we may use, several have all of them, or each has so much of
+    the first one (``cores_each``, together at most 1); databases and load have the last one. The
+    ledger is kept for the next run, but not when the run turns the servers' roles around
+    (``turned``): the service then looks for its primary among all of them. ``tree`` has the
     service's code; the databases are made by ours. RigError and ClusterError say what does not
     start.
     """
@@ -129,7 +134,9 @@ def own(
         }
         log = folder / "service.log"
         command = python("-m", "verifier", "serve", "--port", "0", "--workers", str(workers))
-        serving = {first} if workers == 1 else allowed
+        serving = {first} if workers == 1 or cores_each else allowed
+        if cores_each:
+            command = [*undo.enter_context(quota(workers * cores_each)), *command]
         server = undo.enter_context(Server(command, environ, serving, log, tree))
 
         def parts() -> Parts:
@@ -141,7 +148,7 @@ def own(
             }
 
         host = f"{server.address[0]}:{server.address[1]}"
-        yield Target(server.address, host, book, parts, workers, last, cluster, log)
+        yield Target(server.address, host, book, parts, workers, last, cluster, log, cores_each)
 
 
 def any_of(servers: Sequence[Database]) -> str:

@@ -59,13 +59,29 @@ def measure(
         int, typer.Option(min=1_000, help="Invoices in the synthetic ledger.")
     ] = 200_000,
     generators: Annotated[int, typer.Option(min=1, max=64, help="Processes that send.")] = 1,
+    cores: Annotated[
+        float,
+        typer.Option(
+            min=0.05,
+            max=1.0,
+            help="A worker's part of a core, below 1 by a quota of its cgroup: so that a machine "
+            "can send what several of them carry.",
+        ),
+    ] = 1.0,
     folder: Folder = FOLDER,
 ) -> None:
     """Make the runs that a model needs; those that are in the folder already are not made again."""
-    runs = measuring.planned(_workers(workers), repeats, seconds)
+    numbers = _workers(workers)
+    part = cores if cores < 1 else None
+    if part and numbers[-1] * part > 1:
+        raise typer.BadParameter(
+            f"expected at most one core for {numbers[-1]} workers together, got {cores:g} each",
+            param_hint="--cores",
+        )
+    runs = measuring.planned(numbers, repeats, seconds, cores)
 
     def runner(scenario: Scenario, number: int) -> Result:
-        with own(rows, number, scenario.settings) as target:
+        with own(rows, number, scenario.settings, cores_each=part) as target:
             return run(scenario, target, Options(generators=generators))
 
     for at, (each, void) in enumerate(measuring.measure(runs, runner, folder), 1):

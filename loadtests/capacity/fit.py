@@ -45,6 +45,9 @@ def fit(
             "expected runs with steps up to the knee, as capacity measure makes them; "
             f"got {len(runs)} others" + "".join(f"; {key}: {left_out[key]}" for key in left_out)
         )
+    shares = sorted({run.cores_each for run in runs})
+    if len(shares) > 1:
+        raise NotEnough(f"--cores: expected runs with the same part of a core, got {shares}")
     notes: list[str] = []
     kinds: dict[str, Kind] = {}
     for name in sorted({run.kind for run in stepped}):
@@ -109,4 +112,5 @@ def _provenance(runs: Sequence[Observed], left_out: Mapping[str, str], replicas:
         environment=dict(runs[0].environment),
         replicas=replicas,
         resident_bytes=max(run.resident_bytes // run.workers for run in runs),
+        cores_each=runs[0].cores_each,
     )

@@ -28,7 +28,7 @@ _COLD: Mapping[str, str] = {"VERIFIER_CACHE_ENTRIES": "1000"}
 # Small steps that end at the first that is not held: an overload leaves connections open and queues
 # full, and what is held after it is less. Then past the knee, and below it.
 _FACTOR, _BEYOND = 1.15, (1.5, 0.5)
-BATCH = 1_000
+BATCH = 250
 # Different questions: they are all in memory after the warm-up.
 _FEW, _MANY = 2_000, 150_000
 
@@ -41,23 +41,27 @@ class Planned(NamedTuple):
     workers: int
 
 
-def planned(workers: Sequence[int], repeats: int, seconds: int) -> list[Planned]:
-    """All runs with stages of so many seconds, in turns, so that a slow hour harms all alike."""
+def planned(
+    workers: Sequence[int], repeats: int, seconds: int, cores_each: float = 1.0
+) -> list[Planned]:
+    """All runs with stages of so many seconds, in turns, so that a slow hour harms all alike.
+
+    Workers have a core each, or so much of one.
+    """
     runs: list[Planned] = []
     for again in range(1, repeats + 1):
         for number in workers:
-            for scenario in _scenarios(number, seconds, costs=number == workers[0]):
+            scenarios = stepped(number * cores_each, seconds)
+            if number == workers[0]:
+                scenarios += flat(seconds, cores_each)
+            for scenario in scenarios:
                 label = f"{scenario.name}-{number}w-{again}"
                 runs.append(Planned(label, scenario, number))
     return runs
 
 
-def _scenarios(workers: int, seconds: int, *, costs: bool) -> list[Scenario]:
-    return stepped(workers, seconds) + (flat(seconds) if costs else [])
-
-
-def stepped(workers: int, seconds: int) -> list[Scenario]:
-    """The four kinds whose throughput is told by the number of workers."""
+def stepped(cores: float, seconds: int) -> list[Scenario]:
+    """The four kinds whose throughput is told by the number of workers, who have so many cores."""
     # What takes longer than this is past the knee, where p99 has no steady value.
     single = Traffic("single", "single", 1, within=0.05)
     batch = Traffic("batch", "batch", 1, items=BATCH, within=0.5)
@@ -68,7 +72,7 @@ def stepped(workers: int, seconds: int) -> list[Scenario]:
             + ("all of them in memory" if cached else "hardly any in memory"),
             traffic=[traffic],
             steps=Steps(
-                first=first * workers,
+                first=first * cores,
                 factor=_FACTOR,
                 precision=_FACTOR - 1,
                 seconds=seconds,
@@ -81,26 +85,30 @@ def stepped(workers: int, seconds: int) -> list[Scenario]:
             distinct=_FEW if cached else _MANY,
             settings={} if cached else _COLD,
         )
-        for traffic, first in ((single, 1_500.0), (batch, 25.0))
+        for traffic, first in ((single, 6_000.0), (batch, 150.0))
         for cached in (True, False)
     ]
 
 
-def flat(seconds: int) -> list[Scenario]:
+def flat(seconds: int, cores: float = 1.0) -> list[Scenario]:
     """For costs: streams, requests that are refused, and next to none."""
+
+    def rates(*of_a_core: float) -> list[float]:
+        return [cores * rate for rate in of_a_core]
+
     return [
         Scenario(
             name="stream",
             summary="streams of 500 lines",
             traffic=[Traffic("stream", "stream", 1, items=500, within=5.0)],
-            stages=[_warm_up(10), *_stages(seconds, (5, 10, 20))],
+            stages=[_warm_up(10 * cores), *_stages(seconds, rates(20, 40, 80))],
             mix=_MATCHES,
         ),
         Scenario(
             name="refused",
             summary="single questions that find no place to wait in, beside some that do",
             traffic=[Traffic("single", "single", 1, within=0.25)],
-            stages=[_warm_up(200), *_stages(seconds, (300, 600, 1_000))],
+            stages=[_warm_up(200 * cores), *_stages(seconds, rates(1_000, 2_000, 4_000))],
             mix=_MATCHES,
             zipf=Decimal(0),
             distinct=_MANY,
@@ -116,7 +124,7 @@ def flat(seconds: int) -> list[Scenario]:
             name="idle",
             summary="a question now and then",
             traffic=[Traffic("single", "single", 1, within=0.25)],
-            stages=[_warm_up(20), *_stages(2 * seconds, (1, 20))],
+            stages=[_warm_up(20), *_stages(2 * seconds, (1.0, 20.0))],
             mix=_MATCHES,
         ),
     ]

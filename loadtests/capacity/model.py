@@ -41,7 +41,7 @@ class Provenance(msgspec.Struct, frozen=True):
     """Which runs the model rests on, why others were left out, and on what they were made.
 
     ``replicas`` is how many the service had beside its primary, ``resident_bytes`` the most memory
-    that one of its workers had.
+    that one of its workers had, ``cores_each`` how much of a core.
     """
 
     runs: tuple[str, ...]
@@ -52,6 +52,7 @@ class Provenance(msgspec.Struct, frozen=True):
     environment: Mapping[str, Any]
     replicas: int
     resident_bytes: int
+    cores_each: float = 1.0
 
 
 class Model(msgspec.Struct, frozen=True):

@@ -61,12 +61,15 @@ class Sample(msgspec.Struct, frozen=True):
 class Observed(msgspec.Struct, frozen=True):
     """A run. Its ``kind`` is its scenario; ``endpoint`` and ``items`` are those of most questions.
 
+    ``cores_each`` is what a worker had of a core.
+
     ``stepped`` runs went up to the knee, so that their highest goodput is what the service can do.
     """
 
     label: str
     kind: str
     workers: int
+    cores_each: float
     began: str
     commit: str
     endpoint: str
@@ -106,6 +109,7 @@ def observed(label: str, result: Result) -> Observed:
         label=label,
         kind=result.scenario,
         workers=workers,
+        cores_each=result.configuration.get("cores_each") or 1.0,
         began=result.began,
         commit=result.commit,
         endpoint=result.classes[main].endpoint,

@@ -67,13 +67,17 @@ def _known(costs: Mapping[str, Estimate], term: str, end: End) -> float:
 
 
 def _seconds(model: Model, endpoint: str, workers: int, end: End) -> tuple[float, float]:
-    """Seconds of a worker that a question takes, and that a miss adds: a line through two kinds."""
+    """Seconds of a worker that a question takes, and that a miss adds: a line through two kinds.
+
+    A worker with a whole core does as much more as it has more of it than those measured.
+    """
     kinds = list(model.of(endpoint).values())
     if not kinds:
         option = "--bulk-share" if endpoint == "batch" else "--rate"
         raise NoPlan(f"{option}: expected a model with a kind of {endpoint}, got none of it")
     warm, cold = kinds[0], kinds[-1]
-    one, other = _each(warm, workers, end), _each(cold, workers, end)
+    share = model.provenance.cores_each
+    one, other = (share * _each(kind, workers, end) for kind in (warm, cold))
     if warm.hit - cold.hit < HITS_APART:
         return one, 0.0
     miss = max(0.0, (other - one) / (warm.hit - cold.hit))

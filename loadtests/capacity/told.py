@@ -170,6 +170,7 @@ def assumptions(found: Plan, model: Model, config: Config) -> list[str]:
             f"a worker has a core of its own, and {wanted.workers_a_pod} "
             f"make{'s' * (wanted.workers_a_pod == 1)} a pod"
         ),
+        *_of_part(made.cores_each),
         (
             f"each of {wanted.clusters} cluster{'s' * (wanted.clusters != 1)} has one primary; "
             f"a replica has {wanted.server_cores} cores, half of which may be used"
@@ -189,6 +190,16 @@ def assumptions(found: Plan, model: Model, config: Config) -> list[str]:
         ),
         *(f"not known: {note}" for note in model.notes),
     ]
+
+
+def _of_part(cores_each: float) -> list[str]:
+    if cores_each == 1:
+        return []
+    said = (
+        f"those measured had {cores_each:g} of a core each; a whole one is taken to do "
+        f"{1 / cores_each:g} times as much, with the same p99 at the same utilisation"
+    )
+    return [said]
 
 
 def _micro(seconds: float) -> str:

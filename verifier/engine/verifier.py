@@ -16,6 +16,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from functools import partial
 from math import inf
 
 from verifier.clocks import Clocks
@@ -23,6 +24,7 @@ from verifier.engine.calls import Loaded, Outcome
 from verifier.engine.drafts import Draft
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
+from verifier.engine.laps import Laps
 from verifier.engine.loader import TIMEOUT, UNCHECKED, Loader
 from verifier.engine.memory import Memory
 from verifier.engine.steps import Steps
@@ -88,15 +90,23 @@ class Verifier:
         self._steps = Steps(memory, freshness, clocks)
 
     async def verify(
-        self, item: Item, *, at_least: Position | None = None, deadline: float = inf
+        self,
+        item: Item,
+        *,
+        at_least: Position | None = None,
+        deadline: float = inf,
+        laps: Laps | None = None,
     ) -> Answer:
         """The answer to one question; with ``at_least`` it rests on a state that includes it.
 
-        No read begins for it after the deadline (steady clock).
+        No read begins for it after the deadline (steady clock). ``laps`` get the steps ``memory``,
+        ``load`` and ``judge``, as far as there are any.
         """
         steps = self._steps
         terms = steps.begin(at_least, deadline)
         one = steps.recall_one(item, terms)
+        if laps is not None:
+            laps.end("memory")
         if isinstance(one, Answer):
             return one
         key = one if isinstance(one, str) else one.key
@@ -104,15 +114,24 @@ class Verifier:
             outcome, joined = await self._loader.load_one(key, deadline)
         else:
             outcome, joined = (await self._fetch((key,), terms)).outcomes[key], False
-        return steps.conclude(one, item, outcome, joined, terms)
+        if laps is None:
+            return steps.conclude(one, item, outcome, joined, terms)
+        laps.end("load")
+        answer = steps.conclude(one, item, outcome, joined, terms)
+        laps.end("judge")
+        return answer
 
     def verify_soon(
-        self, item: Item, told: Callable[[Answer], object], *, deadline: float = inf
+        self,
+        item: Item,
+        told: Callable[[Callable[[], Answer]], object],
+        *,
+        deadline: float = inf,
     ) -> Answer | None:
         """The same for a caller that is no task: the answer, if nothing has to be read for it.
 
-        Otherwise None, and ``told`` is called with the answer in a turn of the event loop of its
-        own, as soon as its read returns.
+        Otherwise None, and ``told`` is called with what gives the answer, in a turn of the event
+        loop of its own, as soon as its read returns.
         """
         steps = self._steps
         terms = steps.begin(None, deadline)
@@ -120,11 +139,11 @@ class Verifier:
         if isinstance(one, Answer):
             return one
 
-        def conclude(outcome: Outcome, joined: bool) -> None:
-            told(steps.conclude(one, item, outcome, joined, terms))
+        def tell(outcome: Outcome, joined: bool) -> None:
+            told(partial(steps.conclude, one, item, outcome, joined, terms))
 
         key = one if isinstance(one, str) else one.key
-        refused = self._loader.load_soon(key, conclude, deadline)
+        refused = self._loader.load_soon(key, tell, deadline)
         return None if refused is None else steps.conclude(one, item, refused, False, terms)
 
     async def verify_many(

@@ -135,10 +135,14 @@ def test_measure_runs_each_against_a_service_of_its_own(
 ) -> None:
     """With as many workers as wanted and the scenario's settings."""
     started: list[tuple[int, int, dict[str, str]]] = []
+    parts: list[float | None] = []
 
     @contextmanager
-    def own(rows: int, workers: int, settings: dict[str, str]) -> Iterator[str]:
+    def own(
+        rows: int, workers: int, settings: dict[str, str], *, cores_each: float | None
+    ) -> Iterator[str]:
         started.append((rows, workers, dict(settings)))
+        parts.append(cores_each)
         yield "target"
 
     def run(scenario: Scenario, target: str, _: object) -> result.Result:
@@ -155,3 +159,16 @@ def test_measure_runs_each_against_a_service_of_its_own(
     assert [workers for _, workers, _ in started] == [1] * 7 + [2] * 4
     assert (5_000, 1, {"VERIFIER_CACHE_ENTRIES": "1000"}) in started
     assert "11/11 batch_uncached-2w-1: done" in done.output
+    assert set(parts) == {None}
+    tenths = called("measure", "--workers", "1", "--cores", "0.1", "--folder", str(tmp_path / "b"))
+    assert tenths.exit_code == 0, tenths.output
+    assert parts[-1] == 0.1
+
+
+def test_workers_have_one_core_together_at_most(tmp_path: Path) -> None:
+    """Parts of a core that are more than one core are refused."""
+    done = called("measure", "--workers", "1..4", "--cores", "0.3", "--folder", str(tmp_path))
+    assert done.exit_code == 2
+    assert "expected at most one core for 4 workers together, got 0.3 each" in " ".join(
+        done.output.replace("│", " ").split()
+    )

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
 
+from verifier.api.server.desk import Head
 from verifier.api.server.readers import Cut, is_gone
 from verifier.errors import BadRequest
 from verifier.tracebacks import drop_frames
@@ -111,15 +114,16 @@ class Connection(RequestHandler):
             and not self._has_paused
             and not self._upgraded
         )
-        if is_first and self._is_answered(data):
-            return
-        # Not super(): this runs for every request, and that takes twice as long.
-        _receive(self, data)
+        if is_first and self._desk.is_open:
+            head = self._desk.head_of(data)
+            if head is not None and self._is_answered(head, data):
+                return
+            if self._is_read_and_answered(data):
+                return
+        else:
+            # Not super(): this runs for every request, and that takes twice as long.
+            _receive(self, data)
         if self._heads != self._request_count:
-            if is_first and len(self._messages) == 1:
-                message, body = self._messages[0]
-                if body.is_eof() and not isinstance(message, _ErrInfo):
-                    self._desk.learn(data, message)
             self._take_note()
         elif not self._body_is_whole:
             self._body_is_whole = self._body.is_eof()
@@ -127,11 +131,34 @@ class Connection(RequestHandler):
         elif data:
             self._bound_head(data)
 
-    def _is_answered(self, data: bytes) -> bool:
+    def _is_read_and_answered(self, data: bytes) -> bool:
+        """Have aiohttp's parser read; whether the front desk has taken what it has read.
+
+        Otherwise it is as if aiohttp had received the bytes.
+        """
+        parser: Any = self._parser
+        read: _Read | HttpProcessingError
+        try:
+            read = messages, upgraded, _ = parser.feed_data(data)
+        except HttpProcessingError as error:
+            read = error
+        else:
+            if len(messages) == 1 and not upgraded and not self._has_paused:
+                ((message, body),) = messages
+                head = self._desk.meaning_of(data, message) if body.is_eof() else None
+                if head is not None and self._is_answered(head, data):
+                    parser.message_consumed()
+                    return True
+        self._parser = cast("Any", _Reread(read))
+        _receive(self, data)
+        self._parser = parser
+        return False
+
+    def _is_answered(self, head: Head, data: bytes) -> bool:
         """Whether the front desk has taken a request that is all of the bytes at hand."""
-        head, transport = self._desk.head_of(data), self.transport
+        transport = self.transport
         # A client that does not read waits as any other does.
-        if head is None or transport is None or transport.get_write_buffer_size():
+        if transport is None or transport.get_write_buffer_size():
             return False
         try:
             answer = head.at_once(data[-head.length :], head.language, self._answer_later)
@@ -149,11 +176,17 @@ class Connection(RequestHandler):
             transport.write(answer)
         return True
 
-    def _answer_later(self, answer: bytes) -> None:
-        """Write the answer that a question of the desk has waited for, and go on."""
+    def _answer_later(self, make: Callable[[], bytes]) -> None:
+        """Make and write the answer that a question of the desk has waited for, and go on."""
         self._desk_is_asked = self._request_in_progress = False
         if self._handler_waiter is not None:
+            # A shutdown goes on when this turn of the event loop is over.
             self._handler_waiter.set_result(None)
+        with ExitStack() as undo:
+            # A client whose answer cannot be made would wait for ever.
+            undo.callback(self.force_close)
+            answer = make()
+            undo.pop_all()
         transport = self.transport
         if transport is None:
             return
@@ -161,8 +194,8 @@ class Connection(RequestHandler):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         held, self._held = self._held, b""
         if held:
-            self.data_received(held)
             transport.resume_reading()
+            self.data_received(held)
         if self._half_closed and not self._desk_is_asked:
             self._half_closed = False
             if not self.eof_received():
@@ -347,6 +380,21 @@ class Connection(RequestHandler):
 
 
 _receive = RequestHandler.data_received
+
+_Read = tuple[Sequence[Any], bool, bytes]
+
+
+class _Reread:
+    """Stands in for the parser where aiohttp takes in what that has read already."""
+
+    def __init__(self, read: _Read | HttpProcessingError) -> None:
+        self._read = read
+
+    def feed_data(self, _: bytes) -> _Read:
+        """What was read; raises what was raised."""
+        if isinstance(self._read, HttpProcessingError):
+            raise self._read
+        return self._read
 
 
 def _cut(body: StreamReader) -> None:

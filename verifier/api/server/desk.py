@@ -1,19 +1,21 @@
-"""The front desk: a request whose head is known is answered where its bytes arrive.
+"""The front desk: a request that comes in one piece is answered where its bytes arrive.
 
-Clients send the same head again and again. One that aiohttp's parser has accepted is kept with what
-it means, once it has come twice; the same bytes at the beginning of a message mean the same again.
-So a request that comes in one piece, behind such a head, on a connection that waits for one, costs
-a look into a dictionary: no parsing, no task, no request object. Everything else takes aiohttp's
-way, and nothing is parsed here, so there is no second parser that could read a request differently.
+On a connection that waits for one, and for a route that can (``Route.at_once``), it costs no task
+and no request object. Clients mostly send the same head again: one that aiohttp's parser has
+accepted twice is kept with what it means, since the same bytes at the beginning of a message mean
+the same, and then costs a look into a dictionary. Other heads are read by aiohttp's parser. Nothing
+is parsed here, so there is no second parser that could read a request differently. Everything else
+takes aiohttp's way.
 
-The order of checks, for who adds one: the head is known (a key would be checked where heads are
-learnt, and forgotten with it); the body is whole; the client has read what it got; the question can
-be read; only then it is counted and answered. A refusal of what there is no room for belongs before
-the question is read.
+The order of checks, for who adds one: what the head means (a key would be checked there, and heads
+forgotten with it); the body is whole; the client has read what it got; the question can be read;
+only then it is counted and answered. To refuse for want of room belongs before the question is
+read.
 
 What it relies on in aiohttp's RequestHandler (tests/api/test_desk.py holds each): a pending
 ``_waiter`` means that the connection waits for a request, with no message queued and no task under
 way; the parser then holds no part of a message unless reading was paused or the protocol changed;
+its ``feed_data`` is all that ``data_received`` asks of it, and ``message_consumed`` frees a place;
 ``_next_keepalive_close_time`` moves the keep-alive timer, ``_request_in_progress`` and
 ``_handler_waiter`` make a shutdown wait.
 """
@@ -36,13 +38,11 @@ _END = b"\r\n\r\n"
 # A longer one is not kept: with the number of heads, it bounds their memory.
 MAX_HEAD = 2_048
 
-# Whose meaning is for the handler. Of the others only the language counts.
-_SPECIAL = frozenset(
-    map(
-        str.lower,
-        (hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.UPGRADE, "Consistency-Token", "Server-Timing"),
-    )
-)
+# Fields that are aiohttp's, or the handler's, to deal with.
+_SPECIAL = frozenset(map(str.lower, (hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.UPGRADE)))
+
+# Heads that hold a secret are not kept.
+_SECRET = frozenset(map(str.lower, (hdrs.AUTHORIZATION, hdrs.PROXY_AUTHORIZATION, hdrs.COOKIE)))
 
 
 class Head(NamedTuple):
@@ -57,10 +57,14 @@ class Desk:
     """The heads that are known; one per process."""
 
     def __init__(self, routes: Iterable[Route], bounds: Connections) -> None:
-        self._at_once: dict[tuple[str, str], AtOnce] = {
-            (route.method, route.path): route.at_once for route in routes if route.at_once
+        # Who answers, and the fields that are not for them, by method and path.
+        self._routes: dict[tuple[str, str], tuple[AtOnce, frozenset[str]]] = {
+            (route.method, route.path): (route.at_once, _SPECIAL | route.heeds)
+            for route in routes
+            if route.at_once
         }
         self._most = bounds.known_heads
+        self.is_open = bool(self._most and self._routes)
         # The oldest first.
         self._heads: dict[bytes, Head] = {}
         self._came = Doorkeeper(max(1, self._most))
@@ -71,29 +75,34 @@ class Desk:
         head = self._heads.get(data[:end])
         return head if head is not None and head.length == len(data) - end else None
 
-    def learn(self, data: bytes, message: RawRequestMessage) -> None:
-        """Keep the head of a request in one piece that aiohttp's parser has read."""
-        at_once = self._at_once.get((message.method, message.path))
+    def meaning_of(self, data: bytes, message: RawRequestMessage) -> Head | None:
+        """What the head says of a request in one piece, once aiohttp's parser has read it.
+
+        None when that is for the handler. It is kept when it comes again.
+        """
+        route = self._routes.get((message.method, message.path))
         end = data.find(_END) + 4
-        if at_once is None or not self._most or end > MAX_HEAD:
-            return
-        head, length = data[:end], len(data) - end
-        if not _is_plain(message, length) or not self._came.again((head,)):
-            return
-        if len(self._heads) >= self._most:
-            del self._heads[next(iter(self._heads))]
-        self._heads[head] = Head(
-            length, language_of(message.headers.get(hdrs.ACCEPT_LANGUAGE, "")), at_once
-        )
+        length = len(data) - end
+        if route is None or not _is_one_piece(message, length):
+            return None
+        at_once, special = route
+        names = {name.lower() for name in message.headers}
+        if not special.isdisjoint(names):
+            return None
+        meaning = Head(length, language_of(message.headers.get(hdrs.ACCEPT_LANGUAGE, "")), at_once)
+        head = data[:end]
+        if end <= MAX_HEAD and _SECRET.isdisjoint(names) and self._came.again((head,)):
+            if len(self._heads) >= self._most:
+                del self._heads[next(iter(self._heads))]
+            self._heads[head] = meaning
+        return meaning
 
 
-def _is_plain(message: Any, length: int) -> bool:
-    """Whether a head says nothing but that a body of this length follows, and a language."""
+def _is_one_piece(message: Any, length: int) -> bool:
+    """Whether a head says that a body of this length follows, and then the next request."""
     return (
         message.version == HttpVersion11
         and not (message.should_close or message.upgrade or message.chunked)
-        and message.compression is None
         and length > 0
-        and message.headers.getall(hdrs.CONTENT_LENGTH, []) == [str(length)]
-        and _SPECIAL.isdisjoint(map(str.lower, message.headers))
+        and message.headers.getall(hdrs.CONTENT_LENGTH, ()) == [str(length)]
     )

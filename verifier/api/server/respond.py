@@ -8,7 +8,7 @@ sends any response, so keep-alive, back-pressure and shutdown are aiohttp's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from http import HTTPStatus
 
@@ -68,10 +68,12 @@ class Responder:
         self._second = 0
         self._head = b""
 
-    def json(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """A 200 with the answer to a single question."""
-        if request.version != HttpVersion11 or not request.keep_alive:
-            return web.Response(body=body, headers=JSON)
+    def json(
+        self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] | None = None
+    ) -> web.StreamResponse:
+        """A 200 with the answer to a single question; ``headers`` go with it."""
+        if headers or request.version != HttpVersion11 or not request.keep_alive:
+            return web.Response(body=body, headers={**JSON, **(headers or {})})
         return _Ready(self.answer(body), self._readers)
 
     def answer(self, body: bytes) -> bytes:

@@ -18,8 +18,9 @@ from verifier.wire.messages import Language
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 # Answers a body in a language where its bytes arrive (desk.py): the whole response; or None, and
-# the callback gets it later. Raises BadRequest before anything has been done, for the handler.
-AtOnce = Callable[[bytes, Language, Callable[[bytes], object]], bytes | None]
+# later the callback gets what makes it. Raises BadRequest, before anything has been done, for what
+# is left to the handler.
+AtOnce = Callable[[bytes, Language, Callable[[Callable[[], bytes]], object]], bytes | None]
 
 # The permission that a caller needs; routes without one are open to everybody.
 Scope = Literal["verify", "ingest", "watermark"]
@@ -34,8 +35,8 @@ class Route(msgspec.Struct, frozen=True):
 
     ``name`` labels it in metrics. ``media`` are the media types that it accepts; None accepts any.
     ``handler`` may raise BadRequest, Unavailable and ConnectionError, which the boundary answers
-    (boundary.py). ``at_once`` answers as the handler does, for requests whose head says nothing but
-    the length of the body and a language.
+    (boundary.py). ``at_once`` answers as the handler does, for requests without any of the fields
+    that only that heeds (``heeds``, in small letters).
     """
 
     method: str
@@ -47,3 +48,4 @@ class Route(msgspec.Struct, frozen=True):
     cost: Cost = "nothing"
     media: frozenset[str] | None = None
     at_once: AtOnce | None = None
+    heeds: frozenset[str] = frozenset()

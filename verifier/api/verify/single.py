@@ -11,7 +11,8 @@ from verifier.api.server import problems
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, UNREADABLE, Content, Operation, problem, refusal
 from verifier.api.verify.bulk import Counts, Resources
-from verifier.api.verify.parameters import TOKEN
+from verifier.api.verify.parameters import SERVER_TIMING, TIMING, TOKEN
+from verifier.engine.laps import Laps
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Question
 from verifier.invoice.verdict import Answer, Judgement, Match
@@ -19,6 +20,7 @@ from verifier.wire import schemas
 from verifier.wire.messages import Language
 from verifier.wire.problems import document
 from verifier.wire.questions import decode_question
+from verifier.wire.tokens import HEADER
 
 
 class Single:
@@ -46,33 +48,43 @@ class Single:
             scope="verify",
             cost="one",
             at_once=self.at_once,
+            heeds=frozenset({HEADER.lower(), SERVER_TIMING.lower()}),
         )
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
         """One question."""
         resources = self._resources
+        laps = Laps(perf_counter) if SERVER_TIMING in request.headers else None
         body = await resources.bodies.read(request, resources.requests.max_body)
         item = decode_question(body)
-        answer = await resources.verifier.verify(item, at_least=resources.at_least(request))
+        if laps is not None:
+            laps.end("parse")
+        answer = await resources.verifier.verify(
+            item, at_least=resources.at_least(request), laps=laps
+        )
         self._counts.count(answer)
         self._by_aiohttp.count += 1
         if isinstance(answer, Match):
-            return resources.responder.json(request, resources.encoder.encode(answer, "zh"))
+            encoded = resources.encoder.encode(answer, "zh")
+            return resources.responder.json(request, encoded, _timing(laps))
         language = problems.language(request)
         if answer.verdict == "invalid" or answer.verdict == "unavailable":
+            members = resources.encoder.members(answer, language)
             return problems.response(
                 request,
                 answer.verdict,
                 _detail(answer),
                 retry_after=answer.retry_after,
-                members=resources.encoder.members(answer, language),
+                members=members,
+                headers=_timing(laps),
             )
-        return resources.responder.json(request, resources.encoder.encode(answer, language))
+        encoded = resources.encoder.encode(answer, language)
+        return resources.responder.json(request, encoded, _timing(laps))
 
     def at_once(
-        self, body: bytes, language: Language, later: Callable[[bytes], object]
+        self, body: bytes, language: Language, later: Callable[[Callable[[], bytes]], object]
     ) -> bytes | None:
-        """The response to a question of the front desk; None when ``later`` will get it.
+        """The response to a question of the front desk; None when ``later`` gets what makes it.
 
         The same bytes as the handler's. Raises BadRequest for what that refuses.
         """
@@ -82,8 +94,8 @@ class Single:
             raise BadRequest("body_too_large", f"expected at most {resources.requests.max_body}")
         item = decode_question(body)
 
-        def told(answer: Answer) -> None:
-            later(self._response(answer, language, started))
+        def told(conclude: Callable[[], Answer]) -> None:
+            later(lambda: self._response(conclude(), language, started))
 
         answer = resources.verifier.verify_soon(item, told)
         return None if answer is None else self._response(answer, language, started)
@@ -114,9 +126,17 @@ def _detail(answer: Judgement) -> str:
     )
 
 
+def _timing(laps: Laps | None) -> dict[str, str] | None:
+    if laps is None:
+        return None
+    laps.end("write")
+    steps = (f"{step};dur={seconds * 1e3:.3f}" for step, seconds in laps.seconds.items())
+    return {SERVER_TIMING: ", ".join(steps)}
+
+
 OPERATION = Operation(
     "Ask about one invoice",
-    parameters=(TOKEN, LANGUAGE),
+    parameters=(TOKEN, LANGUAGE, TIMING),
     body=Content(Question),
     responses={
         200: Content(schemas.Answer, "match, mismatch, not_found or pending."),
