@@ -12,7 +12,8 @@ import uvloop
 from bench.samples import NOON, findings
 from verifier.clocks import Clocks
 from verifier.engine.freshness import Freshness
-from verifier.engine.loader import Limits, Loader
+from verifier.engine.lanes import Limits
+from verifier.engine.loader import Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.metrics import Metrics

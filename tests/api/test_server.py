@@ -6,7 +6,7 @@ import resource
 
 import pytest
 
-from verifier.api.server.connection import as_lost
+from verifier.api.server.readers import as_lost
 from verifier.api.server.server import OTHER_FILES, affordable_connections
 
 

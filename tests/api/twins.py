@@ -29,7 +29,8 @@ from verifier.api.verify.single import Single
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.engine.freshness import Freshness
-from verifier.engine.loader import Limits, Loader
+from verifier.engine.lanes import Limits
+from verifier.engine.loader import Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.metrics import Metrics
@@ -128,7 +129,7 @@ class Side:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
-class _Line(asyncio.Transport):
+class Line(asyncio.Transport):
     """A client's end of a connection, in memory."""
 
     def __init__(self, side: Side) -> None:
@@ -142,17 +143,21 @@ class _Line(asyncio.Transport):
         self.protocol.connection_made(self)
 
     def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        """Take bytes of the server."""
         assert not self.closed
         self.said += data
 
     def writelines(self, list_of_data: object) -> None:
+        """The same."""
         for data in cast("Sequence[bytes]", list_of_data):
             self.write(data)
 
     def write_eof(self) -> None:
+        """End."""
         self.close()
 
     def close(self) -> None:
+        """End."""
         if not self.closed:
             self.closed = True
             self._loop.call_soon(self.protocol.connection_lost, None)
@@ -160,16 +165,19 @@ class _Line(asyncio.Transport):
     abort = close
 
     def is_closing(self) -> bool:
+        """Whether it has ended."""
         return self.closed
 
     def get_extra_info(self, name: str, default: object = None) -> object:
+        """Tell nothing."""
         return default
 
     def get_write_buffer_size(self) -> int:
+        """Tell what waits."""
         return self.waiting
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
+        """Have none."""
 
     async def reads(self) -> bool:
         """Whether the server takes in more; it is given some time to go on."""
@@ -180,9 +188,11 @@ class _Line(asyncio.Transport):
         return not self.closed and not self.paused
 
     def pause_reading(self) -> None:
+        """Deliver nothing."""
         self.paused = True
 
     def resume_reading(self) -> None:
+        """Deliver again."""
         self.paused = False
 
 
@@ -201,7 +211,7 @@ async def rounds(count: int) -> None:
 
 async def told(side: Side, pieces: Sequence[Sent], *, half_close: bool) -> tuple[bytes, bool, bool]:
     """What a server says to these pieces; whether it has closed; and whether it reads on."""
-    line = _Line(side)
+    line = Line(side)
     await rounds(2)
     for data, waits in pieces:
         if not await line.reads():

@@ -7,7 +7,8 @@ import json
 from tests.engine.fakes import Clock, Ledger
 from tests.invoice.samples import Given, Sample
 from verifier.engine.freshness import Freshness
-from verifier.engine.loader import Limits, Loader
+from verifier.engine.lanes import Limits
+from verifier.engine.loader import Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.invoice.claim import Item

@@ -7,7 +7,8 @@ from math import inf
 
 from tests.engine.fakes import Clock, SlowLedger, begin, turns
 from verifier.engine.calls import Loaded
-from verifier.engine.loader import Limits, Loader
+from verifier.engine.lanes import Limits
+from verifier.engine.loader import Loader
 from verifier.errors import Unavailable
 from verifier.metrics import Metrics
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.fakes import turns
 from tests.engine.loader_desk import LIMITS, Desk, reason
-from verifier.engine.loader import Limits
+from verifier.engine.lanes import Limits
 from verifier.errors import Unavailable
 
 

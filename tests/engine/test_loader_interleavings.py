@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.engine.fakes import Clock, Read, SlowLedger, begin, turns
 from verifier.engine import lanes
 from verifier.engine.calls import Loaded
-from verifier.engine.loader import Limits, Loader
+from verifier.engine.lanes import Limits
+from verifier.engine.loader import Loader
 from verifier.errors import Unavailable
 from verifier.metrics import Metrics
 from verifier.wire.records import Finding

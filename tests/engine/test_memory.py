@@ -11,7 +11,7 @@ from tests.engine.fakes import turns
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
 from verifier.engine.doorkeeper import Doorkeeper
 from verifier.engine.freshness import Terms
-from verifier.engine.loader import Limits
+from verifier.engine.lanes import Limits
 from verifier.invoice.verdict import Judgement
 from verifier.state import Live
 from verifier.wire.records import Record

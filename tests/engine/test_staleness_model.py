@@ -30,7 +30,8 @@ from tests.engine.model import BY_KEY, KEYS, REGION, Model, Version
 from verifier.engine import lanes
 from verifier.engine import memory as memory_module
 from verifier.engine.freshness import Freshness
-from verifier.engine.loader import Limits, Loader
+from verifier.engine.lanes import Limits
+from verifier.engine.loader import Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.invoice.verdict import Answer

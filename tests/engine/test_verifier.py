@@ -8,7 +8,7 @@ import pytest
 
 from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
-from verifier.engine.loader import Limits
+from verifier.engine.lanes import Limits
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError

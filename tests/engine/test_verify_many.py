@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samples, seeds, told_by
-from verifier.engine.loader import Limits
+from verifier.engine.lanes import Limits
 from verifier.engine.verifier import HINTED_PER_BLOCK, ITEMS_PER_BLOCK, ITEMS_PER_LOAD
 from verifier.invoice.claim import Item, Question
 from verifier.invoice.hints import Hint

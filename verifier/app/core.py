@@ -10,7 +10,8 @@ import structlog
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.engine.freshness import Freshness
-from verifier.engine.loader import Limits, Loader
+from verifier.engine.lanes import Limits
+from verifier.engine.loader import Loader
 from verifier.engine.memory import Memory, Sizes
 from verifier.engine.verifier import Verifier
 from verifier.errors import Unavailable

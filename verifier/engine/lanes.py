@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections import deque
 
+import msgspec
+
 # A read costs as much as twenty of its keys do. While one runs that began just now (seconds),
 # another one of its lane leaves only with so many keys; fewer leave when it returns or turns out
 # to be slow. Under load this makes few large reads out of many small ones.
 JUST_NOW = 0.002
 WORTH_A_READ = 20
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The loader's bounds: concurrent reads, keys per read, keys waiting, seconds of waiting."""
+
+    slots: int
+    max_batch: int
+    waiting_singles: int
+    waiting_bulk: int
+    max_wait: float
 
 
 class Lane:

@@ -15,8 +15,6 @@ from functools import partial
 from math import inf
 from typing import Any
 
-import msgspec
-
 from verifier.engine import lanes
 from verifier.engine.calls import (
     Call,
@@ -27,7 +25,7 @@ from verifier.engine.calls import (
     Told,
     latest_deadline,
 )
-from verifier.engine.lanes import WORTH_A_READ, Lane
+from verifier.engine.lanes import WORTH_A_READ, Lane, Limits
 from verifier.errors import Unavailable
 from verifier.metrics import Metrics
 from verifier.wire.records import Finding
@@ -43,16 +41,6 @@ TIMEOUT = Unavailable("timeout")
 _OVERLOADED = Unavailable("overloaded")
 _CLOSING = Unavailable("closing")
 _FAILED = Unavailable("failed")
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """The loader's bounds: concurrent reads, keys per read, keys waiting, seconds of waiting."""
-
-    slots: int
-    max_batch: int
-    waiting_singles: int
-    waiting_bulk: int
-    max_wait: float
 
 
 class Loader:

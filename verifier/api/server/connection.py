@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
-from verifier.api.server.desk import Head
-from verifier.api.server.readers import Cut, is_gone
-from verifier.errors import BadRequest
+from verifier.api.server.asking import Asking, receive
+from verifier.api.server.readers import Cut, as_lost, is_gone
 from verifier.tracebacks import drop_frames
 
 if TYPE_CHECKING:
@@ -33,29 +31,23 @@ class _NoMoreRequests(ConnectionError):
     """Queued behind the last request of a client that has half-closed its connection."""
 
 
-class Connection(RequestHandler):
+class Connection(Asking):
     """One client's connection."""
 
     __slots__ = (
         "_body",
         "_body_is_whole",
-        "_desk",
-        "_desk_is_asked",
         "_half_closed",
-        "_has_paused",
         "_head_expected",
         "_head_size",
         "_heads",
-        "_held",
-        "_server",
     )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
-        super().__init__(server, loop=loop, **settings)
+        super().__init__(server, loop, **settings)
         # aiohttp's parser stops at as many requests, of which it still counts one that was taken
         # before its body was complete: reading has to be paused, and so resumed, before it does.
         self._max_msg_queue_size -= 1
-        self._server = server
         self._half_closed = False
         # Whether the next head has a deadline; between requests it gets one with its first byte.
         self._head_expected = False
@@ -66,11 +58,6 @@ class Connection(RequestHandler):
         self._heads = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._body_is_whole = True
-        self._has_paused = False
-        self._desk = server.desk
-        # While a question of the desk waits for its read, and what has come behind it.
-        self._desk_is_asked = False
-        self._held = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection and expect a head, or refuse it at once beyond the bound."""
@@ -114,15 +101,12 @@ class Connection(RequestHandler):
             and not self._has_paused
             and not self._upgraded
         )
-        if is_first and self._desk.is_open:
-            head = self._desk.head_of(data)
-            if head is not None and self._is_answered(head, data):
-                return
-            if self._is_read_and_answered(data):
+        if is_first:
+            if self._receive_first(data):
                 return
         else:
             # Not super(): this runs for every request, and that takes twice as long.
-            _receive(self, data)
+            receive(self, data)
         if self._heads != self._request_count:
             self._take_note()
         elif not self._body_is_whole:
@@ -131,81 +115,18 @@ class Connection(RequestHandler):
         elif data:
             self._bound_head(data)
 
-    def _is_read_and_answered(self, data: bytes) -> bool:
-        """Have aiohttp's parser read; whether the front desk has taken what it has read.
-
-        Otherwise it is as if aiohttp had received the bytes.
-        """
-        parser: Any = self._parser
-        read: _Read | HttpProcessingError
-        try:
-            read = messages, upgraded, _ = parser.feed_data(data)
-        except HttpProcessingError as error:
-            read = error
-        else:
-            if len(messages) == 1 and not upgraded and not self._has_paused:
-                ((message, body),) = messages
-                head = self._desk.meaning_of(data, message) if body.is_eof() else None
-                if head is not None and self._is_answered(head, data):
-                    parser.message_consumed()
-                    return True
-        self._parser = cast("Any", _Reread(read))
-        _receive(self, data)
-        self._parser = parser
-        return False
-
-    def _is_answered(self, head: Head, data: bytes) -> bool:
-        """Whether the front desk has taken a request that is all of the bytes at hand."""
-        transport = self.transport
-        # A client that does not read waits as any other does.
-        if transport is None or transport.get_write_buffer_size():
-            return False
-        try:
-            answer = head.at_once(data[-head.length :], head.language, self._answer_later)
-        except BadRequest:
-            return False
-        self._heads = self._request_count = self._request_count + 1
-        self._server.requests_count += 1
+    def _taken(self) -> None:
+        self._heads = self._request_count
         if self._head_expected:
             self._forget_head()
-        # Also while its read runs, the connection is not idle.
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        if answer is None:
-            self._desk_is_asked = self._request_in_progress = True
-        else:
-            transport.write(answer)
-        return True
 
     def _answer_later(self, make: Callable[[], bytes]) -> None:
-        """Make and write the answer that a question of the desk has waited for, and go on."""
-        self._desk_is_asked = self._request_in_progress = False
-        if self._handler_waiter is not None:
-            # A shutdown goes on when this turn of the event loop is over.
-            self._handler_waiter.set_result(None)
-        with ExitStack() as undo:
-            # A client whose answer cannot be made would wait for ever.
-            undo.callback(self.force_close)
-            answer = make()
-            undo.pop_all()
-        transport = self.transport
-        if transport is None:
-            return
-        transport.write(answer)
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        held, self._held = self._held, b""
-        if held:
-            transport.resume_reading()
-            self.data_received(held)
-        if self._half_closed and not self._desk_is_asked:
+        """Also end a connection whose client has half-closed it meanwhile."""
+        super()._answer_later(make)
+        if self._half_closed and not self._desk_is_asked and self.transport is not None:
             self._half_closed = False
             if not self.eof_received():
-                transport.close()
-
-    def _hold(self, data: bytes) -> None:
-        """Keep what comes behind a question of the desk until that is answered; read no more."""
-        self._held += data
-        if self.transport is not None:
-            self.transport.pause_reading()
+                self.transport.close()
 
     def _take_note(self) -> None:
         """React to requests whose heads the parser has just completed."""
@@ -235,20 +156,6 @@ class Connection(RequestHandler):
             self.data_received(data)
         finally:
             self._close, self._force_close = self._close or close, self._force_close or force
-
-    def pause_reading(self) -> None:
-        """Stop reading for now; the parser keeps what it has."""
-        self._has_paused = True
-        super().pause_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Read on, if reading was ever paused.
-
-        aiohttp calls this for each piece of a body, and each time makes its parser look for data
-        that a pause left behind. The parser may act on a pause much later, even in another request.
-        """
-        if self._has_paused:
-            super().resume_reading(resume_parser)
 
     def _bound_ahead(self) -> None:
         """Stop reading while the bodies of queued requests hold more than ``max_ahead``."""
@@ -379,37 +286,6 @@ class Connection(RequestHandler):
         """Log nothing: the text may quote the request."""
 
 
-_receive = RequestHandler.data_received
-
-_Read = tuple[Sequence[Any], bool, bytes]
-
-
-class _Reread:
-    """Stands in for the parser where aiohttp takes in what that has read already."""
-
-    def __init__(self, read: _Read | HttpProcessingError) -> None:
-        self._read = read
-
-    def feed_data(self, _: bytes) -> _Read:
-        """What was read; raises what was raised."""
-        if isinstance(self._read, HttpProcessingError):
-            raise self._read
-        return self._read
-
-
 def _cut(body: StreamReader) -> None:
     if not body.is_eof():
         body.set_exception(RequestPayloadError("no more of the body will come"))
-
-
-def as_lost(error: BaseException | None) -> BaseException | None:
-    """The reason why a connection is lost, as a ConnectionError.
-
-    Python reports some network errors (no route, a silent peer) as OSError or TimeoutError, which
-    would look like faults and time-outs of ours.
-    """
-    if error is None or isinstance(error, ConnectionError):
-        return error
-    lost = ConnectionResetError("the connection is lost")
-    lost.__cause__ = error
-    return lost

@@ -69,6 +69,10 @@ class Desk:
         self._heads: dict[bytes, Head] = {}
         self._came = Doorkeeper(max(1, self._most))
 
+    def __len__(self) -> int:
+        """How many are kept."""
+        return len(self._heads)
+
     def head_of(self, data: bytes) -> Head | None:
         """What the head says of a request that is here in one piece; None if that is not known."""
         end = data.find(_END) + 4

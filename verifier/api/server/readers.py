@@ -28,6 +28,19 @@ def is_gone(transport: asyncio.BaseTransport | None) -> bool:
     return transport is None or transport.is_closing()
 
 
+def as_lost(error: BaseException | None) -> BaseException | None:
+    """The reason why a connection is lost, as a ConnectionError.
+
+    Python reports some network errors (no route, a silent peer) as OSError or TimeoutError, which
+    would look like faults and time-outs of ours.
+    """
+    if error is None or isinstance(error, ConnectionError):
+        return error
+    lost = ConnectionResetError("the connection is lost")
+    lost.__cause__ = error
+    return lost
+
+
 class SlowReader(ConnectionResetError):
     """The client did not take in its answer in time; its connection is cut."""
 

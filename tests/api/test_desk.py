@@ -1,0 +1,308 @@
+"""The front desk: what it answers, what it keeps, and what it relies on in aiohttp.
+
+That it changes nothing of what a client sees: test_desk_alike.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp.web_protocol import RequestHandler
+
+from bench.samples import bodies
+from tests.api.twins import Line, Side, rounds
+from verifier.api.server.desk import MAX_HEAD
+from verifier.engine.drafts import Unread
+from verifier.engine.steps import Steps
+from verifier.invoice.verdict import Answer
+
+ABSENT = b'{"number":"24312000000099999999","date":"2024-03-01","total":"1.00"}'
+BROKEN = {"number": "24312000000088888888", "date": "2024-03-01", "total": "1.00"}
+
+
+@pytest.fixture
+async def side() -> AsyncIterator[Side]:
+    """Run a server with a desk."""
+    side = Side(1_000)
+    await side.start()
+    yield side
+    side.ledger.open.set()
+    await side.runner.cleanup()
+
+
+def asking(body: bytes = ABSENT, *fields: str) -> bytes:
+    """A request in one piece."""
+    head = ["POST /v1/verify HTTP/1.1", "Host: x", *fields, f"Content-Length: {len(body)}"]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+async def connected(side: Side) -> Line:
+    """A connection that waits for a request."""
+    line = Line(side)
+    await rounds(2)
+    return line
+
+
+async def answered(line: Line, count: int = 1) -> None:
+    """Return when so many answers have come."""
+    async with asyncio.timeout(5):
+        while line.said.count(b"HTTP/1.1 ") < count:
+            await asyncio.sleep(0)
+    # aiohttp waits for the next request a few rounds later.
+    await rounds(5)
+
+
+def ways(side: Side) -> tuple[int, int]:
+    """How many questions took the desk's way, and aiohttp's."""
+    desk, aiohttp = (
+        side.value("verifier_single_questions_total", way=way) for way in ("desk", "aiohttp")
+    )
+    return int(desk), int(aiohttp)
+
+
+def reading(line: Line) -> tuple[bool, int]:
+    """Whether the server has stopped reading, and how much it has said."""
+    return line.paused, len(line.said)
+
+
+def waits(protocol: RequestHandler) -> bool:
+    """Whether a connection waits for its next request."""
+    return protocol._waiter is not None and not protocol._waiter.done()
+
+
+async def ask(side: Side, *requests: bytes) -> bytes:
+    """What is said to requests that come one after the other."""
+    line = await connected(side)
+    for number, request in enumerate(requests, 1):
+        line.protocol.data_received(request)
+        await answered(line, number)
+    line.close()
+    await rounds(2)
+    return bytes(line.said)
+
+
+async def test_a_head_is_kept_when_it_comes_again(side: Side) -> None:
+    """What comes once leaves nothing behind."""
+    await ask(side, asking())
+    assert len(side.desk) == 0
+    await ask(side, asking(), asking())
+    assert len(side.desk) == 1
+    assert ways(side) == (3, 0)
+
+
+async def test_heads_that_differ_each_time_are_answered_too(side: Side) -> None:
+    """Those of a balancer that gives each request an id push nothing out."""
+    await ask(side, asking(), asking())
+    await ask(side, *(asking(ABSENT, f"X-Request-Id: {number}") for number in range(50)))
+    assert len(side.desk) == 1
+    assert ways(side) == (52, 0)
+
+
+async def test_the_number_of_heads_is_bounded() -> None:
+    """The oldest makes room."""
+    side = Side(3)
+    await side.start()
+    for number in range(10):
+        request = asking(ABSENT, f"User-Agent: {number}")
+        await ask(side, request, request, request)
+        assert len(side.desk) <= 3
+    assert len(side.desk) == 3
+    await side.runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["Authorization: Bearer s", "cookie: a=b", "Proxy-Authorization: x", f"X: {'x' * MAX_HEAD}"],
+)
+async def test_secrets_and_long_heads_are_not_kept(side: Side, field: str) -> None:
+    """They are answered, and forgotten."""
+    await ask(side, *[asking(ABSENT, field)] * 4)
+    assert len(side.desk) == 0
+    assert ways(side) == (4, 0)
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["Content-Encoding: identity", "Server-Timing: 1", "Upgrade: h2c", "Connection: close"],
+)
+async def test_what_a_head_asks_for_besides_is_the_handler_s(side: Side, field: str) -> None:
+    """The desk knows nothing of it."""
+    for _ in range(3):
+        await ask(side, asking(ABSENT, field))
+    assert ways(side) == (0, 3)
+
+
+async def test_steps_are_timed_on_request(side: Side) -> None:
+    """Server-Timing names the steps of a question that was read, and of one in memory."""
+    found = bodies()[0]
+    said = await ask(side, *[asking(found, "Server-Timing: 1")] * 3)
+    timings = re.findall(rb"Server-Timing: ([^\r]+)", said)
+    steps = [re.findall(rb"(\w+);dur=\d+\.\d{3}", timing) for timing in timings]
+    assert steps[0] == [b"parse", b"memory", b"load", b"judge", b"write"]
+    assert steps[-1] == [b"parse", b"memory", b"write"]
+
+
+async def test_a_client_that_does_not_read_waits_as_any_other(side: Side) -> None:
+    """Nothing is added to what it has not taken in yet."""
+    await ask(side, asking(), asking())
+    line = await connected(side)
+    line.waiting = 1
+    line.protocol.data_received(asking())
+    await rounds(1)
+    assert ways(side) == (2, 0)
+    line.close()
+    await rounds(2)
+
+
+async def test_what_comes_behind_a_question_waits_for_its_turn(side: Side) -> None:
+    """Answers never overtake, and no more is read meanwhile."""
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking(ABSENT))
+    await rounds(3)
+    line.protocol.data_received(asking(bodies()[0])[:50])
+    assert reading(line) == (True, 0)
+    side.ledger.open.set()
+    await answered(line)
+    assert reading(line)[0] is False
+    line.protocol.data_received(asking(bodies()[0])[50:])
+    await answered(line, 2)
+    assert re.findall(rb'"verdict":"(\w+)"', line.said) == [b"not_found", b"match"]
+
+
+async def test_a_client_that_half_closes_gets_its_answer(side: Side) -> None:
+    """The connection ends after the answer that was being made."""
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking())
+    await rounds(3)
+    assert line.protocol.eof_received()
+    assert line.protocol.eof_received()
+    await rounds(20)
+    assert not line.closed
+    side.ledger.open.set()
+    await answered(line)
+    assert line.closed
+
+
+async def test_a_client_that_goes_is_forgotten(side: Side) -> None:
+    """Its question is counted as it would be otherwise, and its connection is free."""
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking())
+    await rounds(3)
+    line.close()
+    await rounds(2)
+    side.ledger.open.set()
+    async with asyncio.timeout(5):
+        while ways(side) != (1, 0):
+            await asyncio.sleep(0)
+    assert not line.said
+    assert len(side.crowd) == 0
+
+
+async def test_a_shutdown_waits_for_the_answer(side: Side) -> None:
+    """As for a request of aiohttp's; then the connection is closed."""
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking())
+    await rounds(3)
+    ending = asyncio.create_task(side.server.shutdown(5.0))
+    await rounds(10)
+    assert not ending.done()
+    side.ledger.open.set()
+    await answered(line)
+    await ending
+    assert line.closed
+
+
+async def test_a_connection_whose_question_is_read_for_is_not_idle(side: Side) -> None:
+    """The keep-alive timer, which may fire meanwhile, closes it only afterwards."""
+    line = await connected(side)
+    protocol = line.protocol
+    side.ledger.open.clear()
+    protocol._next_keepalive_close_time = 0.0
+    protocol.data_received(asking())
+    protocol._process_keepalive()
+    assert not line.closed
+    side.ledger.open.set()
+    await answered(line)
+    protocol._next_keepalive_close_time = 0.0
+    protocol._process_keepalive()
+    assert line.closed
+
+
+async def test_an_answer_that_cannot_be_made_ends_its_connection_alone(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fault of ours: the client does not wait for ever, and others are answered."""
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    conclude = Steps.conclude
+
+    def broken(self: Steps, unread: Unread, *rest: Any) -> Answer:
+        if unread == BROKEN["number"]:
+            raise LookupError("broken")
+        return conclude(self, unread, *rest)
+
+    monkeypatch.setattr(Steps, "conclude", broken)
+    line, other = await connected(side), await connected(side)
+    line.protocol.data_received(asking(msgspec.json.encode(BROKEN)))
+    other.protocol.data_received(asking())
+    await answered(other)
+    assert line.closed
+    assert not line.said
+    assert [type(each["exception"]) for each in told] == [LookupError]
+
+
+async def test_a_thousand_requests_ahead_are_answered_in_their_order(side: Side) -> None:
+    """One that waits for its read holds up what comes behind it, and no more is taken in."""
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking())
+    await rounds(3)
+    ahead = b"".join(
+        asking(ABSENT.replace(b"}", b',"reference":"%d"}' % number)) for number in range(1_000)
+    )
+    line.protocol.data_received(ahead)
+    assert line.paused
+    side.ledger.open.set()
+    await answered(line, 1_001)
+    assert [int(each) for each in re.findall(rb'"reference":"(\d+)"', line.said)] == [*range(1_000)]
+
+
+def test_what_the_desk_relies_on_is_in_aiohttp() -> None:
+    """Attributes by their names, and what data_received asks of the parser."""
+    slots = {name for each in RequestHandler.__mro__ for name in getattr(each, "__slots__", ())}
+    assert slots >= {
+        "_waiter", "_messages", "_parser", "_upgraded", "_request_count", "_request_in_progress",
+        "_handler_waiter", "_next_keepalive_close_time", "_keepalive_timeout", "_loop",
+    }  # fmt: skip
+    received = inspect.getsource(RequestHandler.data_received)
+    assert set(re.findall(r"self\._parser\.(\w+)", received)) == {"feed_data"}
+    started = inspect.getsource(RequestHandler.start)
+    assert set(re.findall(r"self\._parser\.(\w+)", started)) == {"message_consumed"}
+    shutdown = inspect.getsource(RequestHandler.shutdown)
+    assert "if self._request_in_progress:" in shutdown
+
+
+async def test_a_connection_that_waits_has_a_pending_waiter(side: Side) -> None:
+    """From a round after its last answer until its next request; not while one is answered."""
+    line = await connected(side)
+    protocol = line.protocol
+    assert waits(protocol)
+    side.ledger.open.clear()
+    # By aiohttp's way.
+    protocol.data_received(asking(ABSENT, "Server-Timing: 1"))
+    await rounds(5)
+    assert not waits(protocol)
+    assert protocol._request_in_progress
+    side.ledger.open.set()
+    await answered(line)
+    assert waits(protocol)

@@ -1,0 +1,145 @@
+"""A connection's side of the front desk (desk.py): what that answers never becomes a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web_protocol import RequestHandler
+
+from verifier.api.server.desk import Head
+from verifier.errors import BadRequest
+
+if TYPE_CHECKING:
+    from verifier.api.server.server import Server
+
+receive = RequestHandler.data_received
+
+_Read = tuple[Sequence[Any], bool, bytes]
+
+
+class Asking(RequestHandler):
+    """A connection that asks the front desk before it makes a request of what has arrived."""
+
+    __slots__ = ("_desk", "_desk_is_asked", "_has_paused", "_held", "_server")
+
+    def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+        super().__init__(server, loop=loop, **settings)
+        self._server = server
+        self._desk = server.desk
+        # While a question of the desk waits for its read, and what has come behind it.
+        self._desk_is_asked = False
+        self._held = b""
+        # Whether reading was ever paused: then the parser may hold what has arrived.
+        self._has_paused = False
+
+    def pause_reading(self) -> None:
+        """Stop reading for now; the parser keeps what it has."""
+        self._has_paused = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Read on, if reading was ever paused.
+
+        aiohttp calls this for each piece of a body, and each time makes its parser look for data
+        that a pause left behind. The parser may act on a pause much later, even in another request.
+        """
+        if self._has_paused:
+            super().resume_reading(resume_parser)
+
+    def _taken(self) -> None:
+        """A request has been taken, and counted, without aiohttp's knowledge."""
+        raise NotImplementedError
+
+    def _receive_first(self, data: bytes) -> bool:
+        """Receive the first bytes of a request, on a connection that waits for one.
+
+        Whether the front desk has taken them. Otherwise it is as if aiohttp had received them.
+        """
+        if not self._desk.is_open:
+            receive(self, data)
+            return False
+        head = self._desk.head_of(data)
+        if head is not None and self._is_answered(head, data):
+            return True
+        parser: Any = self._parser
+        read: _Read | HttpProcessingError
+        try:
+            read = messages, upgraded, _ = parser.feed_data(data)
+        except HttpProcessingError as error:
+            read = error
+        else:
+            if len(messages) == 1 and not upgraded and not self._has_paused:
+                ((message, body),) = messages
+                head = self._desk.meaning_of(data, message) if body.is_eof() else None
+                if head is not None and self._is_answered(head, data):
+                    parser.message_consumed()
+                    return True
+        self._parser = cast("Any", _Reread(read))
+        receive(self, data)
+        self._parser = parser
+        return False
+
+    def _is_answered(self, head: Head, data: bytes) -> bool:
+        """Whether the front desk has taken a request that is all of the bytes at hand."""
+        transport = self.transport
+        # A client that does not read waits as any other does.
+        if transport is None or transport.get_write_buffer_size():
+            return False
+        try:
+            answer = head.at_once(data[-head.length :], head.language, self._answer_later)
+        except BadRequest:
+            return False
+        self._request_count += 1
+        self._server.requests_count += 1
+        self._taken()
+        # Also while its read runs, the connection is not idle.
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        if answer is None:
+            self._desk_is_asked = self._request_in_progress = True
+        else:
+            transport.write(answer)
+        return True
+
+    def _answer_later(self, make: Callable[[], bytes]) -> None:
+        """Make and write the answer that a question of the desk has waited for, and go on."""
+        self._desk_is_asked = self._request_in_progress = False
+        if self._handler_waiter is not None:
+            # A shutdown goes on when this turn of the event loop is over.
+            self._handler_waiter.set_result(None)
+        with ExitStack() as undo:
+            # A client whose answer cannot be made would wait for ever.
+            undo.callback(self.force_close)
+            answer = make()
+            undo.pop_all()
+        transport = self.transport
+        if transport is None:
+            return
+        transport.write(answer)
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        held, self._held = self._held, b""
+        if held:
+            transport.resume_reading()
+            self.data_received(held)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes behind a question of the desk until that is answered; read no more."""
+        self._held += data
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+
+class _Reread:
+    """Stands in for the parser where aiohttp takes in what that has read already."""
+
+    def __init__(self, read: _Read | HttpProcessingError) -> None:
+        self._read = read
+
+    def feed_data(self, _: bytes) -> _Read:
+        """What was read; raises what was raised."""
+        if isinstance(self._read, HttpProcessingError):
+            raise self._read
+        return self._read
