@@ -3,7 +3,7 @@
 Where to look::
 
     __main__    argv; the table, docs/bench.json and docs/bench.png; exit code 1 outside the budget
-    figures     P1 to P13: what is divided by what; budget.toml holds the bounds
+    figures     P1 to P14: what is divided by what; budget.toml holds the bounds
     measure     how each side of a figure is measured; programs: those that run to an end
     rig         the ledger under test and the servers; processes: their cores and what they use
     load        wrk, and loops of our own client (client): open, and closed for batches

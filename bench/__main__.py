@@ -14,6 +14,7 @@ from bench.figures import FIGURES, budget, measurements, result, wanted
 from bench.latency import memory_latency
 from bench.load import counted
 from bench.measure import Measures
+from bench.peers import golang
 from bench.programs import Sample
 from bench.rig import FULL, QUICK, Rig, Scale
 from loadtests.processes import RigError
@@ -87,6 +88,9 @@ def main() -> int:
     chosen = scale(given)
     try:
         figures = wanted(given.figures)
+        if not golang.available() and any(figure.under == "single go" for figure in figures):
+            figures = [figure for figure in figures if figure.under != "single go"]
+            print(f"P14 is skipped: {golang.HOW_TO_INSTALL}")
         with Rig(chosen) as rig:
             measures = Measures(rig)
             names = measurements(figures, measures.by_name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -38,6 +38,7 @@ class Measures:
             "single uncached": lambda: self._single(self._uncached, self._cold),
             "single pool": self._pool_single,
             "single fastapi": lambda: self._single(self._fastapi, self._cold),
+            "single go": lambda: self._single(self._go, self._cold),
             "p99 uncached": lambda: self._latency(self._uncached),
             "p99 pool": lambda: self._latency(self._pool),
             "batch cached": lambda: self._batch(self._cached, self._hot_batches, 2),
@@ -70,9 +71,10 @@ class Measures:
             servers["fastapi"] = self._fastapi
         if {"single cached", "batch cached", "stream"} & names:
             servers["cached service"] = self._cached
-        verdicts = agreement.check(servers, self.rig.mixed(AGREEMENT))
-        told = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
-        print(f"{', '.join(servers)} give the same answers to {AGREEMENT:,} questions: {told}")
+        agreed(servers, self.rig.mixed(AGREEMENT))
+        if "single go" in names:
+            pair = {"service": self._uncached, "go": self._go}
+            agreed(pair, agreement.canonical(self._cold_bodies[:AGREEMENT]))
 
     # What is asked
 
@@ -129,6 +131,10 @@ class Measures:
     @cached_property
     def _fastapi(self) -> Server:
         return self.rig.peer("fastapi_app")
+
+    @cached_property
+    def _go(self) -> Server:
+        return self.rig.peer("golang")
 
     # Single questions
 
@@ -227,6 +233,13 @@ class Measures:
     def _growth(self) -> Sample:
         """Of the last stream."""
         return Sample(self._grown, f"{self._grown:.1f} MiB")
+
+
+def agreed(servers: Mapping[str, Server], bodies: Sequence[bytes]) -> None:
+    """Have servers answer the same questions; RigError when they differ."""
+    verdicts = agreement.check(servers, bodies)
+    told = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.most_common())
+    print(f"{', '.join(servers)} give the same answers to {len(bodies):,} questions: {told}")
 
 
 def saturated(rig: Rig, server: Server, questions: Path) -> load.Saturated:

@@ -17,6 +17,8 @@ CUT, HUNG, UNREACHABLE = 0, -1, -2
 
 _READ = 1 << 18
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
+# What a server may say of its own accord (RFC 9110, 15.5.9).
+_TIMED_OUT = b"HTTP/1.1 408 "
 
 
 class Reply(msgspec.Struct, gc=False):
@@ -125,6 +127,8 @@ class Connection:
         if not data:
             raise ConnectionResetError("the other side has closed the connection")
         if self._done is None:
+            if data.startswith(_TIMED_OUT):
+                raise ConnectionResetError("the other side closes a connection that asks nothing")
             raise BadAnswer(f"an answer that nobody asked for: {data[:200]!r}")
         if self._needed == -1:
             self._buffer += data

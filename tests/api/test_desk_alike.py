@@ -1,6 +1,6 @@
 """The front desk changes nothing: whatever a client sends, it gets the bytes that it got before.
 
-``make desk STREAMS=1000000`` runs as many streams as one likes; here a bounded number does.
+``STREAMS=1000000 make test TESTS=tests/api/test_desk_alike.py`` sends as many streams as one likes.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class Metrics:
             registry,
             "verifier_single_questions",
             "Single questions that got an answer, by the way that their request took: the front "
-            "desk, which knew its head (desk), or aiohttp's.",
+            "desk's, or aiohttp's.",
             ("way",),
         )
         self.sources = Tally(

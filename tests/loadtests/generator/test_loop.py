@@ -172,6 +172,20 @@ def void(_: object) -> None:
     """Return nothing."""
 
 
+def test_an_idle_connection_may_be_closed_with_a_word() -> None:
+    """A server says 408 to who connects and asks nothing; the next request opens another one."""
+
+    def closing(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+
+    found: list[Reply] = []
+    with scripted(closing, _bytes(OK)) as address, OpenLoop(address) as loop:
+        loop.connect(1)
+        loop.at(monotonic() + 0.3, lambda moment: loop.send(REQUEST, moment, found.append))
+        loop.run(lambda: bool(found))
+    assert found[0].status == 200
+
+
 def test_nobody_listens() -> None:
     """Where nobody listens, each request says so, those that waited for a connection too."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
