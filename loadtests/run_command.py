@@ -20,7 +20,7 @@ from loadtests.runs import Options
 from loadtests.runs import run as run_it
 from loadtests.scenario import Arrivals, Scenario
 from loadtests.target import Target, own, there, today
-from loadtests.terminal import Output, leave, plainly
+from loadtests.terminal import Cores, Output, leave, part_of, plainly
 
 
 def run(
@@ -90,6 +90,7 @@ def run(
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Of the service that is brought up.")
     ] = 1,
+    cores: Cores = 1.0,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,7 +147,9 @@ def run(
             timestamps=replay(timestamps, speed) if timestamps else None,
         )
         book = Book(rows, ledger_seed, until.date() if until else today())
-        with _target(load, host, book, workers, _pairs(setting, "--setting")) as target:
+        part_of_core = part_of(cores, workers)
+        settings = _pairs(setting, "--setting")
+        with _target(load, host, book, workers, part_of_core, settings) as target:
             print(f"{load.name}: {load.summary}; http://{target.host}", file=sys.stderr, flush=True)
             found = run_it(load, target, options)
         leave(found, output)
@@ -219,11 +222,16 @@ def _part(text: str) -> tuple[int, int]:
 
 @contextmanager
 def _target(
-    load: Scenario, host: str | None, book: Book, workers: int, settings: Mapping[str, str]
+    load: Scenario,
+    host: str | None,
+    book: Book,
+    workers: int,
+    cores_each: float | None,
+    settings: Mapping[str, str],
 ) -> Iterator[Target]:
     if host is not None:
-        if settings:
-            raise typer.BadParameter("not with --host", param_hint="--setting")
+        if settings or cores_each:
+            raise typer.BadParameter("not with --host", param_hint="--setting, --cores")
         yield there(host, book)
         return
     turned = bool(load.hooks)
@@ -233,5 +241,6 @@ def _target(
         {**load.settings, **settings},
         replicas=2 if turned else 1,
         turned=turned,
+        cores_each=cores_each,
     ) as target:
         yield target

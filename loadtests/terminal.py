@@ -28,6 +28,17 @@ Output = Annotated[
     typer.Option("--output", "-o", show_default="loadtests-results/…", help="Folder to write."),
 ]
 
+# What a worker of a service that is brought up has of a core.
+Cores = Annotated[
+    float,
+    typer.Option(
+        min=0.05,
+        max=1.0,
+        help="A worker's part of a core, below 1 by a quota of its cgroup: so that a machine can "
+        "send more than several of them carry.",
+    ),
+]
+
 # What is said in one line, without a traceback.
 _SAID = (
     BadTarget,
@@ -56,6 +67,18 @@ def leave(found: Result, output: Path | None) -> None:
         raise typer.Exit(1)
     if found.void:
         raise typer.Exit(2)
+
+
+def part_of(cores: float, workers: int) -> float | None:
+    """The part of a core that each of so many workers has; None for a whole one."""
+    if cores == 1:
+        return None
+    if workers * cores > 1:
+        raise typer.BadParameter(
+            f"expected at most one core for {workers} workers together, got {cores:g} each",
+            param_hint="--cores",
+        )
+    return cores
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from loadtests.result import NoResult, Result
 from loadtests.runs import Options, run
 from loadtests.scenario import Scenario
 from loadtests.target import own
+from loadtests.terminal import Cores, part_of
 from verifier.config import Config
 
 FOLDER = Path("loadtests-results") / "capacity"
@@ -59,25 +60,12 @@ def measure(
         int, typer.Option(min=1_000, help="Invoices in the synthetic ledger.")
     ] = 200_000,
     generators: Annotated[int, typer.Option(min=1, max=64, help="Processes that send.")] = 1,
-    cores: Annotated[
-        float,
-        typer.Option(
-            min=0.05,
-            max=1.0,
-            help="A worker's part of a core, below 1 by a quota of its cgroup: so that a machine "
-            "can send what several of them carry.",
-        ),
-    ] = 1.0,
+    cores: Cores = 1.0,
     folder: Folder = FOLDER,
 ) -> None:
     """Make the runs that a model needs; those that are in the folder already are not made again."""
     numbers = _workers(workers)
-    part = cores if cores < 1 else None
-    if part and numbers[-1] * part > 1:
-        raise typer.BadParameter(
-            f"expected at most one core for {numbers[-1]} workers together, got {cores:g} each",
-            param_hint="--cores",
-        )
+    part = part_of(cores, numbers[-1])
     runs = measuring.planned(numbers, repeats, seconds, cores)
 
     def runner(scenario: Scenario, number: int) -> Result:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bench.samples import bodies
+from tests.api.smuggling import BODY, CORPUS
 from tests.api.twins import Sent, Twins
 
 STREAMS = int(os.environ.get("STREAMS", "2000"))
@@ -32,8 +33,9 @@ QUESTIONS = [
     b" ",
     bodies()[0] + b" " * 70_000,  # more than a body may have
 ]
+HOST = b"Host: x"
 FIELDS = [
-    b"Host: x",
+    HOST,
     b"Content-Type: application/json",
     b"Accept-Language: en",
     b"accept-language: zh-CN,zh;q=0.9",
@@ -87,6 +89,13 @@ usual = st.builds(
     st.sampled_from([[FIELDS[0]], FIELDS[:2], [FIELDS[0], FIELDS[2]], FIELDS[:5]]),
     st.sampled_from(QUESTIONS[:-1]),
 )
+# One thing or another that the desk must leave to aiohttp.
+special = st.builds(
+    request,
+    st.sampled_from([LINES[0], LINES[0], LINES[1], LINES[6]]),
+    st.lists(st.sampled_from(FIELDS[1:]), min_size=1, max_size=2).map(lambda more: [HOST, *more]),
+    st.sampled_from(QUESTIONS),
+)
 odd = st.builds(
     request,
     st.sampled_from(LINES),
@@ -95,7 +104,7 @@ odd = st.builds(
     length=st.sampled_from([0, 0, 0, 1, -1, 40, None]),
 )
 between = st.sampled_from([b"", b"", b"", b"", b"\r\n", b"\n", b"\r", b" ", b"\0", b"x"])
-requests = st.one_of(usual, usual, usual, odd)
+requests = st.one_of(usual, usual, special, odd)
 
 
 @st.composite
@@ -139,6 +148,37 @@ def one(body: bytes = QUESTIONS[0]) -> bytes:
 def test_nothing_differs(twins: Twins, pieces: list[Sent], half_close: bool) -> None:
     """Answers and the state of the connection are those of a server without a desk."""
     twins.alike(pieces, half_close=half_close)
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_smuggled_requests_are_read_as_before(twins: Twins, name: str) -> None:
+    """However they are cut, behind heads that are known, and with a request behind them."""
+    stream = CORPUS[name]
+    end = stream.find(b"\r\n\r\n") + 4
+    known = [Sent(one(BODY), 30)] * 3
+    for cuts in ([], [1], [end], [end - 2], [end + 1], [end + 20], [len(stream) - 1]):
+        ends = [0, *cuts, len(stream)]
+        pieces = [Sent(stream[a:b], 1) for a, b in pairwise(ends) if a < b]
+        twins.alike([*known, *pieces, Sent(one(BODY), 30)])
+        twins.alike([*pieces, Sent(one(BODY) + one(), 30)], half_close=True)
+    twins.alike([Sent(one(BODY) + stream + one(BODY), 30)])
+    # Bytes that look like a whole request, in the middle of another one's head or body.
+    for before in (b"POST /v1/verify HTTP/1.1\r\nHost: x\r\nX: ", stream[:end], stream[:-1]):
+        twins.alike([*known, Sent(before, 1), Sent(one(BODY), 30), Sent(one(BODY), 30)])
+    # Twice the same: the second time its head would be known, had the parser accepted it.
+    twins.alike([Sent(stream, 30)] * 3)
+
+
+TUNNEL = request(b"CONNECT x:1 HTTP/1.1", [HOST], b"", length=None)
+OLD = request(LINES[1], [HOST, b"Connection: keep-alive"], BODY)
+
+
+@pytest.mark.parametrize("first", [TUNNEL, OLD], ids=["a tunnel", "HTTP/1.0 that stays"])
+def test_connections_that_have_changed_are_aiohttp_s(twins: Twins, first: bytes) -> None:
+    """What comes behind is not read as HTTP/1.1 any more, or answered differently."""
+    twins.alike([Sent(one(BODY), 30)] * 3)
+    twins.alike([Sent(first, 30), *[Sent(one(BODY), 30)] * 2, Sent(first, 30)])
+    twins.alike([Sent(first, 30)] * 4)
 
 
 def test_the_desk_was_there(twins: Twins) -> None:

@@ -96,7 +96,6 @@ class Connection(Asking):
         is_first = (
             waiter is not None
             and not waiter.done()
-            and self._body_is_whole
             and not self._head_size
             and not self._has_paused
             and not self._upgraded
