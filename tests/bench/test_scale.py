@@ -153,8 +153,8 @@ def test_the_plan_follows_from_the_figures(tmp_path: Path) -> None:
     assert plan["one copy"] == "15.0 TB"
     assert plan["workers' CPU at peak"] == "10.2 cores"
     assert plan["polling by a worker"] == "1.0 % of its core"
-    # 10.2 ÷ (1/3 − 0.0096)
-    assert plan["workers, a core each"] == "32"
+    # 10.2 ÷ (0.5 − 0.0096) is 20.8: 21 with a zone gone, 11 in each of three.
+    assert plan["workers, a core each"] == "33"
 
 
 def test_a_plan_without_figures_is_refused(tmp_path: Path) -> None:

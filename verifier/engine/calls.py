@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
 
@@ -54,30 +55,43 @@ class Single:
             self.future.set_result(outcome)
 
 
-class Told:
-    """A caller with one key who is called back, in a turn of the event loop of its own.
+# Gets an outcome, and whether another caller's read brought it.
+Tell = Callable[[Outcome, bool], object]
 
-    ``tell`` gets the outcome and whether another caller's read brought it. Such a caller never goes
-    before its outcome.
+
+class Told:
+    """A caller with one key who is called back when ``due`` has its turn; it waits as no task.
+
+    Such a caller never goes before its outcome.
     """
 
-    __slots__ = ("deadline", "joined", "loop", "tell")
+    __slots__ = ("_due", "deadline", "joined", "outcome", "tell")
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        tell: Callable[[Outcome, bool], object],
-        deadline: float,
-    ) -> None:
-        self.loop = loop
+    def __init__(self, due: Due, tell: Tell, deadline: float) -> None:
+        self._due = due
         self.tell = tell
         self.deadline = deadline
         self.joined = False
+        self.outcome: Outcome
 
     def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
-        """Take the outcome of its key. An error of ``tell`` concerns no other caller."""
-        (outcome,) = outcomes.values()
-        self.loop.call_soon(self.tell, outcome, self.joined)
+        """Take the outcome of its key."""
+        (self.outcome,) = outcomes.values()
+        self._due.append(self)
+
+
+class Due(deque[Told]):
+    """Callers who have their outcome and are yet to be told."""
+
+    def tell(self) -> None:
+        """Tell them. An error of one is the event loop's to report, and concerns no other."""
+        try:
+            while self:
+                call = self.popleft()
+                call.tell(call.outcome, call.joined)
+        finally:
+            if self:
+                asyncio.get_running_loop().call_soon(self.tell)
 
 
 Calls = tuple[Call | Single | Told, ...]

@@ -19,9 +19,11 @@ from verifier.engine import lanes
 from verifier.engine.calls import (
     Call,
     Calls,
+    Due,
     Loaded,
     Outcome,
     Single,
+    Tell,
     Told,
     latest_deadline,
 )
@@ -69,10 +71,10 @@ class Loader:
         # Keys in flight.
         self._running: set[str] = set()
         self._reads: set[asyncio.Task[Mapping[str, Finding]]] = set()
+        self._due = Due()
         self._closed = False
         self._gathering = False
         self._reminder: asyncio.TimerHandle | None = None
-        self._loop: asyncio.AbstractEventLoop
 
     @property
     def waiting(self) -> tuple[int, int]:
@@ -89,22 +91,15 @@ class Loader:
 
         The same as ``load`` of one key, at half its cost.
         """
-        self._loop = asyncio.get_running_loop()
-        call = Single(self._loop.create_future(), deadline)
+        call = Single(asyncio.get_running_loop().create_future(), deadline)
         joined = self._enter(key, call)
         if isinstance(joined, Unavailable):
             return joined, False
         return await call.future, joined
 
-    def load_soon(
-        self, key: str, tell: Callable[[Outcome, bool], object], deadline: float = inf
-    ) -> Unavailable | None:
-        """The same for a caller that is no task: ``tell`` is called with the outcome.
-
-        Returns why, when the key is refused at once; ``tell`` is not called then.
-        """
-        self._loop = asyncio.get_running_loop()
-        call = Told(self._loop, tell, deadline)
+    def load_soon(self, key: str, tell: Tell, deadline: float = inf) -> Unavailable | None:
+        """The same for a caller that is no task; why, if the key is refused at once."""
+        call = Told(self._due, tell, deadline)
         joined = self._enter(key, call)
         if isinstance(joined, Unavailable):
             return joined
@@ -135,9 +130,8 @@ class Loader:
         No read of a key begins after the last deadline (steady clock) of those who wait for it. A
         caller that is cancelled leaves the read to the others.
         """
-        self._loop = asyncio.get_running_loop()
         now = self._clock()
-        call = Call(self._loop.create_future(), now, deadline)
+        call = Call(asyncio.get_running_loop().create_future(), now, deadline)
         calls = self._calls
         lane = self._bulk if bulk else self._singles
         queue, bound = lane.queue, lane.most_waiting
@@ -171,6 +165,7 @@ class Loader:
         for lane in self._lanes:
             while lane.queue:
                 self._settle([lane.queue.popleft()[0]], {}, _CLOSING)
+        self._due.tell()
         if self._reads:
             await asyncio.wait(self._reads)
 
@@ -207,7 +202,7 @@ class Loader:
         """Dispatch in this round of the event loop, after the callers that are ready in it."""
         if not self._gathering:
             self._gathering = True
-            self._loop.call_soon(self._gathered)
+            asyncio.get_running_loop().call_soon(self._gathered)
 
     def _gathered(self) -> None:
         self._gathering = False
@@ -223,12 +218,13 @@ class Loader:
                     break
             else:
                 self._look_again()
-                return
+                break
+        self._due.tell()
 
     def _look_again(self) -> None:
         """Come back shortly to keys that wait beside a read, for that may turn out to be slow."""
         if self._reminder is None and any(lane.may_read for lane in self._lanes):
-            self._reminder = self._loop.call_later(lanes.JUST_NOW, self._remind)
+            self._reminder = asyncio.get_running_loop().call_later(lanes.JUST_NOW, self._remind)
 
     def _remind(self) -> None:
         self._reminder = None
@@ -238,7 +234,7 @@ class Loader:
         """Start a read of a lane's next keys, unless nobody waits for any of them any more."""
         keys, deadline = self._take(lane, now)
         if keys:
-            read = self._loop.create_task(self._fetch_many(keys, deadline))
+            read = asyncio.create_task(self._fetch_many(keys, deadline))
             self._reads.add(read)
             self._running.update(keys)
             lane.begin(now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp.http_exceptions import HttpProcessingError
@@ -110,11 +109,12 @@ class Asking(RequestHandler):
         if self._handler_waiter is not None:
             # A shutdown goes on when this turn of the event loop is over.
             self._handler_waiter.set_result(None)
-        with ExitStack() as undo:
-            # A client whose answer cannot be made would wait for ever.
-            undo.callback(self.force_close)
+        try:
             answer = make()
-            undo.pop_all()
+        except BaseException:
+            # A client whose answer cannot be made would wait for ever.
+            self.force_close()
+            raise
         transport = self.transport
         if transport is None:
             return
