@@ -119,7 +119,7 @@ async def test_the_number_of_heads_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     "field",
-    ["Authorization: Bearer s", "cookie: a=b", "Proxy-Authorization: x", f"X: {'x' * MAX_HEAD}"],
+    ["Authorization: Bearer s", "cookie: a=b", "X-API-Key: x", f"X: {'x' * MAX_HEAD}"],
 )
 async def test_secrets_and_long_heads_are_not_kept(side: Side, field: str) -> None:
     """They are answered, and forgotten."""
@@ -237,6 +237,23 @@ async def test_a_connection_whose_question_is_read_for_is_not_idle(side: Side) -
     protocol._next_keepalive_close_time = 0.0
     protocol._process_keepalive()
     assert line.closed
+
+
+async def test_a_keep_alive_that_is_shorter_than_a_read_cuts_nothing_off() -> None:
+    """The timer fires while the question waits; the connection is closed after its answer."""
+    side = Side(1_000, keepalive=0.05)
+    await side.start()
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking())
+    await asyncio.sleep(0.2)
+    side.ledger.open.set()
+    await answered(line)
+    async with asyncio.timeout(5):
+        while not line.closed:
+            await asyncio.sleep(0.01)
+    assert line.said.startswith(b"HTTP/1.1 200 OK")
+    await side.runner.cleanup()
 
 
 async def test_an_answer_that_cannot_be_made_ends_its_connection_alone(

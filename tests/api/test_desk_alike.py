@@ -109,6 +109,13 @@ def stream(random: Random) -> list[Sent]:
     parts = [any_request(random) + pick(BETWEEN) for _ in range(random.randint(1, 5))]
     if random.random() < 0.5:
         return [Sent(part, pick(TURNS)) for part in parts]
+    if random.random() < 0.3:
+        # A request that looks whole, in the middle of another one that came with what was before.
+        cut = random.randint(1, len(parts[-1]))
+        known = request(LINES[0], [HOST], pick(QUESTIONS))
+        before, after = b"".join(parts[:-1]) + parts[-1][:cut], parts[-1][cut:]
+        pieces = [before, known, after, known] if random.random() < 0.5 else [before, known]
+        return [Sent(piece, pick(TURNS)) for piece in pieces if piece]
     whole = b"".join(parts)
     if len(whole) < 600 and random.random() < 0.5:
         return [Sent(whole[at : at + 1], 0) for at in range(len(whole))]
@@ -171,9 +178,14 @@ def test_smuggled_requests_are_read_as_before(twins: Twins, name: str) -> None:
         twins.alike([*known, *pieces, Sent(one(BODY), 30)])
         twins.alike([*pieces, Sent(one(BODY) + one(), 30)], half_close=True)
     twins.alike([Sent(one(BODY) + sent + one(BODY), 30)])
-    # Bytes that look like a whole request, in the middle of another one's head or body.
+    # Bytes that look like a whole request, in the middle of another one's head or body, which came
+    # by itself or together with the end of a request before it.
     for before in (b"POST /v1/verify HTTP/1.1\r\nHost: x\r\nX: ", sent[:end], sent[:-1]):
         twins.alike([*known, Sent(before, 1), Sent(one(BODY), 30), Sent(one(BODY), 30)])
+        twins.alike([*known, Sent(one(BODY) + before, 30), *[Sent(one(BODY), 30)] * 2])
+        twins.alike(
+            [Sent(one(BODY)[:-5], 1), Sent(one(BODY)[-5:] + before, 30), *[Sent(one(BODY), 30)] * 2]
+        )
     # Twice the same: the second time its head would be known, had the parser accepted it.
     twins.alike([Sent(sent, 30)] * 3)
 

@@ -73,19 +73,17 @@ class Ledger:
 
 
 class Side:
-    """One of the two servers; ``heads`` are those that its desk may keep."""
+    """One of the two servers; its desk may keep so many ``heads``."""
 
-    def __init__(self, heads: int, entries: int = 2) -> None:
-        config = Config.of(known_heads=heads)
+    def __init__(self, heads: int, **settings: float) -> None:
+        config = Config.of(known_heads=heads, **settings)
         self.metrics = metrics = Metrics()
         self.ledger = ledger = Ledger()
 
         def clock() -> float:
             return NOON
 
-        sizes = Sizes(
-            cache_entries=entries, absence_entries=2, absence_seconds=1.0, longest_read=2.0
-        )
+        sizes = Sizes(cache_entries=2, absence_entries=2, absence_seconds=1.0, longest_read=2.0)
         memory = Memory(sizes, clock, metrics)
         limits = Limits(slots=2, max_batch=8, waiting_singles=8, waiting_bulk=8, max_wait=1.0)
         loader = Loader(memory.keeping(ledger.fetch), limits, clock, metrics)

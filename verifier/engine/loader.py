@@ -165,9 +165,11 @@ class Loader:
         for lane in self._lanes:
             while lane.queue:
                 self._settle([lane.queue.popleft()[0]], {}, _CLOSING)
-        self._due.tell()
-        if self._reads:
-            await asyncio.wait(self._reads)
+        try:
+            self._due.tell()
+        finally:
+            if self._reads:
+                await asyncio.wait(self._reads)
 
     def _bring_forward(self, key: str, first: Call | Single | Told) -> None:
         """Move a key that waits with bulk to the front of the singles: a person now waits for it.

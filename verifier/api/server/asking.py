@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
-from verifier.api.server.desk import Head
+from verifier.api.server.desk import Head, is_whole
 from verifier.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -23,7 +24,14 @@ _Read = tuple[Sequence[Any], bool, bytes]
 class Asking(RequestHandler):
     """A connection that asks the front desk before it makes a request of what has arrived."""
 
-    __slots__ = ("_desk", "_desk_is_asked", "_has_paused", "_held", "_server")
+    __slots__ = (
+        "_desk",
+        "_desk_is_asked",
+        "_has_paused",
+        "_held",
+        "_parser_is_empty",
+        "_server",
+    )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(server, loop=loop, **settings)
@@ -34,6 +42,8 @@ class Asking(RequestHandler):
         self._held = b""
         # Whether reading was ever paused: then the parser may hold what has arrived.
         self._has_paused = False
+        # Whether the parser is known to hold no part of a message.
+        self._parser_is_empty = True
 
     def pause_reading(self) -> None:
         """Stop reading for now; the parser keeps what it has."""
@@ -52,6 +62,13 @@ class Asking(RequestHandler):
     def _taken(self) -> None:
         """A request has been taken, and counted, without aiohttp's knowledge."""
         raise NotImplementedError
+
+    def _ends_with_message(self, data: bytes) -> bool:
+        """Whether the one message that the parser has made of these bytes ends with them."""
+        if not self._messages:
+            return False
+        message, body = self._messages[-1]
+        return isinstance(message, RawRequestMessage) and body.is_eof() and is_whole(data, message)
 
     def _receive_first(self, data: bytes) -> bool:
         """Receive the first bytes of a request, on a connection that waits for one.
@@ -124,6 +141,15 @@ class Asking(RequestHandler):
         if held:
             transport.resume_reading()
             self.data_received(held)
+
+    def _process_keepalive(self) -> None:
+        """Close the connection if it has been idle for long, which it is not while it asks."""
+        if self._desk_is_asked:
+            self._keepalive_handle = self._loop.call_later(
+                self._keepalive_timeout, self._process_keepalive
+            )
+            return
+        super()._process_keepalive()
 
     def _hold(self, data: bytes) -> None:
         """Keep what comes behind a question of the desk until that is answered; read no more."""

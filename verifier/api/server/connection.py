@@ -96,7 +96,7 @@ class Connection(Asking):
         is_first = (
             waiter is not None
             and not waiter.done()
-            and not self._head_size
+            and self._parser_is_empty
             and not self._has_paused
             and not self._upgraded
         )
@@ -106,7 +106,9 @@ class Connection(Asking):
         else:
             # Not super(): this runs for every request, and that takes twice as long.
             receive(self, data)
-        if self._heads != self._request_count:
+        made = self._request_count - self._heads
+        self._parser_is_empty = made == 1 and self._ends_with_message(data)
+        if made:
             self._take_note()
         elif not self._body_is_whole:
             self._body_is_whole = self._body.is_eof()

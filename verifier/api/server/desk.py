@@ -14,14 +14,15 @@ read.
 
 What it relies on in aiohttp's RequestHandler (tests/api/test_desk.py holds each): a pending
 ``_waiter`` means that the connection waits for a request, with no message queued and no task under
-way; the parser then holds no part of a message unless reading was paused or the protocol changed;
-its ``feed_data`` is all that ``data_received`` asks of it, and ``message_consumed`` frees a place;
-``_next_keepalive_close_time`` moves the keep-alive timer, ``_request_in_progress`` and
-``_handler_waiter`` make a shutdown wait.
+way; of the parser, ``feed_data`` is all that ``data_received`` asks, and ``message_consumed`` frees
+a place; ``_next_keepalive_close_time`` moves the keep-alive timer, ``_request_in_progress`` and
+``_handler_waiter`` make a shutdown wait. Whether the parser holds a part of the next message is for
+the connection to know (``is_whole``): nothing in aiohttp tells.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -41,8 +42,8 @@ MAX_HEAD = 2_048
 # Fields that are aiohttp's, or the handler's, to deal with.
 _SPECIAL = frozenset(map(str.lower, (hdrs.EXPECT, hdrs.CONTENT_ENCODING, hdrs.UPGRADE)))
 
-# Heads that hold a secret are not kept.
-_SECRET = frozenset(map(str.lower, (hdrs.AUTHORIZATION, hdrs.PROXY_AUTHORIZATION, hdrs.COOKIE)))
+# A head with a field of such a name may hold a secret, and is not kept.
+_SECRET = re.compile("auth|cookie|key|pass|secret|session|sign|token")
 
 
 class Head(NamedTuple):
@@ -95,11 +96,22 @@ class Desk:
             return None
         meaning = Head(length, language_of(message.headers.get(hdrs.ACCEPT_LANGUAGE, "")), at_once)
         head = data[:end]
-        if end <= MAX_HEAD and _SECRET.isdisjoint(names) and self._came.again((head,)):
+        if end <= MAX_HEAD and not _SECRET.search(" ".join(names)) and self._came.again((head,)):
             if len(self._heads) >= self._most:
                 del self._heads[next(iter(self._heads))]
             self._heads[head] = meaning
         return meaning
+
+
+def is_whole(data: bytes, message: Any) -> bool:
+    """Whether bytes of which aiohttp's parser has made one message, body included, end with it.
+
+    They may begin in the middle of its head: that ends where the first empty line does. What is
+    framed otherwise than by a length is never whole.
+    """
+    end = data.find(_END)
+    length = message.headers.get(hdrs.CONTENT_LENGTH, "0")
+    return end >= 0 and not message.chunked and length == str(len(data) - end - 4)
 
 
 def _is_one_piece(message: Any, length: int) -> bool:
