@@ -21,7 +21,7 @@ def merged_windows(runs: Iterable[Iterable[Window]]) -> list[Window]:
 def merged(results: Sequence[Result]) -> Result:
     """What several machines have seen of one run, as one result; their stages are the same.
 
-    NoResult when they are not of one run.
+    NoResult when they are not all of one run.
     """
     first, *others = results
     for other in others:
@@ -30,8 +30,10 @@ def merged(results: Sequence[Result]) -> Result:
                 f"expected results of one run with the same stages, got {first.scenario} of "
                 f"{first.began} and {other.scenario} of {other.began}"
             )
+    _all_parts([result.configuration.get("part", "") for result in results])
     whole = msgspec.structs.replace(
         first,
+        configuration=first.configuration | {"part": "1 of 1"},
         windows=merged_windows(each.windows for each in results),
         events=[event for each in results for event in each.events],
         void="; ".join(each.void for each in results if each.void) or None,
@@ -42,6 +44,16 @@ def merged(results: Sequence[Result]) -> Result:
         cells = whole.merged(stage.begin, stage.end)
         stage.summary = summaries(cells, stage.end - stage.begin)
     return whole
+
+
+def _all_parts(parts: Sequence[str]) -> None:
+    """Raise NoResult unless each part of a load is there, once."""
+    count = parts[0].rpartition(" ")[2]
+    expected = [f"{part} of {count}" for part in range(1, int(count or 0) + 1)]
+    if sorted(parts) != sorted(expected):
+        raise NoResult(
+            f"expected each part of one run once (--part K/N), got {', '.join(sorted(parts))}"
+        )
 
 
 def _times(result: Result) -> list[tuple[str, int, int]]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,8 @@ from loadtests.runs import Options
 from loadtests.runs import run as run_it
 from loadtests.scenario import Arrivals, Scenario
 from loadtests.target import Target, own, there, today
-from loadtests.terminal import Cores, Output, leave, part_of, plainly
+from loadtests.terminal import Cores, Output, free, leave, part_of, plainly
+from verifier.synthetic.questions import DEFAULT_MIX
 
 
 def run(
@@ -131,7 +132,18 @@ def run(
     the run is void: the generator could not keep up, or the run did not work.
     """
     with plainly():
+        free(output)
         load = _load(name, duration, curve, arrivals, mix, zipf)
+        commands = _pairs(hook, "--hook")
+        _known(commands, {each.name for each in load.hooks}, "--hook", f"hooks of {name}")
+        if host is not None and load.hooks and not commands:
+            raise typer.BadParameter(
+                f"{name} needs what it is to do there: --hook {load.hooks[0].name}=COMMAND"
+            )
+        if key is not None and not (key.isascii() and key.isprintable()):
+            raise typer.BadParameter("expected one line of ASCII", param_hint="--key")
+        if start_at is not None and start_at < datetime.now(UTC):
+            raise typer.BadParameter("expected a moment to come", param_hint="--start-at")
         mine, parts = _part(part)
         if parts > 1 and start_at is None:
             raise typer.BadParameter("expected --start-at with it", param_hint="--part")
@@ -143,7 +155,7 @@ def run(
             part=mine,
             parts=parts,
             start_at=start_at.timestamp() if start_at else None,
-            commands=_pairs(hook, "--hook"),
+            commands=commands,
             timestamps=replay(timestamps, speed) if timestamps else None,
         )
         book = Book(rows, ledger_seed, until.date() if until else today())
@@ -178,15 +190,26 @@ def _load(
     if arrivals is not None:
         changes["arrivals"] = arrivals
     if mix is not None:
-        changes["mix"] = _parts(mix)
+        changes["mix"] = parts = _parts(mix)
+        _known(parts, DEFAULT_MIX, "--mix", "verdicts")
     if zipf is not None:
         try:
-            changes["zipf"] = Decimal(zipf)
+            changes["zipf"] = exponent = Decimal(zipf)
+            is_one = 0 <= exponent <= 3
         except InvalidOperation:
+            is_one = False
+        if not is_one:
             raise typer.BadParameter(
                 f"expected a number from 0 to 3, got {zipf!r}", param_hint="--zipf"
-            ) from None
+            )
     return msgspec.structs.replace(load, **changes)
+
+
+def _known(given: Iterable[str], names: Collection[str], option: str, what: str) -> None:
+    for name in given:
+        if name not in names:
+            expected = ", ".join(sorted(names)) or "none"
+            raise typer.BadParameter(f"{name}: expected {what}: {expected}", param_hint=option)
 
 
 def _parts(text: str) -> dict[str, int]:
@@ -230,8 +253,8 @@ def _target(
     settings: Mapping[str, str],
 ) -> Iterator[Target]:
     if host is not None:
-        if settings or cores_each:
-            raise typer.BadParameter("not with --host", param_hint="--setting, --cores")
+        if settings or cores_each or workers != 1:
+            raise typer.BadParameter("not with --host", param_hint="--setting, --cores, --workers")
         yield there(host, book)
         return
     turned = bool(load.hooks)

@@ -220,7 +220,7 @@ class Run:
                 "distinct": scenario.distinct,
                 "patience": options.patience,
                 "part": f"{options.part + 1} of {options.parts}",
-                "settings": dict(scenario.settings),
+                "settings": {**scenario.settings, **target.settings},
                 "p99": dict(scenario.p99),
             },
             classes={

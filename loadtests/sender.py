@@ -8,6 +8,7 @@ measuring the service and judging steps never make it late, and several share on
 from __future__ import annotations
 
 import gc
+import signal
 import sys
 from bisect import bisect
 from collections.abc import Iterable, Iterator, Sequence
@@ -221,6 +222,8 @@ def _write(sink: BinaryIO, line: bytes) -> None:
 
 
 if __name__ == "__main__":
+    # Ctrl-C is for who has started it, and ends it in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         serve(sys.stdin.buffer, sys.stdout.buffer)
     except (NotFed, BadAnswer) as error:

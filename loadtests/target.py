@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -45,7 +46,7 @@ class Target(NamedTuple):
 
     ``cores_each`` is a worker's part of a core, None for a whole one. ``generator_core`` is where
     the load belongs, ``cluster`` the databases; both None when the service is somebody else's, of
-    which ``parts`` knows nothing.
+    which ``parts`` knows nothing. ``settings`` are those that it was given.
     """
 
     address: Address
@@ -57,6 +58,7 @@ class Target(NamedTuple):
     cluster: Cluster | None = None
     log: Path | None = None
     cores_each: float | None = None
+    settings: Mapping[str, str] = MappingProxyType({})
 
 
 def there(url: str, book: Book) -> Target:
@@ -148,7 +150,9 @@ def own(
             }
 
         host = f"{server.address[0]}:{server.address[1]}"
-        yield Target(server.address, host, book, parts, workers, last, cluster, log, cores_each)
+        yield Target(
+            server.address, host, book, parts, workers, last, cluster, log, cores_each, settings
+        )
 
 
 def any_of(servers: Sequence[Database]) -> str:

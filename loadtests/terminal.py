@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -64,8 +65,16 @@ def leave(found: Result, output: Path | None) -> None:
     if found.total.wrong:
         for text in found.wrong:
             print(f"wrong: {text}", file=sys.stderr)
+        if 2 * found.total.wrong > found.total.right:
+            print(
+                "hint: do --rows, --ledger-seed and --until say what the ledger was made of?",
+                file=sys.stderr,
+            )
         raise typer.Exit(1)
     if found.void:
+        raise typer.Exit(2)
+    if not found.total.right:
+        print("error: no question was answered", file=sys.stderr)
         raise typer.Exit(2)
 
 
@@ -81,11 +90,26 @@ def part_of(cores: float, workers: int) -> float | None:
     return cores
 
 
+def _ended(*_: object) -> NoReturn:
+    """Clean up what was started, as at any other end."""
+    sys.exit(128 + signal.SIGTERM)
+
+
+def free(output: Path | None) -> None:
+    """Raise BadParameter when the folder to write is a file."""
+    if output is not None and output.exists() and not output.is_dir():
+        raise typer.BadParameter(f"{output} is no folder", param_hint="--output")
+
+
 @contextmanager
 def plainly() -> Iterator[None]:
     """Say what did not work in one line. A ValueError names an argument."""
+    signal.signal(signal.SIGTERM, _ended)
     try:
         yield
+    except KeyboardInterrupt:
+        print("interrupted; no report", file=sys.stderr)
+        raise typer.Exit(130) from None
     except _SAID as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(2) from None

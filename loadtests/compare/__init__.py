@@ -18,7 +18,7 @@ from statistics import median
 import msgspec
 import numpy as np
 
-from loadtests.compare.bootstrap import DRAWS, Spread
+from loadtests.compare.bootstrap import DRAWS, SHORTEST, Spread
 from loadtests.compare.figures import Bounds, Figure, Figures
 from loadtests.compare.loads import NotComparable, WrongAnswers, notes, refuse, spelled
 from loadtests.compare.seconds import Pair, Seconds
@@ -69,6 +69,8 @@ def bounds(section: str = "compare", file: Path = BUDGET) -> Bounds:
         raise NotComparable(f"{file.name}: there is no section [{section}]") from None
     except (msgspec.ValidationError, tomllib.TOMLDecodeError) as error:
         raise NotComparable(f"{file.name}, section [{section}]: {error}") from error
+    except OSError as error:
+        raise NotComparable(f"{file}: {error.strerror}") from error
 
 
 def compare(
@@ -79,7 +81,10 @@ def compare(
     random = np.random.default_rng(seed)
     pairs = _pairs(a, b)
     if not pairs:
-        raise NotComparable("no stage is in both runs, of the same rate and length, and held by A")
+        raise NotComparable(
+            f"no stage of at least {SHORTEST} s is in both runs, of the same rate and length, and "
+            "held by A"
+        )
     seconds = Seconds(a, b, pairs, random, draws)
     figures = Figures(limits)
     calm = [pair for pair in pairs if _calm(a, pair[0])]
@@ -131,7 +136,11 @@ def _agreed(same: Sequence[Figure]) -> Figure:
 def _pairs(a: Result, b: Result) -> list[Pair]:
     """The stages that both have; of runs in steps, the steps that A held."""
     theirs = {spelled(stage): stage for stage in measured(b)}
-    return [(stage, theirs[said]) for stage in judged(a) if (said := spelled(stage)) in theirs]
+    return [
+        (stage, theirs[said])
+        for stage in judged(a)
+        if (said := spelled(stage)) in theirs and _seconds(stage) >= SHORTEST
+    ]
 
 
 def _calm(a: Result, stage: StageRun) -> bool:

@@ -27,6 +27,10 @@ CONFIDENCE = 0.99
 _CHUNK = 200
 
 
+# Seconds of a stage from which on its draws differ: shorter ones have a block, or hardly more.
+SHORTEST = 5
+
+
 class Spread(NamedTuple):
     """A figure as it was measured, and its interval of CONFIDENCE, as far as seconds tell."""
 

@@ -8,7 +8,7 @@ from loadtests.report.budgets import in_steps, measured
 from loadtests.result import Result, StageRun
 
 # What makes a load what it is: runs that differ in it were asked something else.
-_LOAD = ("rate", "arrivals", "mix", "zipf", "pick", "distinct", "rows")
+_LOAD = ("rate", "arrivals", "mix", "zipf", "pick", "distinct", "rows", "part")
 
 
 class NotComparable(Exception):

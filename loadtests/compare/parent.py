@@ -25,7 +25,7 @@ def parent(
     name: Annotated[
         str, typer.Option("--scenario", help="One of `loadtests list` that has stages.")
     ] = "peak_hour",
-    seconds: Annotated[int, typer.Option(min=10, help="Of each run.")] = 30,
+    seconds: Annotated[int, typer.Option(min=30, help="Of each run.")] = 30,
     rounds: Annotated[int, typer.Option(min=1, help="Runs of either, in turns.")] = 2,
     rows: Annotated[int, typer.Option(min=1_000, help="Invoices in the ledger.")] = 50_000,
     section: Annotated[str, typer.Option(help="Section of budget.toml.")] = "parent",

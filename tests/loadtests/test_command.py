@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -79,6 +83,17 @@ def test_one_wrong_answer_in_ten_thousand_fails_the_run(service: Target, tmp_pat
         (["run", "soak", "--host", "http://127.0.0.1:1"], "nobody answers at http://127.0.0.1:1"),
         (["run", "soak", "--hook", "failover"], "expected NAME=VALUE, got 'failover'"),
         (["report", "README.md"], "README.md: "),
+        (["run", "soak", "--mix", "foo=3"], "foo: expected verdicts: invalid, match, "),
+        (["run", "soak", "--zipf", "9"], "expected a number from 0 to 3, got '9'"),
+        (["run", "soak", "--zipf", "nan"], "expected a number from 0 to 3, got 'nan'"),
+        (["run", "soak", "--hook", "x=y"], "x: expected hooks of soak: none"),
+        (["run", "failover", "--host", "http://127.0.0.1:1"], "--hook failover=COMMAND"),
+        (["run", "soak", "--key", "a\nb"], "expected one line of ASCII"),
+        (["run", "soak", "-o", "README.md"], "README.md is no folder"),
+        (["run", "soak", "--start-at", "2020-01-01T00:00:00Z"], "expected a moment to come"),
+        (["run", "soak", "--host", "http://127.0.0.1:1", "--workers", "2"], "not with --host"),
+        (["run", "soak", "--workers", "4", "--cores", "0.3"], "expected at most one core"),
+        (["compare", "README.md", "README.md", "--budget", "none.toml"], "none.toml: No such file"),
     ],
 )
 def test_what_cannot_be_run_is_said_in_one_line(arguments: list[str], message: str) -> None:
@@ -98,6 +113,53 @@ def test_every_scenario_is_listed() -> None:
         "peak_hour", "soak", "spike", "step",
     ]  # fmt: skip
     assert all(len(line.split()) > 4 for line in lines)
+
+
+class NotHere(BaseHTTPRequestHandler):
+    """Something else than the service."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        """Know nothing of it."""
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def do_GET(self) -> None:
+        """The same."""
+        self.do_POST()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_service_that_answers_nothing_is_no_success(tmp_path: Path) -> None:
+    """Something else listens there: exit code 2, whatever else the report says."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotHere) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        done = asking(f"127.0.0.1:{server.server_port}", tmp_path, 5, 0.02)
+        server.shutdown()
+        thread.join()
+    assert done.returncode == 2, done.stderr
+    assert "no question was answered" in done.stderr
+
+
+def test_a_run_that_is_ended_leaves_nothing_running(tmp_path: Path) -> None:
+    """SIGTERM to the command ends service and databases too."""
+    command = [sys.executable, "-m", "loadtests", "run", "soak", "--rows", "1000"]
+    with subprocess.Popen(
+        [*command, "-o", str(tmp_path)], stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        said = next((line for line in running.stderr if line.startswith("soak: ")), "")
+        running.terminate()
+        assert running.wait(30.0) == 128 + signal.SIGTERM
+    host, _, port = said.strip().partition("http://")[2].partition(":")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((host, int(port)), timeout=5.0)
 
 
 def test_parts_of_a_run_are_merged(tmp_path: Path) -> None:
@@ -129,3 +191,7 @@ def test_parts_of_a_run_are_merged(tmp_path: Path) -> None:
     assert abs(counts[0] - counts[1]) <= 1
     # The server of this test knows nothing of the ledger.
     assert done.returncode == 1
+    for some in ([folders[0]], [folders[0], folders[0]], [tmp_path / "both", folders[0]]):
+        done = loadtests("merge", *map(str, some), "-o", str(tmp_path / "some"))
+        assert done.returncode == 2
+        assert "expected each part of one run once" in done.stderr

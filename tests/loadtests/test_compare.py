@@ -59,6 +59,21 @@ def test_steps_of_one_service_are_not_called_worse() -> None:
     assert [_worse(a, b) for a, b in pairwise(runs)] == [set()] * 4
 
 
+def test_short_stages_say_nothing() -> None:
+    """Seconds that are hardly more than one block of the bootstrap have no interval."""
+    a, b = samples.peak_hour(seconds=4), samples.peak_hour(seconds=4, seed=1)
+    with pytest.raises(NotComparable, match="no stage of at least 5 s is in both runs"):
+        compare(a, b, bounds())
+
+
+def test_a_part_is_not_the_whole() -> None:
+    """Half of a load is another load."""
+    a, b = samples.peak_hour(seconds=8), samples.peak_hour(seconds=8, seed=1)
+    a.configuration["part"], b.configuration["part"] = "1 of 1", "1 of 2"
+    with pytest.raises(NotComparable, match="part 1 of 1 and 1 of 2"):
+        compare(a, b, bounds())
+
+
 def test_a_tail_of_1_6_times_is_found() -> None:
     """A p99 of 1.6 times is worse, and named with its class; CPU is not."""
     names = _worse(samples.peak_hour(), samples.peak_hour(seed=1, service=Made(slow=1.6)))
@@ -200,7 +215,7 @@ def test_different_loads_are_refused_and_everything_that_differs_is_named() -> N
 
 def test_what_else_differs_is_noted_and_compared_all_the_same() -> None:
     """Another commit or number of workers may be just what is compared."""
-    a, b = samples.peak_hour(seconds=4), samples.peak_hour(seconds=4, seed=1)
+    a, b = samples.peak_hour(seconds=6), samples.peak_hour(seconds=6, seed=1)
     b.commit = "fedcba9"
     b.configuration["workers"] = 2
     notes = compare(a, b, LIMITS, draws=_DRAWS).notes
