@@ -123,7 +123,7 @@ async def conflicts(ground: Ground) -> AsyncIterator[None]:
     try:
         yield
         # Each replica must have cancelled look-ups and probes, or this would show little.
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not all(
                 now > then
                 for replica, known in zip(replicas, before, strict=True)

@@ -156,14 +156,17 @@ def test_lateness_is_held_against_the_latency() -> None:
     assert void([stage], [_window(50, 0.1)], 1) is None
 
 
-def _result(*windows: Window) -> Result:
-    return Result("test", "", "2026-11-29", "", {}, {}, {}, _stage(), list(windows))
+def _result(part: str, *windows: Window) -> Result:
+    configuration = {"part": part}
+    return Result("test", "", "2026-11-29", "", {}, configuration, {}, _stage(), list(windows))
 
 
 def test_results_of_two_machines_merge() -> None:
     """What two machines have seen of one run adds up, second by second, and so does its summary."""
     cells = [Cell(offered=3, questions=3, right=3, good=3), Cell(offered=2, questions=2, lost=2)]
-    whole = merged([_result(Window(0, {"single": cell})) for cell in cells])
+    whole = merged(
+        [_result(f"{part} of 2", Window(0, {"single": cell})) for part, cell in enumerate(cells, 1)]
+    )
     assert whole.windows[0].cells["single"].offered == 5
     assert whole.stages[0].summary["single"].goodput == 3.0
     assert whole.stages[0].summary["single"].lost == 2
