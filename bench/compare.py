@@ -28,8 +28,8 @@ from typing import Any
 
 import msgspec
 
-from bench.counts import HOW_TO_INSTALL, ROOT, ToolError, available, count, environment
-from loadtests.revisions import NoRevision, export
+from bench.counts import HOW_TO_INSTALL, ToolError, available, count, environment
+from loadtests.revisions import ROOT, NoRevision, export
 
 BUDGET = Path(__file__).parent / "budget.toml"
 

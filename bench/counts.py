@@ -18,7 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-ROOT = Path(__file__).parent.parent
+from loadtests.revisions import ROOT
+
 ROUNDS = 2
 HOW_TO_INSTALL = "valgrind is not installed (Debian's package of that name)"
 

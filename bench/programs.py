@@ -16,10 +16,10 @@ from time import perf_counter
 
 import msgspec
 
-from bench.counts import ROOT
 from bench.rig import COLD, Rig
 from loadtests import processes
 from loadtests.processes import RigError, python
+from loadtests.revisions import ROOT
 from verifier.cli.supervisor import READY
 from verifier.config import Config
 from verifier.wire.lines import Row, read

@@ -20,7 +20,7 @@ from loadtests.runs import Options
 from loadtests.runs import run as run_it
 from loadtests.scenario import Arrivals, Scenario
 from loadtests.target import Target, own, there, today
-from loadtests.terminal import Cores, Output, free, leave, part_of, plainly
+from loadtests.terminal import Cores, Output, check_output, leave, part_of, plainly
 from verifier.synthetic.questions import DEFAULT_MIX
 
 
@@ -132,7 +132,7 @@ def run(
     the run is void: the generator could not keep up, or the run did not work.
     """
     with plainly():
-        free(output)
+        check_output(output)
         load = _load(name, duration, curve, arrivals, mix, zipf)
         commands = _pairs(hook, "--hook")
         _known(commands, {each.name for each in load.hooks}, "--hook", f"hooks of {name}")

@@ -95,7 +95,7 @@ def _ended(*_: object) -> NoReturn:
     sys.exit(128 + signal.SIGTERM)
 
 
-def free(output: Path | None) -> None:
+def check_output(output: Path | None) -> None:
     """Raise BadParameter when the folder to write is a file."""
     if output is not None and output.exists() and not output.is_dir():
         raise typer.BadParameter(f"{output} is no folder", param_hint="--output")

@@ -27,7 +27,7 @@ from loadtests.result import NoResult, Result
 from loadtests.runs import Options, run
 from loadtests.scenario import Scenario
 from loadtests.target import own
-from loadtests.terminal import Cores, part_of
+from loadtests.terminal import Cores, part_of, plainly
 from verifier.config import Config
 
 FOLDER = Path("loadtests-results") / "capacity"
@@ -72,8 +72,10 @@ def measure(
         with own(rows, number, scenario.settings, cores_each=part) as target:
             return run(scenario, target, Options(generators=generators))
 
-    for at, (each, void) in enumerate(measuring.measure(runs, runner, folder), 1):
-        print(f"{at}/{len(runs)} {each.label}: {'void: ' + void if void else 'done'}", flush=True)
+    with plainly():
+        for at, (each, void) in enumerate(measuring.measure(runs, runner, folder), 1):
+            said = f"void: {void}" if void else "done"
+            print(f"{at}/{len(runs)} {each.label}: {said}", flush=True)
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from loadtests.capacity.estimates import CONFIDENCE, Estimate
 from loadtests.capacity.model import FAR, Model
 from loadtests.capacity.plan import BATCH_BYTES, ENTRY_BYTES, Plan
+from loadtests.report.markdown import aligned
 from loadtests.report.words import count, duration, share
 from verifier.config import Config
 
@@ -13,7 +14,7 @@ _HEAD = ("what", "needed", "at the ends of all bands", "how it comes to so many"
 
 def told(found: Plan, model: Model, config: Config) -> str:
     """All of it, as Markdown that can be read as it is."""
-    parts = [headline(found), _table(found)]
+    parts = [headline(found), aligned([_HEAD, *_lines(found)], texts=len(_HEAD))]
     if found.warnings:
         said = "".join(f"- {text}\n" for text in found.warnings)
         parts.append(f"Extrapolated beyond {FAR:g} times what was measured, or unknown:\n\n{said}")
@@ -31,17 +32,6 @@ def headline(found: Plan) -> str:
         f"{'s' * (size.replicas != 1)}" + (" in each cluster" if wanted.clusters > 1 else "")
     )
     return f"{text}{'; **extrapolated**' if found.warnings else ''}.\n"
-
-
-def _table(found: Plan) -> str:
-    rows = [_HEAD, *_lines(found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    lines = [
-        " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        for row in rows
-    ]
-    lines.insert(1, " | ".join("-" * width for width in widths))
-    return "".join(f"| {line} |\n" for line in lines)
 
 
 def _lines(found: Plan) -> list[tuple[str, str, str, str]]:

@@ -17,7 +17,7 @@ from loadtests.environment import revision as commit_of
 from loadtests.revisions import export
 from loadtests.runs import Options, run
 from loadtests.target import own
-from loadtests.terminal import RESULTS, plainly
+from loadtests.terminal import RESULTS, Output, check_output, plainly
 
 
 def parent(
@@ -29,16 +29,14 @@ def parent(
     rounds: Annotated[int, typer.Option(min=1, help="Runs of either, in turns.")] = 2,
     rows: Annotated[int, typer.Option(min=1_000, help="Invoices in the ledger.")] = 50_000,
     section: Annotated[str, typer.Option(help="Section of budget.toml.")] = "parent",
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", show_default="loadtests-results/…", help="Folder to write."),
-    ] = None,
+    output: Output = None,
 ) -> None:
     """Compare this tree's service with that of a revision, by short runs in turns.
 
     Questions, load and databases are this tree's. Exits as compare does, and with 2 when there is
     no such revision.
     """
+    check_output(output)
     folder = output or RESULTS / f"{datetime.now().astimezone():%Y-%m-%dT%H%M%S}-parent"
     runs: list[Path] = []
     with plainly(), tempfile.TemporaryDirectory(prefix="loadtests-parent-") as place:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,9 +18,8 @@ import msgspec
 from loadtests.generator.connections import Address
 from loadtests.processes import python
 from loadtests.result import Service
+from loadtests.revisions import ROOT
 from loadtests.watching import Watch
-
-_ROOT = Path(__file__).parents[2]
 
 _Seconds = dict[int, Service]
 
@@ -37,7 +35,7 @@ class Watcher:
         # A session of its own: Ctrl-C is for Locust, which ends this by itself.
         self._process = subprocess.Popen(
             self._command,
-            cwd=_ROOT,
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -149,12 +149,12 @@ def test_a_service_that_answers_nothing_is_no_success(tmp_path: Path) -> None:
 def test_a_command_that_is_ended_cleans_up() -> None:
     """SIGTERM unwinds what was started, service and databases, as any other end does."""
     script = """
-import contextlib, time
+import contextlib, signal
 from loadtests.terminal import plainly
 with plainly(), contextlib.ExitStack() as undo:
     undo.callback(print, "cleaned up")
     print("started", flush=True)
-    time.sleep(60)
+    signal.pause()
 """
     with subprocess.Popen(
         [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True

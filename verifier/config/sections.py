@@ -254,8 +254,8 @@ class Connections(Section, frozen=True, kw_only=True):
     known_heads: Annotated[
         int,
         _bound(
-            "Heads of requests that are kept with what they mean, per worker: single questions "
-            "behind a known one cost half. Each has at most 2 KiB; 0 keeps none.",
+            "Heads of requests that the front desk keeps with what they mean, per worker, at most "
+            "2 KiB each: a question behind one costs least. 0 closes the desk.",
             ge=0,
             le=100_000,
         ),

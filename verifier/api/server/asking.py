@@ -59,9 +59,10 @@ class Asking(RequestHandler):
         if self._has_paused:
             super().resume_reading(resume_parser)
 
-    def _taken(self) -> None:
-        """A request has been taken, and counted, without aiohttp's knowledge."""
-        raise NotImplementedError
+    def _count_taken(self) -> None:
+        """Count a request that aiohttp does not get to know."""
+        self._request_count += 1
+        self._server.requests_count += 1
 
     def _ends_with_message(self, data: bytes) -> bool:
         """Whether the one message that the parser has made of these bytes ends with them."""
@@ -109,9 +110,7 @@ class Asking(RequestHandler):
             answer = head.at_once(data[-head.length :], head.language, self._answer_later)
         except BadRequest:
             return False
-        self._request_count += 1
-        self._server.requests_count += 1
-        self._taken()
+        self._count_taken()
         # Also while its read runs, the connection is not idle.
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         if answer is None:
@@ -126,12 +125,13 @@ class Asking(RequestHandler):
         if self._handler_waiter is not None:
             # A shutdown goes on when this turn of the event loop is over.
             self._handler_waiter.set_result(None)
+        answer = None
         try:
             answer = make()
-        except BaseException:
-            # A client whose answer cannot be made would wait for ever.
-            self.force_close()
-            raise
+        finally:
+            if answer is None:
+                # A client whose answer cannot be made would wait for ever.
+                self.force_close()
         transport = self.transport
         if transport is None:
             return

@@ -116,7 +116,8 @@ class Connection(Asking):
         elif data:
             self._bound_head(data)
 
-    def _taken(self) -> None:
+    def _count_taken(self) -> None:
+        super()._count_taken()
         self._heads = self._request_count
         if self._head_expected:
             self._forget_head()

@@ -27,14 +27,18 @@ def response(
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """The response for a code; ``retry_after`` is in seconds, 0 for none."""
+    body = document(code, language(request), detail, members or {})
+    return ready(code, body, retry_after=retry_after, headers=headers)
+
+
+def ready(
+    code: str, body: bytes, *, retry_after: int = 0, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """The same with a document that is there already."""
     sent = {"Content-Type": CONTENT_TYPE, **(headers or {})}
     if retry_after:
         sent["Retry-After"] = str(retry_after)
-    return web.Response(
-        status=PROBLEMS[code][0],
-        body=document(code, language(request), detail, members or {}),
-        headers=sent,
-    )
+    return web.Response(status=PROBLEMS[code][0], body=body, headers=sent)
 
 
 def of_error(request: web.BaseRequest, error: BadRequest | Unavailable) -> web.Response:

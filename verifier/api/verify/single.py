@@ -64,22 +64,12 @@ class Single:
         )
         self._counts.count(answer)
         self._by_aiohttp.count += 1
-        if isinstance(answer, Match):
-            encoded = resources.encoder.encode(answer, "zh")
-            return resources.responder.json(request, encoded, _timing(laps))
-        language = problems.language(request)
-        if answer.verdict == "invalid" or answer.verdict == "unavailable":
-            members = resources.encoder.members(answer, language)
-            return problems.response(
-                request,
-                answer.verdict,
-                _detail(answer),
-                retry_after=answer.retry_after,
-                members=members,
-                headers=_timing(laps),
+        body, problem = self._encoded(answer, problems.language(request))
+        if problem is not None:
+            return problems.ready(
+                problem.verdict, body, retry_after=problem.retry_after, headers=_timing(laps)
             )
-        encoded = resources.encoder.encode(answer, language)
-        return resources.responder.json(request, encoded, _timing(laps))
+        return resources.responder.json(request, body, _timing(laps))
 
     def at_once(
         self, body: bytes, language: Language, later: Callable[[Callable[[], bytes]], object]
@@ -101,22 +91,27 @@ class Single:
         return None if answer is None else self._response(answer, language, started)
 
     def _response(self, answer: Answer, language: Language, started: float) -> bytes:
-        resources = self._resources
         self._counts.count(answer)
         self._by_desk.count += 1
-        encoder, responder = resources.encoder, resources.responder
-        outcome = self._answered
-        if isinstance(answer, Match):
-            response = responder.answer(encoder.encode(answer, "zh"))
-        elif answer.verdict == "invalid" or answer.verdict == "unavailable":
-            outcome = self._invalid if answer.verdict == "invalid" else self._unavailable
-            members = encoder.members(answer, language)
-            said = document(answer.verdict, language, _detail(answer), members)
-            response = responder.problem(answer.verdict, said, answer.retry_after)
+        responder, outcome = self._resources.responder, self._answered
+        body, problem = self._encoded(answer, language)
+        if problem is None:
+            response = responder.answer(body)
         else:
-            response = responder.answer(encoder.encode(answer, language))
+            outcome = self._invalid if problem.verdict == "invalid" else self._unavailable
+            response = responder.problem(problem.verdict, body, problem.retry_after)
         outcome.observe(perf_counter() - started)
         return response
+
+    def _encoded(self, answer: Answer, language: Language) -> tuple[bytes, Judgement | None]:
+        """The body of an answer; and the answer again, if it goes out as a problem document."""
+        encoder = self._resources.encoder
+        if isinstance(answer, Match):
+            return encoder.encode(answer, "zh"), None
+        if answer.verdict == "invalid" or answer.verdict == "unavailable":
+            members = encoder.members(answer, language)
+            return document(answer.verdict, language, _detail(answer), members), answer
+        return encoder.encode(answer, language), None
 
 
 def _detail(answer: Judgement) -> str:
