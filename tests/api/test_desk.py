@@ -139,6 +139,13 @@ async def test_what_a_head_asks_for_besides_is_the_handler_s(side: Side, field: 
     assert ways(side) == (0, 3)
 
 
+async def test_a_connection_that_asked_for_another_protocol_stays_aiohttp_s(side: Side) -> None:
+    """It parses what came behind such a request some time later, which nobody else gets to know."""
+    upgrade = asking(ABSENT, "Connection: Upgrade", "Upgrade: websocket")
+    await ask(side, asking(), asking(), upgrade, asking(), asking())
+    assert ways(side) == (2, 3)
+
+
 async def test_steps_are_timed_on_request(side: Side) -> None:
     """Server-Timing names the steps of a question that was read, and of one in memory."""
     found = bodies()[0]

@@ -27,6 +27,7 @@ QUESTIONS = [
     msgspec.json.encode({**_FOUND, "number": "24312000000099999999"}),  # not there
     msgspec.json.encode({**_FOUND, "total": "0.01"}),  # another amount
     msgspec.json.encode({**_FOUND, "date": "2031-01-01"}),  # in the future
+    b"{\r\n\r\n" + bodies()[0][1:],  # with an empty line of its own
     b'{"code":"","number":"1"}',
     b'{"number":',
     b"[]",
@@ -103,6 +104,13 @@ def any_request(random: Random) -> bytes:
     return request(pick(LINES), fields, pick(QUESTIONS), length=pick(LENGTHS))
 
 
+def _cut(random: Random, whole: bytes, ends: list[int]) -> int:
+    """Anywhere, or in and about an empty line."""
+    if ends and random.random() < 0.4:
+        return min(random.choice(ends) + random.randint(0, 8), len(whole))
+    return random.randint(0, len(whole))
+
+
 def stream(random: Random) -> list[Sent]:
     """What a client sends: some requests, each in one piece, cut anywhere, or several a piece."""
     pick = random.choice
@@ -119,7 +127,8 @@ def stream(random: Random) -> list[Sent]:
     whole = b"".join(parts)
     if len(whole) < 600 and random.random() < 0.5:
         return [Sent(whole[at : at + 1], 0) for at in range(len(whole))]
-    cuts = sorted(random.randint(0, len(whole)) for _ in range(random.randint(0, 6)))
+    ends = [at for at in range(len(whole)) if whole.startswith(b"\r\n\r\n", at)]
+    cuts = sorted(_cut(random, whole, ends) for _ in range(random.randint(0, 6)))
     return [Sent(whole[a:b], pick(TURNS)) for a, b in pairwise([0, *cuts, len(whole)]) if a < b]
 
 
@@ -188,6 +197,26 @@ def test_smuggled_requests_are_read_as_before(twins: Twins, name: str) -> None:
         )
     # Twice the same: the second time its head would be known, had the parser accepted it.
     twins.alike([Sent(sent, 30)] * 3)
+
+
+QUESTION = QUESTIONS[0]
+BATCH = b"POST /v1/verify/batch HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+@pytest.mark.parametrize("space", [0, 1, 30])
+def test_an_empty_line_that_is_cut_is_not_found_in_the_body(
+    twins: Twins, cut: int, space: int
+) -> None:
+    """A piece that begins within it, and ends with a part of the next head, ends no message."""
+    body = b"{" + b" " * space + b"\r\n\r\n" + QUESTION[1:]
+    whole = one(body)
+    end = whole.index(b"\r\n\r\n") + 4 - cut
+    first, rest = whole[:end], whole[end:]
+    # As much of the next head as makes the length right, counted from the wrong empty line.
+    missing = len(body) - (len(rest) - rest.index(b"\r\n\r\n", cut) - 4)
+    known = [Sent(one(), 30)]
+    twins.alike([*known * 3, Sent(first, 1), Sent(rest + BATCH[:missing], 30), *known * 2])
 
 
 TUNNEL = request(b"CONNECT x:1 HTTP/1.1", [HOST], b"", length=None)

@@ -28,6 +28,7 @@ class Asking(RequestHandler):
         "_desk",
         "_desk_is_asked",
         "_has_paused",
+        "_has_upgraded",
         "_held",
         "_parser_is_empty",
         "_server",
@@ -42,6 +43,9 @@ class Asking(RequestHandler):
         self._held = b""
         # Whether reading was ever paused: then the parser may hold what has arrived.
         self._has_paused = False
+        # Whether another protocol was ever asked for: aiohttp declines, and has what came behind it
+        # parsed when it likes.
+        self._has_upgraded = False
         # Whether the parser is known to hold no part of a message.
         self._parser_is_empty = True
 

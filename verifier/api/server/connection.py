@@ -98,7 +98,7 @@ class Connection(Asking):
             and not waiter.done()
             and self._parser_is_empty
             and not self._has_paused
-            and not self._upgraded
+            and not self._has_upgraded
         )
         if is_first:
             if self._receive_first(data):
@@ -106,6 +106,8 @@ class Connection(Asking):
         else:
             # Not super(): this runs for every request, and that takes twice as long.
             receive(self, data)
+        if self._upgraded:
+            self._has_upgraded = True
         made = self._request_count - self._heads
         self._parser_is_empty = made == 1 and self._ends_with_message(data)
         if made:

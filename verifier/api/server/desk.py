@@ -106,12 +106,17 @@ class Desk:
 def is_whole(data: bytes, message: Any) -> bool:
     """Whether bytes of which aiohttp's parser has made one message, body included, end with it.
 
-    They may begin in the middle of its head: that ends where the first empty line does. What is
-    framed otherwise than by a length is never whole.
+    They may begin in the middle of its head: that ends where the first empty line does, unless they
+    begin in the middle of this one. What is framed otherwise than by a length is never whole.
     """
     end = data.find(_END)
     length = message.headers.get(hdrs.CONTENT_LENGTH, "0")
-    return end >= 0 and not message.chunked and length == str(len(data) - end - 4)
+    return (
+        end >= 0
+        and not data.startswith((b"\r", b"\n"))
+        and not message.chunked
+        and length == str(len(data) - end - 4)
+    )
 
 
 def _is_one_piece(message: Any, length: int) -> bool:
