@@ -153,12 +153,12 @@ def test_a_number_of_another_year_asks_more(sample: Sample) -> None:
     """A 20-digit number whose year is not the date's calls for a hint by itself."""
     other = not sample.code and sample.number[:2] != sample.date[2:4]
     if not sample.code:
-        assert (sample.record().asks is ASKS_MORE) is other
+        assert (sample.record().traits.asks is ASKS_MORE) is other
 
 
 def test_records_are_cheap_to_keep() -> None:
-    """Records are invisible to the collector and share their kinds and dates."""
+    """Records are invisible to the collector and share their traits and dates."""
     one, other = Sample().record(), Sample(number="26112000000000000002").record()
     assert not gc.is_tracked(one)
-    assert one.kind is other.kind
+    assert one.traits is other.traits
     assert one.date is other.date

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from sys import intern
 from typing import Protocol
+
+import msgspec
 
 from verifier.invoice.codes import kind_of_code, may_have_code
 from verifier.invoice.kinds import DIGITAL_FACTORS, KINDS, STATUSES, USABLE_STATUSES
@@ -22,6 +24,20 @@ ASKS_AMOUNT_AND_CHECK_CODE = intern("amount+check_code")
 ASKS_MORE = intern("more")
 
 
+class Traits(msgspec.Struct, frozen=True, gc=False):
+    """What many invoices have in common; records share one for each combination.
+
+    ``use`` is USABLE, or the status that makes the invoice unusable. ``asks`` says which factors a
+    question without a kind must supply, so that ``agrees`` can judge it: ASKS_MORE when only
+    ``judge`` can, because the code does not say the kind that the ledger has, or the invoice itself
+    calls for a hint (its number's year is not its date's).
+    """
+
+    kind: str
+    use: str
+    asks: str
+
+
 class Held(Protocol):
     """One invoice of the ledger.
 
@@ -30,8 +46,8 @@ class Held(Protocol):
     """
 
     @property
-    def kind(self) -> str:
-        """Its kind (kinds.py)."""
+    def traits(self) -> Traits:
+        """Its kind, use, and what a question must supply."""
 
     @property
     def date(self) -> str:
@@ -48,18 +64,6 @@ class Held(Protocol):
     @property
     def check_code(self) -> str:
         """As the ledger keeps it for the kind; empty when it has none."""
-
-    @property
-    def use(self) -> str:
-        """USABLE, or the status that makes it unusable."""
-
-    @property
-    def asks(self) -> str:
-        """Which factors a question without a kind must supply, so that ``agrees`` can judge it.
-
-        ASKS_MORE when only ``judge`` can: the code does not say the kind that the ledger has, or
-        the invoice itself calls for a hint (its number's year is not its date's).
-        """
 
     @property
     def members(self) -> bytes:
@@ -85,3 +89,9 @@ def asks_of(kind: str, code: str) -> str:
     if code and (kind_of_code(code) is None or not may_have_code(kind, code)):
         return ASKS_MORE
     return intern("+".join(KINDS[kind].factors if code else DIGITAL_FACTORS))
+
+
+@cache
+def traits_of(kind: str, use: str, asks: str) -> Traits:
+    """The one of these traits; there are a few hundred combinations."""
+    return Traits(kind, use, asks)

@@ -147,7 +147,7 @@ def agrees(question: Question, record: Held, window: Window) -> bool:
     The record must be the one that the question's raw key names; such a question has no ``qr``.
     False means that it has to be parsed and judged in full.
     """
-    issued, asks = record.date, record.asks
+    issued, asks = record.date, record.traits.asks
     if question.date != issued or issued not in window.days:
         return False
     total, amount, check_code = question.total, question.amount, question.check_code
@@ -166,7 +166,7 @@ def agrees(question: Question, record: Held, window: Window) -> bool:
         (total is not None and total != record.total)
         or (amount is not None and amount != record.amount)
         or (check_code is not None and not _as_spelt(check_code, record.check_code))
-        or (question.kind is not None and question.kind != record.kind)
+        or (question.kind is not None and question.kind != record.traits.kind)
     ):
         return False
     seller, buyer = question.seller_tax_id, question.buyer_tax_id
@@ -226,7 +226,7 @@ def _mismatched(claim: Claim, record: Held) -> Iterable[str]:
         yield "check_code"
     if claim.date != record.date:
         yield "date"
-    if claim.kind is not None and claim.kind != record.kind:
+    if claim.kind is not None and claim.kind != record.traits.kind:
         yield "kind"
     if claim.seller_tax_id is not None and claim.seller_tax_id != record.seller_tax_id:
         yield "seller_tax_id"

@@ -15,7 +15,9 @@ from verifier.invoice.record import (
     MAX_NAME,
     MAX_SHOWN,
     USABLE,
+    Traits,
     asks_of,
+    traits_of,
 )
 from verifier.state import Reading
 
@@ -30,19 +32,17 @@ _LONG = 3_600
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One invoice of the ledger (``invoice.record.Held``), at a few hundred bytes.
 
-    Kinds and dates are interned: a million records share a few thousand of them. ``members`` is
+    A million records share a few hundred traits and a few thousand dates. ``members`` is
     what every matching answer shows, from ``verdict`` to ``invoice``, encoded once. Tax ids, which
     are seldom compared, are read from it. ``gc=False`` keeps a large cache out of the garbage
     collector; that a record is also the finding of its read keeps the cache small.
     """
 
-    kind: str
+    traits: Traits
     date: str
     amount: str
     total: str
     check_code: str
-    use: str
-    asks: str
     members: bytes
     # The state of the ledger that shows it.
     reading: Reading
@@ -151,5 +151,5 @@ def build(
         seller, buyer = _cut(seller_name), _cut(buyer_name)
         members = b"".join((head.encode(), seller, middle.encode(), buyer, tail))
     return Record(
-        intern(kind), intern(date), amount, total, check_code, use, asks, members, reading
+        traits_of(kind, use, asks), intern(date), amount, total, check_code, members, reading
     )

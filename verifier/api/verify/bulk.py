@@ -112,7 +112,7 @@ class Tally:
 
     def add_matches(self, records: Sequence[Held]) -> None:
         """Count the records of some matches; most are usable."""
-        unusable = [record.use for record in records if record.use is not USABLE]
+        unusable = [record.traits.use for record in records if record.traits.use is not USABLE]
         self.verdicts["match"] += len(records)
         self.uses[USABLE] += len(records) - len(unusable)
         for use in unusable:
