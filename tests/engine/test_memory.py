@@ -356,6 +356,33 @@ async def test_each_absence_that_is_believed_is_a_hit() -> None:
         assert (hits.count, misses.count) == (4 * times, 4 + 2 * times)
 
 
+@pytest.mark.parametrize("asked", [DIGITAL, ABSENT, PAPER])
+@pytest.mark.parametrize("later", [0.0, 1.5, 3.0])
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_one_key_alone_is_as_one_of_many(asked: Sample, later: float, is_lost: bool) -> None:
+    """Found, absent or unknown; new, too old for an absence, or for a record; its log lost or not.
+
+    And with a newer reading of the same database than it was found in.
+    """
+    desk = fed(DIGITAL)
+    await desk.ask_many(DIGITAL.minimal(), ABSENT.minimal())
+    desk.clock.now += later
+    desk.ledger.reading("replica", desk.clock() - later / 2)
+    if is_lost:
+        assert desk.ledger.live is not None
+        desk.ledger.live.reading = None
+    cells = [desk.metrics.cache_lookups.cell(outcome) for outcome in ("hit", "miss")]
+    before = [cell.count for cell in cells]
+    terms = Terms(desk.clock(), desk.clock() - 1.0)
+    alone = desk.memory.recall_one(asked.key, terms)
+    counted = [cell.count - count for cell, count in zip(cells, before, strict=True)]
+    (finding,), reading = desk.memory.recall((asked.key,), terms)
+    assert alone == (finding, reading)
+    assert [cell.count - count for cell, count in zip(cells, before, strict=True)] == [
+        2 * count for count in counted
+    ]
+
+
 async def test_a_read_that_took_just_as_long_as_it_may_is_kept() -> None:
     """The changes since its beginning are remembered for that long."""
     desk = fed(DIGITAL)

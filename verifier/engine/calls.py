@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
+from typing import Any
 
 import msgspec
 
@@ -31,7 +32,11 @@ class Call:
         self.joined: set[str] = set()
         self.open = 0
 
-    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
+    def deliver(self, key: str, outcome: Outcome) -> None:
+        """Take the outcome of one of its keys."""
+        self.deliver_many({key: outcome})
+
+    def deliver_many(self, outcomes: Mapping[str, Outcome]) -> None:
         """Take the outcomes of some of its keys."""
         self.outcomes.update(outcomes)
         self.open -= len(outcomes)
@@ -48,36 +53,33 @@ class Single:
         self.future = future
         self.deadline = deadline
 
-    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
+    def deliver(self, _key: str, outcome: Outcome) -> None:
         """Take the outcome of its key."""
         if not self.future.done():
-            (outcome,) = outcomes.values()
             self.future.set_result(outcome)
-
-
-# Gets an outcome, and whether another caller's read brought it.
-Tell = Callable[[Outcome, bool], object]
 
 
 class Told:
     """A caller with one key who is called back when ``due`` has its turn; it waits as no task.
 
-    Such a caller never goes before its outcome.
+    ``tell`` is called with it once it has its ``outcome``; ``joined`` says whether another caller's
+    read brought that. Such a caller never goes before its outcome.
     """
 
-    __slots__ = ("_due", "deadline", "joined", "outcome", "tell")
+    __slots__ = ("deadline", "due", "joined", "outcome", "tell")
 
-    def __init__(self, due: Due, tell: Tell, deadline: float) -> None:
-        self._due = due
+    due: Due
+    outcome: Outcome
+
+    def __init__(self, tell: Callable[[Any], object], deadline: float = inf) -> None:
         self.tell = tell
         self.deadline = deadline
         self.joined = False
-        self.outcome: Outcome
 
-    def deliver(self, outcomes: Mapping[str, Outcome]) -> None:
+    def deliver(self, _key: str, outcome: Outcome) -> None:
         """Take the outcome of its key."""
-        (self.outcome,) = outcomes.values()
-        self._due.append(self)
+        self.outcome = outcome
+        self.due.append(self)
 
 
 class Due(deque[Told]):
@@ -88,7 +90,7 @@ class Due(deque[Told]):
         try:
             while self:
                 call = self.popleft()
-                call.tell(call.outcome, call.joined)
+                call.tell(call)
         finally:
             if self:
                 asyncio.get_running_loop().call_soon(self.tell)

@@ -23,7 +23,6 @@ from verifier.engine.calls import (
     Loaded,
     Outcome,
     Single,
-    Tell,
     Told,
     latest_deadline,
 )
@@ -97,9 +96,9 @@ class Loader:
             return joined, False
         return await call.future, joined
 
-    def load_soon(self, key: str, tell: Tell, deadline: float = inf) -> Unavailable | None:
+    def load_soon(self, key: str, call: Told) -> Unavailable | None:
         """The same for a caller that is no task; why, if the key is refused at once."""
-        call = Told(self._due, tell, deadline)
+        call.due = self._due
         joined = self._enter(key, call)
         if isinstance(joined, Unavailable):
             return joined
@@ -192,13 +191,13 @@ class Loader:
         if len(found) != len(keys) or not all(map(found.__contains__, keys)):
             outcomes = {key: found.get(key, otherwise) for key in keys}
         waiting = list(map(self._calls.pop, keys))
-        if waiting.count(waiting[0]) == len(keys):
-            for call in waiting[0]:
-                call.deliver(outcomes)
+        first = waiting[0]
+        if len(first) == 1 and type(first[0]) is Call and waiting.count(first) == len(keys):
+            first[0].deliver_many(outcomes)
             return
         for key, calls in zip(keys, waiting, strict=True):
             for call in calls:
-                call.deliver({key: outcomes[key]})
+                call.deliver(key, outcomes[key])
 
     def _gather(self) -> None:
         """Dispatch in this round of the event loop, after the callers that are ready in it."""

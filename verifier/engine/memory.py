@@ -72,6 +72,21 @@ class Memory:
         metrics.cache_entries.labels("invoice").set_function(lambda: len(self._known))
         metrics.cache_entries.labels("absence").set_function(lambda: len(self._absent))
 
+    def recall_one(self, key: str, terms: Terms) -> tuple[Finding | None, Reading | None]:
+        """The same as ``recall`` of one key, at half its cost."""
+        record = self._known.get(key)
+        if record is not None:
+            current = record.reading.current
+            if current is not None and terms.allow(current):
+                self._hits.count += 1
+                return record, current
+        absence = self._absent.get(key)
+        if absence is not None and self._still_absent(absence, terms):
+            self._hits.count += 1
+            return absence, None
+        self._misses.count += 1
+        return None, None
+
     def recall(
         self, keys: Sequence[str], terms: Terms
     ) -> tuple[Sequence[Finding | None], Reading | None]:

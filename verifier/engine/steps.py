@@ -68,7 +68,7 @@ class Steps:
         """The answer to one item from memory, or what the ledger has to be read for."""
         (key,) = raw_keys((item,))
         if key and isinstance(item, Question):
-            (finding,), reading = self._memory.recall((key,), terms)
+            finding, reading = self._memory.recall_one(key, terms)
             if isinstance(finding, Record):
                 if reading is not None and agrees(item, finding, self._window):
                     return Match(key, finding, reading, "cache", item.reference)
@@ -110,7 +110,7 @@ class Steps:
         claim = self._parse(item)
         if isinstance(claim, Judgement):
             return claim
-        (finding,), reading = self._memory.recall((claim.key,), terms)
+        finding, reading = self._memory.recall_one(claim.key, terms)
         if finding is None:
             return claim
         # A record holds as of the newest reading. An absence is as old as its own reading, and so

@@ -58,17 +58,24 @@ class Encoder:
     """Makes JSON of answers; one per process, whose ids are unique by their ``prefix``."""
 
     def __init__(self, prefix: str) -> None:
-        self._prefix = prefix
+        self._prefix = prefix.encode()
         self._answers = 0
+        # The last reading and source that a match was encoded with, and their bytes.
+        self._last: tuple[Reading | None, str, bytes] = (None, "", b"")
         self._freshness: dict[tuple[float, float, str, bool], bytes] = {}
         # How results without a reference end, by separator.
         self._endings: dict[bytes, list[bytes]] = {}
 
     def encode(self, answer: Answer, language: Language) -> bytes:
         """One answer."""
-        return b'{%b,"id":"%b","reference":%b}' % (
-            self._up_to_id(answer, language),
-            self._new_id().encode(),
+        if type(answer) is Match:
+            own, shared = answer.record.members, self._shared(answer.reading, answer.source)
+        else:
+            own, shared = self._up_to_id(answer, language), b""
+        return b'{%b%b,"id":"%b","reference":%b}' % (
+            own,
+            shared,
+            self._new_id(),
             _or_null(answer.reference),
         )
 
@@ -95,7 +102,7 @@ class Encoder:
         Most pieces were encoded earlier or serve many results. Slices put them side by side in C.
         """
         count = len(block)
-        id_ = b',"id":"%b.' % self._new_id().encode()
+        id_ = b',"id":"%b.' % self._new_id()
         if isinstance(block, Recalled):
             shared = self._shared(block.reading, "cache") + id_
             pieces = [shared] * (_PIECES * count)
@@ -135,13 +142,13 @@ class Encoder:
         """The members of an answer that is no match."""
         return {
             **self._members_up_to_id(answer, language),
-            "id": self._new_id(),
+            "id": self._new_id().decode(),
             "reference": answer.reference,
         }
 
-    def _new_id(self) -> str:
+    def _new_id(self) -> bytes:
         self._answers += 1
-        return f"{self._prefix}{self._answers:x}"
+        return b"%b%x" % (self._prefix, self._answers)
 
     def _endings_of(self, references: Sequence[str | None], separator: bytes) -> list[bytes]:
         count = len(references)
@@ -167,7 +174,11 @@ class Encoder:
 
     def _shared(self, reading: Reading, source: str) -> bytes:
         """The members that a match without hints shares with others."""
-        return b',"hints":[],"freshness":%b' % self._freshness_json(reading, source, False)
+        last, by, members = self._last
+        if reading is not last or source != by:
+            members = b',"hints":[],"freshness":%b' % self._freshness_json(reading, source, False)
+            self._last = reading, source, members
+        return members
 
     def _up_to_id(self, answer: Answer, language: Language) -> bytes:
         """The members before the id, without braces."""

@@ -63,7 +63,7 @@ class Asking(RequestHandler):
         if self._has_paused:
             super().resume_reading(resume_parser)
 
-    def _count_taken(self) -> None:
+    def count_taken(self) -> None:
         """Count a request that aiohttp does not get to know."""
         self._request_count += 1
         self._server.requests_count += 1
@@ -111,19 +111,18 @@ class Asking(RequestHandler):
         if transport is None or transport.get_write_buffer_size():
             return False
         try:
-            answer = head.at_once(data[-head.length :], head.language, self._answer_later)
+            answer = head.at_once(data[-head.length :], head.language, self.answer_later)
         except BadRequest:
             return False
-        self._count_taken()
-        # Also while its read runs, the connection is not idle.
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self.count_taken()
         if answer is None:
             self._desk_is_asked = self._request_in_progress = True
         else:
             transport.write(answer)
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         return True
 
-    def _answer_later(self, make: Callable[[], bytes]) -> None:
+    def answer_later(self, make: Callable[[], bytes]) -> None:
         """Make and write the answer that a question of the desk has waited for, and go on."""
         self._desk_is_asked = self._request_in_progress = False
         if self._handler_waiter is not None:

@@ -118,15 +118,17 @@ class Connection(Asking):
         elif data:
             self._bound_head(data)
 
-    def _count_taken(self) -> None:
-        super()._count_taken()
+    def count_taken(self) -> None:
+        """Also note that no head is awaited any more."""
+        # Not super(), here and below: each question of the desk comes by, and that takes longer.
+        Asking.count_taken(self)
         self._heads = self._request_count
         if self._head_expected:
             self._forget_head()
 
-    def _answer_later(self, make: Callable[[], bytes]) -> None:
+    def answer_later(self, make: Callable[[], bytes]) -> None:
         """Also end a connection whose client has half-closed it meanwhile."""
-        super()._answer_later(make)
+        Asking.answer_later(self, make)
         if self._half_closed and not self._desk_is_asked and self.transport is not None:
             self._half_closed = False
             if not self.eof_received():

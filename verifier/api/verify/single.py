@@ -13,6 +13,7 @@ from verifier.api.server.shapes import LANGUAGE, UNREADABLE, Content, Operation,
 from verifier.api.verify.bulk import Counts, Resources
 from verifier.api.verify.parameters import SERVER_TIMING, TIMING, TOKEN
 from verifier.engine.laps import Laps
+from verifier.engine.verifier import Asked
 from verifier.errors import BadRequest
 from verifier.invoice.claim import Question
 from verifier.invoice.verdict import Answer, Judgement, Match
@@ -84,8 +85,8 @@ class Single:
             raise BadRequest("body_too_large", f"expected at most {resources.requests.max_body}")
         item = decode_question(body)
 
-        def told(conclude: Callable[[], Answer]) -> None:
-            later(lambda: self._response(conclude(), language, started))
+        def told(asked: Asked) -> None:
+            later(lambda: self._response(asked.answer(), language, started))
 
         answer = resources.verifier.verify_soon(item, told)
         return None if answer is None else self._response(answer, language, started)
