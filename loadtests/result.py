@@ -74,7 +74,9 @@ _NUMBERS = tuple(field.name for field in msgspec.structs.fields(Cell) if field.t
 
 
 class Service(msgspec.Struct):
-    """What the service said of itself in one second; None where it was not asked or has no such.
+    """What the service said of itself in one second; None where it has no such.
+
+    ``resident_bytes`` is None when it gave no metrics in time.
 
     ``cpu`` is seconds of CPU by part: ``workers``, ``supervisor``, ``databases``, ``others`` (the
     rest of the machine but the generator). Rates and sums are of this second, lags the highest.

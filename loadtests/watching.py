@@ -69,8 +69,6 @@ class Watch:
 
     def __init__(self, address: Address, origin: float, parts: Callable[[], Parts]) -> None:
         self.seconds: dict[int, Service] = {}
-        # Seconds of which the service did not answer in time.
-        self.missed: list[int] = []
         self._address = address
         self._origin = origin
         self._parts = parts
@@ -92,7 +90,7 @@ class Watch:
         while not self._ended.wait(max(0.0, self._origin + second + 1 - monotonic())):
             service = Service()
             self._count_cpu(service)
-            self._scrape(service, second)
+            self._scrape(service)
             if second >= 0:
                 self.seconds[second] = service
             second = max(second + 1, int(monotonic() - self._origin))
@@ -106,10 +104,9 @@ class Watch:
             }
         self._cpu = now
 
-    def _scrape(self, service: Service, second: int) -> None:
+    def _scrape(self, service: Service) -> None:
         now = self._get()
         if now is None:
-            self.missed.append(second)
             return
         before = self._before
         self._before = now

@@ -68,13 +68,13 @@ class BadModel(Exception):
 
 
 def read_model(file: Path) -> PodModel:
-    """A pod model as JSON with its fields. BadModel when it is none."""
+    """A pod model, as ``capacity plan --pod`` writes it. BadModel when it is none."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=PodModel)
     except OSError as error:
         raise BadModel(f"{file}: {error.strerror}") from error
     except msgspec.DecodeError as error:
-        raise BadModel(f"{file}: {error}") from error
+        raise BadModel(f"{file}: {error}; expected what capacity plan --pod has written") from error
 
 
 class Pod(NamedTuple):

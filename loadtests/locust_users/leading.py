@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,8 @@ class Leader:
         # stops without a word.
         listen(environment.events.test_stopping, self._finish)
         listen(environment.events.quitting, self._finish)
+        # Locust knows Ctrl-C from the beginning, and SIGTERM only once a headless run is over.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def tick(self) -> tuple[int, float] | None:
         """Users of the second that begins, and how many may come or go in it; None at the end."""
@@ -72,9 +75,16 @@ class Leader:
             self._tick = users, float(abs(users - before))
         return self._tick
 
+    def _chosen(self) -> Namespace:
+        """What was chosen, with Locust's own --run-time, which it does not apply to a shape."""
+        given = _given(self._environment)
+        if given.run_time and not given.duration:
+            return Namespace(**{**vars(given), "duration": str(given.run_time)})
+        return given
+
     def _begun(self) -> LocustRun:
         environment = self._environment
-        choices = options.choices(_given(environment))
+        choices = options.choices(self._chosen())
         scenario = options.chosen(self._scenario, choices)
         environment.host = (environment.host or "").rstrip("/")
         target = _target(environment.host, choices, scenario)

@@ -24,7 +24,7 @@ _SERVICE: Mapping[str, tuple[str, Callable[[float], str]]] = {
 
 _LOAD = [
     *("stage", "class", "", "offered/s", "admitted/s", "refused/s", "questions/s", "goodput/s"),
-    *("p50", "p95", "p99", "p99.9", "max"),
+    *("latencies", "p50", "p95", "p99", "p99.9", "max"),
 ]
 _ANSWERS = [
     *("stage", "class", "right, by verdict", "unavailable and failed, by reason"),
@@ -73,6 +73,7 @@ def _load(result: Result) -> Table:
     allowed = budget(result)
     rows = []
     for stage in result.stages:
+        cells = result.merged(stage.begin, stage.end)
         for name, seen in sorted(stage.summary.items()):
             latency = seen.latency
             rows.append(
@@ -85,6 +86,7 @@ def _load(result: Result) -> Table:
                     count(seen.refused),
                     count(seen.questions),
                     count(seen.goodput),
+                    count(len(cells[name].latency)),
                     *(duration(latency[key]) for key in ("p50", "p95", "p99", "p999", "max")),
                 )
             )
@@ -92,7 +94,7 @@ def _load(result: Result) -> Table:
         "Load and latency",
         "Requests a second were offered, admitted, refused; questions a second were asked, and "
         "goodput are those answered right and in time. Latencies count from the moment that a "
-        "request was meant to be sent at.",
+        "request was meant to be sent at; how many there are says what a percentile is worth.",
         _LOAD,
         rows,
         3,
@@ -145,13 +147,16 @@ def _service(result: Result) -> Table:
     known = {name for stage in result.stages for name in stage.service}
     parts = sorted(name for name in known if name.startswith("cpu_"))
     others = [name for name in _SERVICE if name in known]
+    silent = {stage.name: _silent(result, stage) for stage in result.stages}
     header = ["stage"]
     for part in parts:
         header += [f"CPU {part.removeprefix('cpu_')} (cores)", "µs a question"]
     header += [_SERVICE[name][0] for name in others]
+    if any(silent.values()):
+        header.append("seconds without /metrics")
     rows = []
     for stage in result.stages:
-        if not stage.service:
+        if not stage.service and not silent[stage.name]:
             continue
         asked = sum(seen.questions for seen in stage.summary.values())
         row = [stage.name]
@@ -162,8 +167,18 @@ def _service(result: Result) -> Table:
         for name in others:
             value = stage.service.get(name)
             row.append("" if value is None else _SERVICE[name][1](value))
+        if any(silent.values()):
+            row.append(count(silent[stage.name]))
         rows.append(row)
     return Table("Service", "What it told of itself, once a second.", header, rows)
+
+
+def _silent(result: Result, stage: StageRun) -> int:
+    """Seconds of a stage in which the service was asked for its metrics and gave none."""
+    asked = [
+        window.service for window in result.windows if stage.begin <= window.second < stage.end
+    ]
+    return sum(each is not None and each.resident_bytes is None for each in asked)
 
 
 def _generator(result: Result) -> Table:

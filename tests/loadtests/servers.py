@@ -50,7 +50,7 @@ class _Server(asyncio.Protocol):
         head, complete, body = self._buffer.partition(b"\r\n\r\n")
         if not complete:
             return
-        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
         if len(body) < length:
             return
         self._buffer = b""

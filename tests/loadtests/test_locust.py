@@ -50,16 +50,21 @@ class Ran(NamedTuple):
         return found.summary["single"].offered
 
 
-def absent(address: Address, folder: Path, stages: str, *more: str) -> Ran:
-    """Ask a server of known behaviour, headless."""
+def command(address: Address, folder: Path, stages: str, *more: str) -> list[str]:
+    """Locust, headless, for questions to a server of known behaviour."""
     file = folder / "absent.py"
     file.write_text(ABSENT.format(stages=stages))
+    return [
+        *(sys.executable, "-W", "error::DeprecationWarning", "-m", "locust", "-f", str(file)),
+        *("--headless", "--host", f"http://{address[0]}:{address[1]}", "--rows", "1000"),
+        *("--report", str(folder / "report"), *more),
+    ]
+
+
+def absent(address: Address, folder: Path, stages: str, *more: str) -> Ran:
+    """Run it to its end."""
     done = subprocess.run(
-        [
-            *(sys.executable, "-W", "error::DeprecationWarning", "-m", "locust", "-f", str(file)),
-            *("--headless", "--host", f"http://{address[0]}:{address[1]}", "--rows", "1000"),
-            *("--report", str(folder / "report"), "--only-summary", *more),
-        ],
+        [*command(address, folder, stages, *more), "--only-summary"],
         capture_output=True,
         text=True,
         check=False,
@@ -178,6 +183,35 @@ def test_nothing_of_the_workers_is_lost(distributed: Ran) -> None:
     assert len(total.latency) == total.answered == total.right == total.offered
     (counted,) = set(re.findall(r"Aggregated +(\d+) +\d+\(", distributed.said))
     assert int(counted) == total.offered
+
+
+def test_a_run_may_be_ended_early(tmp_path: Path) -> None:
+    """SIGTERM, as a pod gets it: what was seen until then is in the report."""
+    with (
+        serving(Behaviour()) as address,
+        subprocess.Popen(
+            command(address, tmp_path, 'stages=[Stage("all", 60, 50)]'),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as running,
+    ):
+        assert running.stderr is not None
+        # Locust says every other second how much it has asked; by then a second is complete.
+        assert any(re.search(r"POST +single +[1-9]\d\d", line) for line in running.stderr)
+        running.terminate()
+        running.stderr.read()
+    assert running.returncode == 0
+    found = result.read(tmp_path / "report")
+    assert 0 < found.total.right == found.total.offered < 60 * 50
+
+
+def test_locusts_own_run_time_is_the_duration(tmp_path: Path) -> None:
+    """Its stages become shorter alike, as by --duration."""
+    with serving(Behaviour()) as address:
+        stages = 'stages=[Stage("one", 20, 20), Stage("two", 40, 20)]'
+        ran = absent(address, tmp_path, stages, "-t", "6s")
+    assert [(stage.begin, stage.end) for stage in ran.result.stages] == [(0, 2), (2, 6)]
 
 
 def test_steps_find_the_knee(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_model_is_read_from_its_fields(tmp_path: Path) -> None:
         ('{"capacity": "many"}', r"model\.json: Expected `float`, got `str` - at `\$\.capacity`"),
         ('{"capacity": -1}', "capacity: expected more than 0"),
         ('{"pods": 3}', "unknown field `pods`"),
-        ("{", r"model\.json: Input data was truncated"),
+        ("{", r"model\.json: Input data was truncated; expected what capacity plan --pod has"),
     ],
 )
 def test_what_is_no_model_is_said(tmp_path: Path, text: str, said: str) -> None:

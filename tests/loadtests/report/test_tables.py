@@ -42,6 +42,28 @@ def test_the_service_tells_cpu_a_question() -> None:
     assert row[3:5] == ["0.40", "400.0"]
 
 
+def test_seconds_without_metrics_are_counted() -> None:
+    """A service that was asked and gave no numbers is told apart from one that was not asked."""
+    run = samples.step_run(scale=0.1)
+    first = run.stages[0]
+    for window in run.windows:
+        if first.begin <= window.second < first.begin + 3 and window.service is not None:
+            window.service.resident_bytes = None
+    found = _named(run)["Service"]
+    assert found.header[-1] == "seconds without /metrics"
+    assert [row[-1] for row in found.rows[:2]] == ["3", "0"]
+
+
+def test_percentiles_say_of_how_many(peak: Result) -> None:
+    """A p99 of a few latencies can be told from one of many."""
+    found = _named(peak)["Load and latency"]
+    place = found.header.index("latencies")
+    stage = peak.stages[0]
+    answered = peak.merged(stage.begin, stage.end)
+    shown = {row[1]: row[place] for row in found.rows if row[0] == stage.name}
+    assert shown == {name: f"{cell.answered:,}" for name, cell in answered.items()}
+
+
 def test_what_a_run_does_not_have_has_no_table(dead: Result) -> None:
     """A service that told nothing, and a run without events, leave no empty tables."""
     assert not {"Service", "Events"} & _named(dead).keys()
