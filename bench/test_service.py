@@ -25,6 +25,7 @@ from verifier.api.verify.batch import Batches
 from verifier.api.verify.bulk import Resources
 from verifier.api.verify.single import Single
 from verifier.config import Config
+from verifier.engine.admission import Admission
 from verifier.metrics import Metrics
 from verifier.pacing import Turns
 from verifier.wire.answers import Encoder
@@ -84,6 +85,7 @@ def _server(full: bool) -> web.Server:
     readers, bounds = Readers(config.answers, metrics), config.connections
     resources = Resources(
         verifier=make_verifier(metrics, full=full),
+        admission=Admission(1.0, 1.0, lambda: NOON),
         encoder=Encoder("0123456789ab"),
         tokens=Tokens(lambda: b""),
         bodies=Bodies(config.requests),

@@ -16,7 +16,7 @@ import pytest
 from aiohttp.web_protocol import RequestHandler
 
 from bench.samples import bodies
-from tests.api.twins import Line, Side, rounds
+from tests.api.twins import OWN, Line, Side, rounds
 from verifier.api.server.desk import MAX_HEAD
 from verifier.engine.drafts import Unread
 from verifier.engine.steps import Steps
@@ -331,3 +331,53 @@ async def test_a_connection_that_waits_has_a_pending_waiter(side: Side) -> None:
     side.ledger.open.set()
     await answered(line)
     assert waits(protocol)
+
+
+async def full(heads: int, monkeypatch: pytest.MonkeyPatch) -> Side:
+    """A server that has no time for anything."""
+    side = Side(heads)
+    await side.start()
+    side.admission.is_full = True
+    monkeypatch.setattr(side.admission, "admits", lambda: False)
+    monkeypatch.setattr(type(side.admission), "retry_after", 2)
+    return side
+
+
+@pytest.mark.parametrize("field", [(), ("Accept-Language: en",)])
+async def test_a_refusal_is_the_same_at_the_desk_and_past_it(
+    field: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And it reads no question: nonsense is refused as well."""
+    desk, without = await full(1_000, monkeypatch), await full(0, monkeypatch)
+    said = [
+        await ask(side, *[asking(ABSENT, *field)] * 3, asking(b"nonsense", *field))
+        for side in (desk, without)
+    ]
+    assert OWN.sub(rb"\1", said[0]) == OWN.sub(rb"\1", said[1])
+    assert said[0].count(b"HTTP/1.1 503 ") == said[0].count(b"\r\nRetry-After: 2\r\n") == 4
+    assert said[0].count(b'"reason":"overloaded","retry_after":2}') == 4
+    for side in (desk, without):
+        refused = {"route": "verify", "code": "unavailable"}
+        assert side.value("verifier_http_errors_total", **refused) == 4
+        timed = {"endpoint": "verify", "outcome": "unavailable"}
+        assert side.value("verifier_request_duration_seconds_count", **timed) == 4
+        await side.runner.cleanup()
+
+
+async def test_a_refusal_tells_the_date_of_its_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are kept for no longer."""
+    side = await full(1_000, monkeypatch)
+    first = await ask(side, asking())
+    side.clock.now += 1
+    second = await ask(side, asking())
+    assert re.search(rb"Date: [^\r]+:00 GMT", first)
+    assert re.search(rb"Date: [^\r]+:01 GMT", second)
+    await side.runner.cleanup()
+
+
+async def test_no_batch_is_begun_without_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused before its body is read."""
+    side = await full(1_000, monkeypatch)
+    head = "POST /v1/verify/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+    assert b"HTTP/1.1 503 " in await ask(side, head.encode())
+    await side.runner.cleanup()

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
-from bench.samples import NOON, READING, findings
+from bench.samples import READING, findings
+from tests.engine.fakes import Clock
 from verifier.api.server.body import Bodies
 from verifier.api.server.boundary import Boundary
 from verifier.api.server.crowd import Crowd
@@ -28,6 +29,7 @@ from verifier.api.verify.bulk import Resources
 from verifier.api.verify.single import Single
 from verifier.clocks import Clocks
 from verifier.config import Config
+from verifier.engine.admission import Admission
 from verifier.engine.freshness import Freshness
 from verifier.engine.lanes import Limits
 from verifier.engine.loader import Loader
@@ -41,7 +43,7 @@ from verifier.wire.records import Absence, Finding
 from verifier.wire.tokens import Tokens
 
 # What differs between any two answers.
-_OWN = re.compile(rb'(Date: |"id":"|"as_of":")[^\r"]*')
+OWN = re.compile(rb'(Date: |"id":"|"as_of":")[^\r"]*')
 
 # Rounds of the event loop after which nothing more comes: a request takes about ten.
 _QUIET = 40
@@ -80,9 +82,7 @@ class Side:
         self.metrics = metrics = Metrics()
         self.ledger = ledger = Ledger()
 
-        def clock() -> float:
-            return NOON
-
+        self.clock = clock = Clock()
         sizes = Sizes(cache_entries=2, absence_entries=2, absence_seconds=1.0, longest_read=2.0)
         memory = Memory(sizes, clock, metrics)
         limits = Limits(slots=2, max_batch=8, waiting_singles=8, waiting_bulk=8, max_wait=1.0)
@@ -90,8 +90,10 @@ class Side:
         clocks = Clocks(clock, clock)
         freshness = Freshness(max_staleness=3600.0)
         readers, turns = Readers(config.answers, metrics), Turns()
+        self.admission = Admission(1.0, 1.0, clock)
         resources = Resources(
             verifier=Verifier(loader, ledger.fetch_at, memory, freshness, clocks),
+            admission=self.admission,
             encoder=Encoder("0123456789ab"),
             tokens=Tokens(lambda: b""),
             bodies=Bodies(config.requests),
@@ -223,7 +225,7 @@ async def told(side: Side, pieces: Sequence[Sent], *, half_close: bool) -> tuple
         before = len(line.said), line.closed
         await asyncio.sleep(0)
         still = still + 1 if before == (len(line.said), line.closed) else 0
-    said, closed, paused = _OWN.sub(rb"\1", bytes(line.said)), line.closed, line.paused
+    said, closed, paused = OWN.sub(rb"\1", bytes(line.said)), line.closed, line.paused
     line.close()
     await rounds(4)
     return said, closed, paused

@@ -9,6 +9,7 @@ import structlog
 
 from verifier.clocks import Clocks
 from verifier.config import Config
+from verifier.engine.admission import Admission
 from verifier.engine.freshness import Freshness
 from verifier.engine.lanes import Limits
 from verifier.engine.loader import Loader
@@ -49,6 +50,8 @@ class Core:
         limits = _limits(config, self.fleet.slots)
         self._loader = Loader(fetch_many, limits, clocks.steady, metrics)
         self.verifier = Verifier(self._loader, lookup.fetch_at, memory, freshness, clocks)
+        loading = config.loading
+        self.admission = Admission(loading.standing_delay, loading.standing_interval, clocks.steady)
         self._tasks: list[asyncio.Task[None]] = []
         metrics.loader_waiting.labels("single").set_function(lambda: self._loader.waiting[0])
         metrics.loader_waiting.labels("bulk").set_function(lambda: self._loader.waiting[1])
@@ -58,10 +61,12 @@ class Core:
     async def start(self) -> None:
         """Return when a database can answer, or after a bound: readiness tells."""
         await self.fleet.start()
+        self.admission.start(asyncio.get_running_loop())
         self._tasks = [asyncio.create_task(self._prune()), asyncio.create_task(self._watch_loop())]
 
     async def close(self) -> None:
         """Refuse what waits, and drop all connections."""
+        self.admission.stop()
         for task in self._tasks:
             task.cancel()
             with suppress(asyncio.CancelledError):

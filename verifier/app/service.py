@@ -64,6 +64,7 @@ class Service:
         turns = Turns()
         resources = Resources(
             verifier=core.verifier,
+            admission=core.admission,
             encoder=Encoder(token_hex(6)),
             tokens=tokens,
             bodies=bodies,

@@ -209,6 +209,24 @@ class Loading(Section, frozen=True, kw_only=True):
         float,
         _bound("Longest wait for a free connection before a look-up is given up.", gt=0, le=60),
     ] = 1.0
+    standing_delay: Annotated[
+        float,
+        _bound(
+            "A worker is overloaded when what arrives has to wait for longer than this without a "
+            "break (`VERIFIER_STANDING_INTERVAL`). Then each round of its event loop takes in "
+            "single questions for as long, and refuses the others and all new bulk.",
+            gt=0,
+            le=10,
+        ),
+    ] = 0.01
+    standing_interval: Annotated[
+        float,
+        _bound(
+            "How long the delay has to stand; bursts and pauses that are shorter are worked off.",
+            gt=0,
+            le=60,
+        ),
+    ] = 0.1
 
 
 class Connections(Section, frozen=True, kw_only=True):

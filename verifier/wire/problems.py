@@ -39,6 +39,12 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
 CONTENT_TYPE = "application/problem+json"
 
 
+def unavailable(language: Language, reason: str, retry_after: int) -> bytes:
+    """The JSON of the problem that a request could not be taken up."""
+    members = {"reason": reason, "retry_after": retry_after}
+    return document("unavailable", language, reason, members)
+
+
 def document(code: str, language: Language, detail: str, members: Mapping[str, Any]) -> bytes:
     """The JSON of a problem; ``members`` are extensions."""
     status, chinese, english = PROBLEMS[code]

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from verifier.errors import BadRequest, Unavailable
 from verifier.wire.messages import Language, language_of
-from verifier.wire.problems import CONTENT_TYPE, PROBLEMS, document
+from verifier.wire.problems import CONTENT_TYPE, PROBLEMS, document, unavailable
 
 
 def language(request: web.BaseRequest) -> Language:
@@ -44,13 +44,8 @@ def ready(
 def of_error(request: web.BaseRequest, error: BadRequest | Unavailable) -> web.Response:
     """The response for a request that fails as a whole."""
     if isinstance(error, Unavailable):
-        return response(
-            request,
-            "unavailable",
-            error.reason,
-            retry_after=error.retry_after,
-            members={"reason": error.reason, "retry_after": error.retry_after},
-        )
+        body = unavailable(language(request), error.reason, error.retry_after)
+        return ready("unavailable", body, retry_after=error.retry_after)
     return response(request, error.code, error.detail, members=error.members, headers=error.headers)
 
 

@@ -18,7 +18,8 @@ from aiohttp.http import SERVER_SOFTWARE
 
 from verifier.api.server.readers import Done, Readers, transport_of
 from verifier.pacing import Turns
-from verifier.wire.problems import CONTENT_TYPE, PROBLEMS
+from verifier.wire.messages import Language
+from verifier.wire.problems import CONTENT_TYPE, PROBLEMS, unavailable
 
 JSON = {"Content-Type": "application/json"}
 
@@ -67,6 +68,8 @@ class Responder:
         self._group = group
         self._second = 0
         self._head = b""
+        # Refusals of this second, by language and seconds to come again after.
+        self._refusals: dict[tuple[Language, int], bytes] = {}
 
     def json(
         self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] | None = None
@@ -90,6 +93,16 @@ class Responder:
             f"Content-Length: {len(body)}\r\nDate: {date}\r\n"
             f"Server: {SERVER_SOFTWARE}\r\n\r\n"
         ).encode() + body
+
+    def overloaded(self, language: Language, retry_after: int) -> bytes:
+        """The bytes of a refusal for want of time, which are made once a second."""
+        self._head_now()
+        known = self._refusals.get((language, retry_after))
+        if known is None:
+            body = unavailable(language, "overloaded", retry_after)
+            known = self.problem("unavailable", body, retry_after)
+            self._refusals[language, retry_after] = known
+        return known
 
     async def parts(
         self, request: web.BaseRequest, route: str, parts: list[bytes]
@@ -123,6 +136,7 @@ class Responder:
         now = int(self._clock())
         if now != self._second:
             self._second = now
+            self._refusals.clear()
             self._head = (
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
                 f"Date: {formatdate(now, usegmt=True)}\r\nContent-Length: "

@@ -46,6 +46,7 @@ class Batches:
         resources, bounds = self._resources, self._resources.requests
         refuse_compressed(request)
         # Before the body too: what is refused anyway need not be sent.
+        resources.admission.check_bulk()
         self._slots.check()
         body = await resources.bodies.read(request, bounds.max_batch_body, bulk=True)
         with self._slots.take():

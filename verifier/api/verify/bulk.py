@@ -13,6 +13,7 @@ from verifier.api.server.body import Bodies
 from verifier.api.server.readers import Readers
 from verifier.api.server.respond import Responder
 from verifier.config import Answers, Requests
+from verifier.engine.admission import Admission
 from verifier.engine.verifier import Verifier
 from verifier.invoice.claim import Item
 from verifier.invoice.record import USABLE, USES, Held
@@ -33,6 +34,7 @@ class Resources(msgspec.Struct, frozen=True):
     """What a question is answered with, whichever endpoint it comes by."""
 
     verifier: Verifier
+    admission: Admission
     encoder: Encoder
     tokens: Tokens
     bodies: Bodies

@@ -32,7 +32,8 @@ class Single:
         metrics = resources.metrics
         self._counts = Counts(metrics, "verify")
         self._by_desk, self._by_aiohttp = metrics.ways.cell("desk"), metrics.ways.cell("aiohttp")
-        # As the boundary times them, by outcome.
+        # As the boundary counts and times them.
+        self._refused = metrics.http_errors.cell("verify", "unavailable")
         self._answered, self._invalid, self._unavailable = (
             metrics.requests.cell("verify", outcome)
             for outcome in ("answered", "invalid", "unavailable")
@@ -55,6 +56,8 @@ class Single:
     async def verify(self, request: web.Request) -> web.StreamResponse:
         """One question."""
         resources = self._resources
+        if not resources.admission.admits():
+            raise resources.admission.refusal()
         laps = Laps(perf_counter) if SERVER_TIMING in request.headers else None
         body = await resources.bodies.read(request, resources.requests.max_body)
         item = decode_question(body)
@@ -81,6 +84,10 @@ class Single:
         """
         started = perf_counter()
         resources = self._resources
+        if not resources.admission.admits():
+            self._refused.count += 1
+            self._unavailable.observe(perf_counter() - started)
+            return resources.responder.overloaded(language, resources.admission.retry_after)
         if len(body) > resources.requests.max_body:
             raise BadRequest("body_too_large", f"expected at most {resources.requests.max_body}")
         item = decode_question(body)

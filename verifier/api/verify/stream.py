@@ -72,6 +72,7 @@ class Streams:
         if self._draining:
             raise Unavailable("closing")
         refuse_compressed(request)
+        self._resources.admission.check_bulk()
         at_least = self._resources.at_least(request)
         with self._slots.take():
             response = web.StreamResponse(headers=_HEADERS)

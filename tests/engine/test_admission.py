@@ -1,0 +1,143 @@
+"""Admission: a delay that stands is told from a burst, and what is refused while it does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from tests.engine.fakes import Clock
+from verifier.engine.admission import Admission
+from verifier.errors import Unavailable
+
+# Of which sums are exact.
+TARGET, INTERVAL = 2**-8, 2**-3
+
+
+class Loop:
+    """An event loop of which only its timer and its rounds are there."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self._soon: list[Callable[[], None]] = []
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Have a timer run by ``look``."""
+        self._timers.append((self._clock() + delay, callback))
+        # Whoever stops it empties the list.
+        return cast("asyncio.TimerHandle", self)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Have a callback run by ``next_round``."""
+        self._soon.append(callback)
+
+    def cancel(self) -> None:
+        """Cancel the timer."""
+        self._timers.clear()
+
+    def look(self, late: float) -> None:
+        """Run the timer so many seconds late."""
+        ((due, callback),) = self._timers
+        self._timers.clear()
+        self._clock.now = due + late
+        callback()
+
+    def next_round(self) -> None:
+        """Begin another round."""
+        for callback in self._soon:
+            callback()
+        self._soon.clear()
+
+
+class Rig:
+    """An admission whose loop is moved by hand."""
+
+    def __init__(self) -> None:
+        self.clock = Clock(0.0)
+        self.loop = Loop(self.clock)
+        self.admission = Admission(TARGET, INTERVAL, self.clock)
+        self.admission.start(cast("asyncio.AbstractEventLoop", self.loop))
+
+    def fill(self) -> None:
+        """Let the delay stand."""
+        for _ in range(20):
+            self.loop.look(2 * TARGET)
+
+    def admitted(self, questions: int, seconds: float) -> int:
+        """How many questions of one round are taken in, which come so many seconds apart."""
+        taken = 0
+        for _ in range(questions):
+            taken += self.admission.admits()
+            self.clock.now += seconds
+        self.loop.next_round()
+        return taken
+
+
+def test_a_calm_loop_admits_everything() -> None:
+    """However long a round takes."""
+    rig = Rig()
+    for _ in range(50):
+        rig.loop.look(TARGET / 2)
+        assert rig.admitted(100, TARGET) == 100
+
+
+def test_a_pause_of_the_machine_is_no_overload() -> None:
+    """A look that is very late, between others that are not."""
+    rig = Rig()
+    for _ in range(3):
+        rig.loop.look(10 * INTERVAL)
+        assert not rig.admission.is_full
+        rig.loop.look(0.0)
+
+
+def test_a_delay_stands_when_it_was_not_once_short() -> None:
+    """For the whole interval, and not before."""
+    rig = Rig()
+    rig.loop.look(2 * TARGET)
+    begun = rig.clock()
+    while not rig.admission.is_full:
+        rig.loop.look(1.1 * TARGET)
+    assert INTERVAL <= rig.clock() - begun < INTERVAL + 0.02
+
+
+def test_one_short_delay_ends_it() -> None:
+    """The queue has been worked off."""
+    rig = Rig()
+    rig.fill()
+    rig.loop.look(0.9 * TARGET)
+    assert not rig.admission.is_full
+
+
+def test_each_round_takes_in_for_as_long_as_the_target() -> None:
+    """The first ones of each, one at least, however long it takes."""
+    rig = Rig()
+    rig.fill()
+    assert [rig.admitted(100, TARGET / 8) for _ in range(3)] == [8, 8, 8]
+    assert rig.admitted(5, 2 * TARGET) == 1
+
+
+def test_bulk_waits_for_better_times() -> None:
+    """It is refused as a whole."""
+    rig = Rig()
+    rig.admission.check_bulk()
+    rig.fill()
+    with pytest.raises(Unavailable, match="overloaded"):
+        rig.admission.check_bulk()
+
+
+def test_those_who_are_refused_do_not_come_back_together() -> None:
+    """Each is told a time of its own, of a few seconds."""
+    rig = Rig()
+    told = {rig.admission.refusal().retry_after for _ in range(200)}
+    assert told == {1, 2, 3}
+
+
+def test_who_stops_admits_what_still_comes() -> None:
+    """A drain answers those who are there."""
+    rig = Rig()
+    rig.fill()
+    rig.admission.stop()
+    assert rig.admitted(100, TARGET) == 100

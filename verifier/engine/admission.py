@@ -1,0 +1,100 @@
+"""Admission: what would be answered too late is refused while that is still cheap.
+
+A worker whose event loop is saturated slows down for everybody: each round of the loop takes in
+what has arrived during the last one, is longer for it, and all are answered late. So the time for
+which what arrives waits for its round is watched as Controlled Delay (CoDel; Nichols and Jacobson,
+RFC 8289) watches that of a queue: it *stands* when it was not once below ``target`` within
+``interval``. A burst, or a pause of the machine, is worked off before that. While the delay stands,
+each round takes in questions for ``target`` seconds and refuses the others, so that those who are
+taken in wait for little more than a round, and the rest know at once. Bulk is refused as a whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from random import random
+
+from verifier.errors import Unavailable
+
+# Seconds between two looks at the delay.
+_LOOK = 0.01
+
+# Who is refused comes again after one to so many seconds, at random, so that not all come at once.
+_LONGEST_RETRY = 3
+
+
+class Admission:
+    """Whether there is time for one more; one per event loop.
+
+    ``target`` and ``interval`` are in seconds, as is ``clock``, a steady one.
+    """
+
+    def __init__(self, target: float, interval: float, clock: Callable[[], float]) -> None:
+        self._target = target
+        self._interval = interval
+        self._clock = clock
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
+        # Since when the delay has not been below the target.
+        self._stands_since: float | None = None
+        # When the round began, while a queue stands.
+        self._began: float | None = None
+        self.is_full = False
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin to watch a loop."""
+        self._loop = loop
+        self._look_again()
+
+    def stop(self) -> None:
+        """Watch no more, and admit everything."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.is_full = False
+
+    def admits(self) -> bool:
+        """Whether a question that has arrived in this round is taken in."""
+        if not self.is_full:
+            return True
+        now = self._clock()
+        if self._began is None:
+            assert self._loop is not None
+            self._began = now
+            self._loop.call_soon(self._end_round)
+            return True
+        return now - self._began < self._target
+
+    def check_bulk(self) -> None:
+        """Raise Unavailable while there is no time for bulk."""
+        if self.is_full:
+            raise self.refusal()
+
+    @property
+    def retry_after(self) -> int:
+        """Seconds after which one who is refused may come again."""
+        return 1 + int(random() * _LONGEST_RETRY)  # noqa: S311 - no secret
+
+    def refusal(self) -> Unavailable:
+        """What a handler raises for one who is refused."""
+        return Unavailable("overloaded", self.retry_after)
+
+    def _look_again(self) -> None:
+        assert self._loop is not None
+        self._due = self._clock() + _LOOK
+        self._timer = self._loop.call_later(_LOOK, self._look)
+
+    def _look(self) -> None:
+        now = self._clock()
+        if now - self._due < self._target:
+            self._stands_since = None
+            self.is_full = False
+        elif self._stands_since is None:
+            self._stands_since = now
+        else:
+            self.is_full = now - self._stands_since >= self._interval
+        self._look_again()
+
+    def _end_round(self) -> None:
+        self._began = None
