@@ -169,16 +169,15 @@ async def test_a_client_that_does_not_read_waits_as_any_other(side: Side) -> Non
 
 
 async def test_what_comes_behind_a_question_waits_for_its_turn(side: Side) -> None:
-    """Answers never overtake, and no more is read meanwhile."""
+    """Answers never overtake; what comes meanwhile is parsed, as behind any other request."""
     line = await connected(side)
     side.ledger.open.clear()
     line.protocol.data_received(asking(ABSENT))
     await rounds(3)
     line.protocol.data_received(asking(bodies()[0])[:50])
-    assert reading(line) == (True, 0)
+    assert reading(line) == (False, 0)
     side.ledger.open.set()
     await answered(line)
-    assert reading(line)[0] is False
     line.protocol.data_received(asking(bodies()[0])[50:])
     await answered(line, 2)
     assert re.findall(rb'"verdict":"(\w+)"', line.said) == [b"not_found", b"match"]
@@ -284,6 +283,22 @@ async def test_an_answer_that_cannot_be_made_ends_its_connection_alone(
     assert line.closed
     assert not line.said
     assert [type(each["exception"]) for each in told] == [LookupError]
+
+
+async def test_a_connection_that_is_lost_while_it_asks_leaves_no_task(side: Side) -> None:
+    """Nobody waits for its next request any more, and its answer is dropped."""
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking())
+    await rounds(3)
+    task = line.protocol._task_handler
+    assert task is not None
+    line.close()
+    await rounds(5)
+    assert task.done()
+    side.ledger.open.set()
+    await rounds(5)
+    assert not line.said
 
 
 async def test_a_thousand_requests_ahead_are_answered_in_their_order(side: Side) -> None:

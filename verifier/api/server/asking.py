@@ -26,21 +26,20 @@ class Asking(RequestHandler):
 
     __slots__ = (
         "_desk",
-        "_desk_is_asked",
         "_has_paused",
         "_has_upgraded",
-        "_held",
         "_parser_is_empty",
         "_server",
+        "_set_aside",
     )
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
         super().__init__(server, loop=loop, **settings)
         self._server = server
         self._desk = server.desk
-        # While a question of the desk waits for its read, and what has come behind it.
-        self._desk_is_asked = False
-        self._held = b""
+        # While a question of the desk waits for its read, the waiter of the connection's loop: so
+        # nobody takes up the requests that come behind it.
+        self._set_aside: asyncio.Future[None] | None = None
         # Whether reading was ever paused: then the parser may hold what has arrived.
         self._has_paused = False
         # Whether another protocol was ever asked for: aiohttp declines, and has what came behind it
@@ -116,7 +115,8 @@ class Asking(RequestHandler):
             return False
         self.count_taken()
         if answer is None:
-            self._desk_is_asked = self._request_in_progress = True
+            self._set_aside, self._waiter = self._waiter, None
+            self._request_in_progress = True
         else:
             transport.write(answer)
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
@@ -124,7 +124,7 @@ class Asking(RequestHandler):
 
     def answer_later(self, make: Callable[[], bytes]) -> None:
         """Make and write the answer that a question of the desk has waited for, and go on."""
-        self._desk_is_asked = self._request_in_progress = False
+        self._request_in_progress = False
         if self._handler_waiter is not None:
             # A shutdown goes on when this turn of the event loop is over.
             self._handler_waiter.set_result(None)
@@ -135,30 +135,32 @@ class Asking(RequestHandler):
             if answer is None:
                 # A client whose answer cannot be made would wait for ever.
                 self.force_close()
-        transport = self.transport
-        if transport is None:
+        transport, waiter = self.transport, self._set_aside
+        if transport is None or waiter is None:
             return
         transport.write(answer)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        held, self._held = self._held, b""
-        if held:
-            transport.resume_reading()
-            self.data_received(held)
+        self._set_aside, self._waiter = None, waiter
+        if self._close or self._force_close:
+            waiter.cancel()
+            transport.close()
+        elif self._messages:
+            waiter.set_result(None)
+
+    def force_close(self) -> None:
+        """Close the connection now, whatever is under way."""
+        if self._set_aside is not None:
+            self._set_aside, self._waiter = None, self._set_aside
+        super().force_close()
 
     def _process_keepalive(self) -> None:
         """Close the connection if it has been idle for long, which it is not while it asks."""
-        if self._desk_is_asked:
+        if self._set_aside is not None:
             self._keepalive_handle = self._loop.call_later(
                 self._keepalive_timeout, self._process_keepalive
             )
             return
         super()._process_keepalive()
-
-    def _hold(self, data: bytes) -> None:
-        """Keep what comes behind a question of the desk until that is answered; read no more."""
-        self._held += data
-        if self.transport is not None:
-            self.transport.pause_reading()
 
 
 class _Reread:

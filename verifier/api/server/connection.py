@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import web
@@ -88,9 +87,6 @@ class Connection(Asking):
         if self._close or self._force_close:
             self._receive_rest(data)
             return
-        if self._desk_is_asked:
-            self._hold(data)
-            return
         waiter = self._waiter
         # Whether the connection waits for a request, and these are its first bytes.
         is_first = (
@@ -120,19 +116,11 @@ class Connection(Asking):
 
     def count_taken(self) -> None:
         """Also note that no head is awaited any more."""
-        # Not super(), here and below: each question of the desk comes by, and that takes longer.
+        # Not super(), which takes longer, for each question of the desk.
         Asking.count_taken(self)
         self._heads = self._request_count
         if self._head_expected:
             self._forget_head()
-
-    def answer_later(self, make: Callable[[], bytes]) -> None:
-        """Also end a connection whose client has half-closed it meanwhile."""
-        Asking.answer_later(self, make)
-        if self._half_closed and not self._desk_is_asked and self.transport is not None:
-            self._half_closed = False
-            if not self.eof_received():
-                self.transport.close()
 
     def _take_note(self) -> None:
         """React to requests whose heads the parser has just completed."""
@@ -218,10 +206,6 @@ class Connection(Asking):
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether to keep the other direction open: while requests wait for their answers."""
         if self._half_closed:
-            return True
-        if self._desk_is_asked:
-            # Its answer comes first, then what is held.
-            self._half_closed = True
             return True
         waiter = self._waiter
         idle = waiter is not None and not waiter.done()
