@@ -131,7 +131,8 @@ class Server:
         if not line.startswith("ready "):
             self.stop()
             raise RigError(f"{' '.join(command)} is not ready:\n{log.read_text()[-2000:]}")
-        self.url = line.split()[1]
+        self.urls = line.split()[1:]
+        self.url = self.urls[0]
         host, _, port = self.url.removeprefix("http://").partition(":")
         self.address = host, int(port)
 

@@ -124,6 +124,9 @@ def run(
             help="When all machines begin, like 2026-11-29T10:00:00+08:00.",
         ),
     ] = None,
+    balancer: Annotated[
+        bool, typer.Option("--balancer", help="Ask through HAProxy, as docs/overload.md has it.")
+    ] = False,
     output: Output = None,
 ) -> None:
     """Run a scenario, and leave a report: result.json, report.md, report.html and plots.
@@ -161,7 +164,7 @@ def run(
         book = Book(rows, ledger_seed, until.date() if until else today())
         part_of_core = part_of(cores, workers)
         settings = _pairs(setting, "--setting")
-        with _target(load, host, book, workers, part_of_core, settings) as target:
+        with _target(load, host, book, workers, part_of_core, settings, balancer) as target:
             print(f"{load.name}: {load.summary}; http://{target.host}", file=sys.stderr, flush=True)
             found = run_it(load, target, options)
         leave(found, output)
@@ -251,10 +254,13 @@ def _target(
     workers: int,
     cores_each: float | None,
     settings: Mapping[str, str],
+    balancer: bool,
 ) -> Iterator[Target]:
     if host is not None:
-        if settings or cores_each or workers != 1:
-            raise typer.BadParameter("not with --host", param_hint="--setting, --cores, --workers")
+        if settings or cores_each or workers != 1 or balancer:
+            raise typer.BadParameter(
+                "not with --host", param_hint="--setting, --cores, --workers, --balancer"
+            )
         yield there(host, book)
         return
     turned = bool(load.hooks)
@@ -265,5 +271,6 @@ def _target(
         replicas=2 if turned else 1,
         turned=turned,
         cores_each=cores_each,
+        balancer=balancer,
     ) as target:
         yield target

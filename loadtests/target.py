@@ -22,6 +22,7 @@ from loadtests.quota import quota
 from loadtests.revisions import ROOT
 from loadtests.watching import Parts
 from verifier.cli import demo
+from verifier.cli.balancer import Balancer
 from verifier.config import Config
 from verifier.database import demand
 from verifier.database.migrate import migrate
@@ -97,13 +98,15 @@ def own(
     data: Path = DATA,
     tree: Path = ROOT,
     cores_each: float | None = None,
+    balancer: bool = False,
 ) -> Iterator[Target]:
     """A primary, replicas, a synthetic ledger and a service, for as long as the context lasts.
 
     One worker has the first core that we may use, several have all of them, or each has so much of
     the first one (``cores_each``, together at most 1); databases and load have the last one. The
     ledger is kept for the next run, but not when the run turns the servers' roles around
-    (``turned``): the service then looks for its primary among all of them. ``tree`` has the
+    (``turned``): the service then looks for its primary among all of them. A ``balancer`` stands
+    before workers with a port each, on the last core. ``tree`` has the
     service's code; the databases are made by ours. RigError and ClusterError say what does not
     start.
     """
@@ -137,9 +140,16 @@ def own(
         log = folder / "service.log"
         command = python("-m", "verifier", "serve", "--port", "0", "--workers", str(workers))
         serving = {first} if workers == 1 or cores_each else allowed
+        if balancer:
+            command.append("--port-each")
         if cores_each:
             command = [*undo.enter_context(quota(workers * cores_each)), *command]
         server = undo.enter_context(Server(command, environ, serving, log, tree))
+        address, balancers = server.address, list[int]()
+        if balancer:
+            # Beside the load and the databases.
+            address, pid = undo.enter_context(_balancing(server.urls, folder))
+            balancers.append(pid)
 
         def parts() -> Parts:
             below = children(server.pid)
@@ -147,12 +157,25 @@ def own(
                 "workers": below or [server.pid],
                 "supervisor": [server.pid] if below else [],
                 "databases": [pid for each in servers if (pid := each.pid) is not None],
+                "balancer": balancers,
             }
 
-        host = f"{server.address[0]}:{server.address[1]}"
-        yield Target(
-            server.address, host, book, parts, workers, last, cluster, log, cores_each, settings
-        )
+        host = f"{address[0]}:{address[1]}"
+        yield Target(address, host, book, parts, workers, last, cluster, log, cores_each, settings)
+
+
+@contextmanager
+def _balancing(urls: Sequence[str], folder: Path) -> Iterator[tuple[Address, int]]:
+    """HAProxy before workers, for as long as the context lasts: its address and process."""
+    with socket.create_server(("127.0.0.1", 0)) as listening, tempfile.TemporaryDirectory() as own:
+        workers = [url.removeprefix("http://") for url in urls]
+        balancer = Balancer(listening, f"unix@{own}/statistics", workers, folder)
+        host, port = listening.getsockname()
+        balancer.start()
+        try:
+            yield (host, port), balancer.pid
+        finally:
+            balancer.stop()
 
 
 def any_of(servers: Sequence[Database]) -> str:

@@ -13,8 +13,10 @@ from typing import Any, NamedTuple, TypeVar
 import asyncpg
 import pytest
 
+from verifier.cli.balancer import program
 from verifier.config import Config
 from verifier.database.timelines import Timelines
+from verifier.errors import ConfigError
 from verifier.ledger.ingest.writer import Writer
 
 T = TypeVar("T")
@@ -55,6 +57,16 @@ def require_tool(name: str, found: bool | None = None) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{reason}, and CI=true expects it", pytrace=False)
     pytest.skip(reason)
+
+
+def require_haproxy() -> None:
+    """The same for HAProxy, which Debian has where only root looks."""
+    installed = True
+    try:
+        program()
+    except ConfigError:
+        installed = False
+    require_tool("haproxy", installed)
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

@@ -1,9 +1,9 @@
 """Processes that do not outlive the one which asked for them, and the news that one has ended.
 
 As a script it becomes an unprivileged program bound so:
-``lifeline.py PARENT UID GID DIRECTORY COMMAND...`` (UID -1: stay who we are). A script of its own
-rather than a ``preexec_fn``: code between fork and exec may deadlock in a program with threads. It
-imports nothing of the package, and the process id stays the same.
+``lifeline.py PARENT SIGNAL UID GID DIRECTORY COMMAND...`` (UID -1: stay who we are). A script of
+its own rather than a ``preexec_fn``: code between fork and exec may deadlock in a program with
+threads. It imports nothing of the package, and the process id stays the same.
 """
 
 from __future__ import annotations
@@ -59,19 +59,18 @@ def ended(pid: int) -> asyncio.Future[None]:
 
 def main(arguments: list[str]) -> None:
     """Enter the directory, drop to the user, bind our life to the parent's, and exec."""
-    parent, uid, gid = (int(argument) for argument in arguments[:3])
+    parent, signum, uid, gid = (int(argument) for argument in arguments[:4])
     # Entered while still privileged: its parents (a home directory, pytest's 0700 directories) may
     # be closed to the user. From here on everything is reached through /proc/self/cwd.
-    os.chdir(arguments[3])
+    os.chdir(arguments[4])
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
     os.umask(0o077)
-    # After setuid, which clears it. SIGQUIT ends a postmaster at once, even with a hung backend;
-    # the next start then recovers from the WAL, which loses nothing that was committed.
-    die_with(parent, signal.SIGQUIT)
-    os.execv(arguments[4], arguments[4:])
+    # After setuid, which clears it.
+    die_with(parent, signal.Signals(signum))
+    os.execv(arguments[5], arguments[5:])
 
 
 if __name__ == "__main__":

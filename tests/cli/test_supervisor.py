@@ -30,8 +30,7 @@ class Rig:
         self.stop = Stop()
         self.ready = 0
         self.supervisor = Supervisor(
-            [sys.executable, str(FAKE), str(self.journal.path), mode],
-            count,
+            [[sys.executable, str(FAKE), str(self.journal.path), mode]] * count,
             policy,
             Gatherer(0.1),
             environ=os.environ,
@@ -151,8 +150,7 @@ async def test_stop_during_a_pause(tmp_path: Path) -> None:
 async def test_command_that_cannot_start(tmp_path: Path) -> None:
     """A program that cannot be started counts as a worker that ends at once."""
     supervisor = Supervisor(
-        [str(tmp_path / "missing")],
-        2,
+        [[str(tmp_path / "missing")]] * 2,
         Policy(drain=1.0, tries=2, first_pause=0.01),
         Gatherer(0.1),
         environ={},
@@ -179,7 +177,7 @@ async def test_workers_die_with_the_supervisor(tmp_path: Path) -> None:
         "from verifier.cli.supervisor import Policy, Supervisor\n"
         "logs.configure('info')\n"
         "async def main():\n"
-        "    supervisor = Supervisor(sys.argv[1:], 2, Policy(drain=1.0), Gatherer(0.1),\n"
+        "    supervisor = Supervisor([sys.argv[1:]] * 2, Policy(drain=1.0), Gatherer(0.1),\n"
         "                            environ=os.environ, random=lambda: 0.0)\n"
         "    await supervisor.run(Stop(), lambda: print('ready', flush=True))\n"
         "asyncio.run(main())\n"

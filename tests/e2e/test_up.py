@@ -19,7 +19,7 @@ import aiohttp
 import pytest
 
 from tests.cli.support import runs, until
-from tests.support import require_tool
+from tests.support import require_haproxy, require_tool
 from verifier.cli.demo import MARK, SEED
 from verifier.synthetic import example
 from verifier.synthetic.ledger import generate
@@ -34,14 +34,14 @@ UP = (sys.executable, "-m", "verifier", "up")
 class Up:
     """A running ``verifier up``."""
 
-    def __init__(self, data: Path, rows: int = ROWS) -> None:
+    def __init__(self, data: Path, rows: int, *more: str) -> None:
         self.data = data
         self.log = data.with_name(f"{data.name}.log")
         self.started = time.monotonic()
         options = {"data": data, "port": PORT, "rows": rows, "workers": WORKERS}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*UP, *(f"--{name}={value}" for name, value in options.items())],
+                [*UP, *(f"--{name}={value}" for name, value in options.items()), *more],
                 cwd=Path(__file__).parents[2],
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -91,9 +91,9 @@ class Up:
 
 
 @contextmanager
-def up(data: Path, rows: int = ROWS) -> Iterator[Up]:
+def up(data: Path, rows: int = ROWS, *more: str) -> Iterator[Up]:
     """Start it; whatever the test did, nothing of it runs afterwards."""
-    service = Up(data, rows)
+    service = Up(data, rows, *more)
     try:
         yield service
     finally:
@@ -174,6 +174,20 @@ async def test_second_start_is_quick_and_survives_kills(data: Path) -> None:
         assert await ask_all(url, data) == {"match": ROWS + 1}
         # As the power switch would: nobody is told.
         assert await service.end(signal.SIGKILL, within=10) == -signal.SIGKILL
+
+
+async def test_behind_a_balancer(data: Path) -> None:
+    """HAProxy has the port, and workers theirs; a killed worker is noticed by nobody."""
+    require_haproxy()
+    with up(data, ROWS, "--balancer") as service:
+        url = await service.ready()
+        assert await ask_all(url, data) == {"match": ROWS + 1}
+        os.kill(service.workers()[0], signal.SIGKILL)
+        for _ in range(50):
+            assert await verdict(url) == "match"
+        async with aiohttp.ClientSession() as session, session.get(f"{url}/balancerz") as response:
+            assert response.status == 200
+        assert await service.end(signal.SIGTERM, within=20) == 0
 
 
 async def test_start_after_a_crash(data: Path) -> None:

@@ -31,7 +31,7 @@ class Service:
                 [
                     # It ends with this process, however that ends.
                     *(sys.executable, "-I", "-S", lifeline.__file__, str(os.getpid())),
-                    *("-1", "-1", os.getcwd()),
+                    *(str(int(signal.SIGQUIT)), "-1", "-1", os.getcwd()),
                     *(sys.executable, "-m", "verifier", "serve"),
                     *("--port", "0", "--workers", str(workers)),
                 ],

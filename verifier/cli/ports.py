@@ -37,6 +37,11 @@ class Reservation:
         self.host, self.port = self._socket.getsockname()[:2]
         self.url = url_of(self.host, self.port)
 
+    @property
+    def socket(self) -> socket.socket:
+        """The socket itself, for whoever listens on it instead of workers."""
+        return self._socket
+
     def __enter__(self) -> Self:
         return self
 

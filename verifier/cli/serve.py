@@ -6,8 +6,9 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, nullcontext
+from itertools import cycle, islice
 from typing import Annotated
 
 import structlog
@@ -41,6 +42,14 @@ def serve(
     workers: Annotated[
         int, typer.Option(metavar="N", min=1, max=256, help="Processes that share the port.")
     ] = 1,
+    port_each: Annotated[
+        bool,
+        typer.Option(
+            "--port-each",
+            help="Each worker has a port of its own, from --port on, for a balancer that is to "
+            "know how many requests each has.",
+        ),
+    ] = False,
     metrics_port: Annotated[
         int | None,
         typer.Option(
@@ -54,7 +63,8 @@ def serve(
     """Serve, with the databases that the environment names.
 
     VERIFIER_PRIMARY_DSN is needed; VERIFIER_REPLICA_DSNS and all other settings are in
-    docs/configuration.md. Prints one line, ready http://HOST:PORT, once it serves. SIGTERM or
+    docs/configuration.md. Prints one line, ready http://HOST:PORT, once it serves (with --port-each
+    the address of every worker). SIGTERM or
     Ctrl-C drains and stops; a second one stops at once. A single worker is this process itself;
     with several, or with a port for /metrics, this process restarts those that die.
     """
@@ -76,35 +86,48 @@ def serve(
     async def until_stopped() -> None:
         async with AsyncExitStack() as stack:
             stop = stack.enter_context(signals.catching())
-            address = stack.enter_context(Reservation(host, port))
+            addresses = reserved(stack, host, port, workers if port_each else 1)
             gatherer = Gatherer(config.numbers.scrape_wait)
             if metrics_port is not None:
                 from verifier.cli.exposing import exposing
 
                 await stack.enter_async_context(exposing(host, metrics_port, gatherer.text))
-            supervisor = supervise(config, address, workers, gatherer, os.environ)
-            await supervisor.run(stop, lambda: say_ready(address.url))
+            supervisor = supervise(config, addresses, workers, gatherer, os.environ)
+            await supervisor.run(stop, lambda: say_ready(*(each.url for each in addresses)))
 
     asyncio.run(until_stopped())
 
 
+def reserved(stack: AsyncExitStack, host: str, port: int, count: int) -> list[Reservation]:
+    """So many ports from one on, or any free ones for 0, kept until the stack is closed."""
+    return [
+        stack.enter_context(Reservation(host, port + number if port else 0))
+        for number in range(count)
+    ]
+
+
 def supervise(
     config: Config,
-    address: Reservation,
+    addresses: Sequence[Reservation],
     workers: int,
     gatherer: Gatherer,
     environ: Mapping[str, str],
     uniform: Callable[[], float] = random.random,
 ) -> Supervisor:
-    """A supervisor of so many workers that share a reserved address."""
-    command = [sys.executable, "-m", "verifier.cli.worker"]
-    command += ["--host", address.host, "--port", str(address.port)]
+    """A supervisor of so many workers, which share a reserved address or have one each."""
+    commands = [
+        [
+            *(sys.executable, "-m", "verifier.cli.worker"),
+            *("--host", address.host, "--port", str(address.port)),
+        ]
+        for address in islice(cycle(addresses), workers)
+    ]
     policy = Policy(drain=config.connections.drain_seconds + _SPARE)
-    return Supervisor(command, workers, policy, gatherer, environ=environ, random=uniform)
+    return Supervisor(commands, policy, gatherer, environ=environ, random=uniform)
 
 
-def say_ready(url: str) -> None:
+def say_ready(*urls: str) -> None:
     """The one line on stdout, for whoever waits for it."""
     # In one write, also where stdout is not buffered: print would write the line's end apart.
-    sys.stdout.write(f"ready {url}\n")
+    sys.stdout.write(f"ready {' '.join(urls)}\n")
     sys.stdout.flush()

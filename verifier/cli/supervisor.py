@@ -115,33 +115,32 @@ class Worker:
 
 
 class Supervisor:
-    """Runs ``count`` processes of one command.
+    """Runs a process of each command.
 
-    The command is called with ``--ready-fd FD``, where it writes READY once it serves,
+    A command is called with ``--ready-fd FD``, where it writes READY once it serves,
     ``--numbers-fd FD``, where it may report to ``gatherer``, and ``--parent PID``, with whose
     death it must die. ``random`` gives numbers in [0, 1).
     """
 
     def __init__(
         self,
-        command: Sequence[str],
-        count: int,
+        commands: Sequence[Sequence[str]],
         policy: Policy,
         gatherer: Gatherer,
         *,
         environ: Mapping[str, str],
         random: Callable[[], float],
     ) -> None:
-        self._command = command
+        self._commands = commands
         self._policy = policy
         self._gatherer = gatherer
         self._metrics = gatherer.metrics
         self._environ = environ
         self._random = random
-        self._workers: list[Worker | None] = [None] * count
-        self._deaths = [0] * count
-        self._waited_for = set(range(count))
-        for slot in range(count):
+        self._workers: list[Worker | None] = [None] * len(commands)
+        self._deaths = [0] * len(commands)
+        self._waited_for = set(range(len(commands)))
+        for slot in range(len(commands)):
             self._metrics.up.labels(str(slot)).set(0)
 
     @property
@@ -194,7 +193,7 @@ class Supervisor:
         """Run one worker to its end; says how it ended."""
         try:
             with self._gatherer.attach(slot) as numbers:
-                worker = Worker(self._command, self._environ, is_ready, numbers.fileno())
+                worker = Worker(self._commands[slot], self._environ, is_ready, numbers.fileno())
         except OSError as error:
             # Out of processes or memory for now: those that run go on.
             self._deaths[slot] += 1

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +14,11 @@ from typing import Annotated
 import typer
 
 from verifier.cli import demo, logs, signals
+from verifier.cli.balancer import Balancer, program
 from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
-from verifier.cli.serve import Port, say_ready, supervise
+from verifier.cli.serve import Port, reserved, say_ready, supervise
+from verifier.cli.supervisor import Supervisor
 from verifier.config import PREFIX, Config
 from verifier.database import demand
 from verifier.database.migrate import migrate
@@ -56,6 +59,14 @@ def up(
             help="Made-up invoices in the ledger; only counts on the first start.",
         ),
     ] = 100_000,
+    balancer: Annotated[
+        bool,
+        typer.Option(
+            "--balancer",
+            help="Put HAProxy before the workers, which must be installed: what they have no time "
+            "for waits there, and is refused there (docs/overload.md).",
+        ),
+    ] = False,
     data: Annotated[
         Path,
         typer.Option(
@@ -73,11 +84,20 @@ def up(
     """
     config = Config.from_env(os.environ)
     logs.configure(config.logs.log_level)
-    asyncio.run(_up(config, port, replicas, workers, rows, data))
+    if balancer:
+        program()
+    asyncio.run(_up(config, port, replicas, workers, rows, data, balancer=balancer))
 
 
 async def _up(
-    config: Config, port: int, replicas: int, workers: int, rows: int, data: Path
+    config: Config,
+    port: int,
+    replicas: int,
+    workers: int,
+    rows: int,
+    data: Path,
+    *,
+    balancer: bool,
 ) -> None:
     connections = _connections(config, workers, replicas)
     async with AsyncExitStack() as stack:
@@ -96,8 +116,41 @@ async def _up(
             say_ready(address.url)
 
         gatherer = Gatherer(config.numbers.scrape_wait)
-        await supervise(config, address, workers, gatherer, environ).run(stop, ready)
+        if balancer:
+            addresses = reserved(stack, _HOST, 0, workers)
+            supervisor = supervise(config, addresses, workers, gatherer, environ)
+            statistics = stack.enter_context(Reservation(_HOST, 0))
+            at = [f"{each.host}:{each.port}" for each in addresses]
+            before = Balancer(address.socket, f"{statistics.host}:{statistics.port}", at, data)
+            _say(f"statistics of HAProxy: {statistics.url}/")
+            await _behind(before, supervisor, stop, ready)
+        else:
+            await supervise(config, [address], workers, gatherer, environ).run(stop, ready)
         _say("stopping PostgreSQL")
+
+
+async def _behind(
+    balancer: Balancer, supervisor: Supervisor, stop: signals.Stop, ready: Callable[[], None]
+) -> None:
+    """Run workers behind a balancer: it starts after them, and ends before them."""
+    drained = signals.Stop()
+    serving = asyncio.Event()
+    supervising = asyncio.ensure_future(supervisor.run(drained, serving.set))
+    waiting = [asyncio.ensure_future(each.wait()) for each in (serving, stop.asked)]
+    hurrying = asyncio.ensure_future(stop.hurry.wait())
+    try:
+        await asyncio.wait({supervising, *waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.is_set() and not stop.asked.is_set():
+            async with balancer.serving(stop.hurry, random.random):
+                ready()
+                await asyncio.wait({supervising, waiting[1]}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        drained.ask(stop.signum)
+        hurrying.add_done_callback(lambda _: drained.ask(stop.signum))
+        await asyncio.wait({supervising})
+        for each in (*waiting, hurrying):
+            each.cancel()
+    supervising.result()
 
 
 def _connections(config: Config, workers: int, replicas: int) -> int:

@@ -1,0 +1,218 @@
+"""The balancer's configuration, and HAProxy on a socket of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.cli.support import runs, until
+from tests.support import require_haproxy
+from verifier.cli import balancer
+from verifier.cli.balancer import Balancer, configuration, program
+from verifier.cli.ports import Reservation
+from verifier.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@pytest.fixture
+def installed() -> None:
+    """Without HAProxy there is nothing to test."""
+    require_haproxy()
+
+
+class Worker:
+    """Answers every request with 200, once it is let; counts them, and those under way at once."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.open.set()
+        self.asked: list[str] = []
+        self.most = self.under_way = 0
+        # Requests whose connection ends without an answer.
+        self.cut = 0
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection."""
+        self._writers.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                await self._answer(head.decode(), reader, writer)
+        writer.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for writer in self._writers:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async def _answer(
+        self, head: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        length = head.lower().partition("content-length: ")[2].partition("\r\n")[0]
+        await reader.readexactly(int(length or 0))
+        path = head.split()[1]
+        if path == "/readyz":
+            writer.write(OK)
+            return
+        self.asked.append(path)
+        if self.cut:
+            self.cut -= 1
+            raise ConnectionResetError
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        await self.open.wait()
+        self.under_way -= 1
+        writer.write(OK)
+
+
+class Rig:
+    """A balancer before workers of ours."""
+
+    def __init__(self, before: Balancer, url: str, workers: list[Worker]) -> None:
+        self.balancer = before
+        self.url = url
+        self.workers = workers
+
+    async def post(
+        self, session: aiohttp.ClientSession, path: str
+    ) -> tuple[int, str, Mapping[str, str]]:
+        """Status, body and headers of an answer."""
+        async with session.post(f"{self.url}{path}", data=b"{}") as response:
+            return response.status, await response.text(), response.headers
+
+
+@asynccontextmanager
+async def balanced(folder: Path, count: int = 1) -> AsyncIterator[Rig]:
+    """Run it while the block does."""
+    workers = [Worker() for _ in range(count)]
+    servers = [await asyncio.start_server(each.talk, "127.0.0.1", 0) for each in workers]
+    at = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
+    with Reservation("127.0.0.1", 0) as address, Reservation("127.0.0.1", 0) as statistics:
+        before = Balancer(address.socket, f"127.0.0.1:{statistics.port}", at, folder)
+        async with before.serving(asyncio.Event(), lambda: 0.0):
+            yield Rig(before, address.url, workers)
+    for worker, server in zip(workers, servers, strict=True):
+        server.close()
+        await worker.close()
+
+
+def test_the_configuration_that_is_shipped_is_this_one() -> None:
+    """deploy/haproxy/haproxy.cfg is what the module prints."""
+    printed = subprocess.check_output(
+        [sys.executable, "-m", "verifier.cli.balancer"], cwd=ROOT, text=True
+    )
+    assert (ROOT / "deploy/haproxy/haproxy.cfg").read_text("utf-8") == printed
+
+
+@pytest.mark.usefixtures("installed")
+def test_haproxy_takes_the_configuration(tmp_path: Path) -> None:
+    """Without a warning."""
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(configuration("127.0.0.1:8080", "127.0.0.1:1", ["127.0.0.1:2"], 100), "utf-8")
+    done = subprocess.run(
+        [program(), "-c", "-f", str(file)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
+
+
+@pytest.mark.usefixtures("installed")
+async def test_who_waits_too_long_is_refused_there(tmp_path: Path) -> None:
+    """With the worker's document, and a time to come again that is its Retry-After too."""
+    async with balanced(tmp_path) as rig, aiohttp.ClientSession() as session:
+        (worker,) = rig.workers
+        worker.open.clear()
+        asking = [
+            asyncio.create_task(rig.post(session, "/v1/verify"))
+            for _ in range(balancer.SINGLES + 20)
+        ]
+        refused, others = await asyncio.wait(asking, return_when=asyncio.FIRST_COMPLETED)
+        while len(others) > balancer.SINGLES:
+            more, others = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+            refused |= more
+        assert worker.most == len(others) == balancer.SINGLES
+        for task in refused:
+            status, text, headers = await task
+            said = json.loads(text)
+            assert (status, said["code"], said["reason"]) == (503, "unavailable", "overloaded")
+            assert headers["Retry-After"] == str(said["retry_after"]) in ("1", "2", "3")
+            assert headers["Content-Type"] == "application/problem+json"
+        worker.open.set()
+        assert {(await task)[0] for task in others} == {200}
+
+
+@pytest.mark.usefixtures("installed")
+async def test_bulk_leaves_room_for_single_questions(tmp_path: Path) -> None:
+    """However many batches wait, a question goes to the worker at once; so do probes."""
+    async with balanced(tmp_path) as rig, aiohttp.ClientSession() as session:
+        (worker,) = rig.workers
+        worker.open.clear()
+        bulk = [
+            asyncio.create_task(rig.post(session, "/v1/verify/batch"))
+            for _ in range(balancer.BULK + 5)
+        ]
+        await until(lambda: worker.under_way == balancer.BULK)
+        asking = asyncio.create_task(rig.post(session, "/v1/verify"))
+        await until(lambda: "/v1/verify" in worker.asked)
+        async with session.get(f"{rig.url}/readyz") as response:
+            assert response.status == 200
+        worker.open.set()
+        assert (await asking)[0] == 200
+        assert {(await task)[0] for task in bulk} == {200}
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("path", "status", "times"), [("/v1/verify", 200, 2), ("/v1/ledger/invoices", 502, 1)]
+)
+async def test_only_questions_are_sent_twice(
+    path: str, status: int, times: int, tmp_path: Path
+) -> None:
+    """A connection that ends before its answer: a feed may have been committed."""
+    async with balanced(tmp_path, 1) as rig, aiohttp.ClientSession() as session:
+        (worker,) = rig.workers
+        worker.cut = 1
+        assert (await rig.post(session, path))[0] == status
+        assert worker.asked == [path] * times
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_balancer_that_ends_is_started_again(tmp_path: Path) -> None:
+    """Its port goes on listening meanwhile: who comes waits, and is answered."""
+    async with balanced(tmp_path) as rig:
+        before = rig.balancer.pid
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: not runs(before))
+        async with aiohttp.ClientSession() as session:
+            assert (await rig.post(session, "/v1/verify"))[0] == 200
+        assert rig.balancer.pid != before
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_balancer_that_does_not_start_is_said(tmp_path: Path) -> None:
+    """Once, at the start."""
+    with Reservation("127.0.0.1", 0) as address:
+        before = Balancer(address.socket, "nonsense:x:y", ["127.0.0.1:1"], tmp_path)
+        with pytest.raises(ConfigError, match="does not answer"):
+            before.start()
+
+
+def test_a_machine_without_haproxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to install."""
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(ConfigError, match=r"expected haproxy 2\.6"):
+        program()
