@@ -88,6 +88,11 @@ def test_each_kind_requires_its_factors(name: str) -> None:
         ({}, [("date", "required"), ("number", "required")]),
         ({"number": None, "date": ""}, [("date", "required"), ("number", "required")]),
         ({"number": "12345678"}, [("code", "required"), ("date", "required")]),
+        # nor do the factors of a kind replace what each question needs
+        (
+            {"code": PAPER.code, "kind": PAPER.kind},
+            [("check_code", "required"), ("date", "required"), ("number", "required")],
+        ),
         # one bad field has no follow-up in another
         ({"number": "1234567", "date": "2026-03-01"}, [("number", "bad_length")]),
         (

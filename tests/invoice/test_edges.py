@@ -37,6 +37,9 @@ def expected(outcome: object) -> dict[str, str]:
         ({"kind": "none"}, {"kind": " ".join(KINDS)}),
         ({"seller_tax_id": "1"}, {"seller_tax_id": "15 … 20 × 0-9 A-Z"}),
         ({"code": "1", "number": "12345678"}, {"code": "10 / 12 × 0-9"}),
+        ({"code": "011002300199", "number": "12345678"}, {"kind": " ".join(KINDS)}),
+        ({"reference": "x" * 129}, {"reference": "≤ 128"}),
+        ({"qr": "x"}, {"qr": "01,<type>,<code>,<number>,<amount>,<yyyymmdd>,<check code>"}),
     ],
 )
 def test_an_error_says_what_was_expected(given: dict[str, object], said: dict[str, str]) -> None:
