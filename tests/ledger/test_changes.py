@@ -16,7 +16,9 @@ from tests.support import Database, connected, wait_replayed, writer_of
 from verifier.config import ChangeLog, Config
 from verifier.database.migrate import migrate
 from verifier.embedded import Cluster
+from verifier.ledger.changes import follower as follower_module
 from verifier.ledger.changes.follower import Follower
+from verifier.ledger.changes.pruning import prune
 from verifier.ledger.ingest import writer as writer_module
 from verifier.ledger.ingest.writer import Writer
 
@@ -141,6 +143,8 @@ FROM generate_series(1, $1::int) AS i
         ([(64, 1_000)], 3),
         # The fifth page has both, and ends with the keys; the sixth asks for 32 rows again.
         ([(3_000, 1), (70, 1_000)], 7),
+        # The second page ends with its keys, though 128 rows were asked for.
+        ([(32, 250), (40, 1_000)], 3),
     ],
 )
 async def test_a_backlog_is_heard_in_pages(
@@ -237,6 +241,32 @@ async def test_pruning_goes_on_until_nothing_is_left(
         assert await writer.prune(3_600.0) == 5
 
 
+async def test_one_transaction_prunes_no_more_than_it_is_told(database: Database) -> None:
+    """So that it is short, however much has gathered."""
+    async with pruning(database) as (writer, connection):
+        await connection.execute(INSERT, 1, 4_500)
+        await writer.prune(3_600.0)
+        await connection.execute(AGE)
+        async with connection.transaction():
+            assert await prune(connection, 3_600.0, 2) == 2
+        assert await connection.fetchval("SELECT count(*) FROM ledger_change") == 3
+
+
+async def test_nothing_is_pruned_while_another_worker_prunes(database: Database) -> None:
+    """It says that it removed nothing, and does not wait."""
+    async with (
+        pruning(database) as (writer, connection),
+        connected(database.primary_dsn) as other,
+    ):
+        await connection.execute(INSERT, 1, 1)
+        await writer.prune(3_600.0)
+        await connection.execute(AGE)
+        async with other.transaction():
+            await other.execute("SELECT pg_advisory_xact_lock(hashtext('verifier prune'))")
+            assert await writer.prune(3_600.0) == 0
+        assert await writer.prune(3_600.0) == 1
+
+
 async def test_a_transaction_that_was_open_for_long_is_not_pruned_when_it_commits(
     database: Database,
 ) -> None:
@@ -278,6 +308,21 @@ async def test_who_has_missed_what_was_pruned_says_so(database: Database, at: st
             await wait_replayed(database.primary_dsn, database.replica_dsns)
             assert await follower.catch_up(heard, 2.0)
             assert heard.keys == [key(2)]
+
+
+async def test_who_began_before_what_was_pruned_had_ended_says_so(database: Database) -> None:
+    """A transaction that was open at the beginning is one of those that may be missed."""
+    async with pruning(database) as (_, slow), connected(database.primary_dsn) as reader:
+        async with slow.transaction():
+            await slow.execute(INSERT, 1, 1)
+            follower = await Follower.begin(reader, 5.0, BOUNDS, 0.0)
+        # At once: no other transaction comes between.
+        async with slow.transaction():
+            await prune(slow, 3_600.0, 10)
+        await slow.execute(AGE)
+        async with slow.transaction():
+            assert await prune(slow, 3_600.0, 10) == 1
+        assert not await follower.catch_up(HeardChanges(), 1.0)
 
 
 async def test_who_has_seen_what_was_pruned_goes_on(following: Following) -> None:
@@ -338,21 +383,6 @@ async def test_200_000_commits_behind_an_open_transaction_are_read_once(
     assert following.follower._gaps.below == []
 
 
-async def test_a_backlog_that_is_too_long_is_not_heard_key_by_key(following: Following) -> None:
-    """One very large commit costs what its bound allows, and what comes next is heard."""
-    quick = following.writers[0]
-    following.follower = await Follower.begin(
-        following.reader, 5.0, ChangeLog(max_backlog=1_000), time.monotonic()
-    )
-    await quick.execute(INSERT, 1, 1_001)
-    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
-    changes = HeardChanges()
-    assert not await following.follower.catch_up(changes, time.monotonic())
-    assert len(changes.keys) <= 1_000
-    await quick.execute("UPDATE invoice SET status = 'voided' WHERE key = $1", key(7))
-    assert await following.heard() == {key(7)}
-
-
 SMALL = ChangeLog(max_gaps=10, max_backlog=1_000)
 
 
@@ -361,6 +391,36 @@ async def small(following: Following) -> Following:
     """Follow with a small bound on keys and gaps."""
     following.follower = await Follower.begin(following.reader, 5.0, SMALL, time.monotonic())
     return following
+
+
+@pytest.mark.parametrize(("rows", "keys"), [(2, 501), (1_001, 1)], ids=["page", "pages"])
+async def test_a_backlog_that_is_too_long_is_not_heard_key_by_key(
+    small: Following, rows: int, keys: int
+) -> None:
+    """One very large commit costs what its bound allows, and what comes next is heard."""
+    quick = small.writers[0]
+    await quick.execute(ROWS, rows, keys)
+    await wait_replayed(small.database.primary_dsn, small.database.replica_dsns)
+    changes = HeardChanges()
+    assert not await small.follower.catch_up(changes, time.monotonic())
+    assert len(changes.keys) <= 1_000
+    await quick.execute(INSERT, 7, 7)
+    assert await small.heard() == {key(7)}
+
+
+async def test_the_longest_backlog_is_heard(small: Following) -> None:
+    """As many keys as the bound are not too many."""
+    await small.writers[0].execute(INSERT, 1, 1_000)
+    assert len(await small.heard()) == 1_000
+
+
+async def skip(writer: asyncpg.Connection, count: int) -> None:
+    """Make so many gaps: of each two numbers only the second is written."""
+    for _ in range(count):
+        await writer.execute("SELECT nextval(pg_get_serial_sequence('ledger_change', 'seq'))")
+        await writer.execute(
+            "INSERT INTO ledger_change (keys) VALUES (array['26110000000000000001'])"
+        )
 
 
 async def overwhelm(following: Following, first: int) -> None:
@@ -389,10 +449,7 @@ async def test_a_long_backlog_asks_for_nothing_that_was_given_up(small: Followin
     """Numbers of transactions that were rolled back long ago do not blind it again."""
     quick, other = small.writers
     for _ in range(2 * SMALL.max_gaps):
-        await quick.execute("SELECT nextval(pg_get_serial_sequence('ledger_change', 'seq'))")
-        await quick.execute(
-            "INSERT INTO ledger_change (keys) VALUES (ARRAY['26112000000000019999'])"
-        )
+        await skip(quick, 1)
         await small.heard()
     async with other.transaction():
         await other.execute("SELECT pg_current_xact_id()")
@@ -437,6 +494,20 @@ async def test_what_was_open_when_following_began_is_heard(following: Following)
     assert await following.heard() == {key(1)}
 
 
+async def test_what_is_there_when_following_begins_is_passed_in_pages(
+    following: Following, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No query looks at more numbers than one may, and none of them is heard."""
+    monkeypatch.setattr(follower_module, "_BEGIN_ROWS", 2)
+    await following.writers[0].execute(ROWS, 5, 1)
+    await wait_replayed(following.database.primary_dsn, following.database.replica_dsns)
+    queries: list[str] = []
+    with following.reader.query_logger(lambda record: queries.append(record.query)):
+        following.follower = await Follower.begin(following.reader, 5.0, BOUNDS, 0.0)
+    assert queries.count(follower_module._RUNS) == 3
+    assert await following.heard() == set()
+
+
 async def test_what_was_rolled_back_leaves_no_gap(following: Following) -> None:
     """The numbers of a transaction that came to nothing are given up once it has ended."""
     slow, quick = following.writers
@@ -479,3 +550,118 @@ async def test_thousands_of_gaps_cost_nobody_anything(following: Following) -> N
     assert not await following.follower.catch_up(heard, 0.0)
     await quick.execute(INSERT, 3, 3)
     assert await following.heard() == {key(3)}
+
+
+TOO_MANY = SMALL.max_gaps + 1
+
+
+async def look_until_believed(follower: Follower) -> None:
+    """Two looks, or more while others of the cluster's are open, such as those of autovacuum."""
+    while not await follower.catch_up(HeardChanges(), 0.0):
+        pass
+
+
+async def test_who_had_too_many_gaps_believes_again_once_all_have_ended(
+    ledger: Database, primary: asyncpg.Connection
+) -> None:
+    """Even if nobody begins another transaction."""
+    async with connected(ledger.primary_dsn) as slow, connected(ledger.primary_dsn) as quick:
+        follower = await Follower.begin(primary, 5.0, SMALL, 0.0)
+        async with slow.transaction():
+            await slow.execute(INSERT, 1, 1)
+            await skip(quick, TOO_MANY)
+            assert not await follower.catch_up(HeardChanges(), 0.0)
+    async with asyncio.timeout(10):
+        await look_until_believed(follower)
+
+
+async def test_who_begins_with_too_many_gaps_does_not_look_at_them(
+    ledger: Database, primary: asyncpg.Connection
+) -> None:
+    """A look asks only whether all have ended that may have had their numbers."""
+    async with (
+        connected(ledger.primary_dsn) as slow,
+        connected(ledger.primary_dsn) as quick,
+        slow.transaction(),
+    ):
+        await slow.execute(INSERT, 1, 1)
+        await skip(quick, TOO_MANY)
+        follower = await Follower.begin(primary, 5.0, SMALL, 0.0)
+        queries: list[str] = []
+        with primary.query_logger(lambda record: queries.append(record.query)):
+            assert not await follower.catch_up(HeardChanges(), 0.0)
+            # asyncpg tells of a query in the loop's next turn.
+            await asyncio.sleep(0)
+        assert queries == [follower_module._IDS]
+
+
+@pytest.mark.parametrize("gaps", [0, TOO_MANY])
+async def test_a_follower_tells_for_how_long_a_transaction_has_been_open(
+    ledger: Database, primary: asyncpg.Connection, gaps: int
+) -> None:
+    """From when it began to follow, with too many gaps too; no longer once that has ended."""
+    async with connected(ledger.primary_dsn) as slow, connected(ledger.primary_dsn) as quick:
+        async with slow.transaction():
+            await slow.execute(INSERT, 1, 1)
+            follower = await Follower.begin(primary, 5.0, SMALL, 100.0)
+            assert follower.open_for(101.0) == 1.0
+            await skip(quick, gaps)
+            for now in (110.0, 120.0):
+                await follower.catch_up(HeardChanges(), now)
+                assert follower.open_for(now) == now - 100.0
+        async with asyncio.timeout(10):
+            while follower.open_for(now) > 10.0:
+                now += 10.0
+                await follower.catch_up(HeardChanges(), now)
+
+
+@asynccontextmanager
+async def locked(database: Database, table: str) -> AsyncIterator[None]:
+    """Have whoever reads a table wait; a test that would wait with it fails."""
+    async with (
+        asyncio.timeout(10),
+        connected(database.primary_dsn) as other,
+        other.transaction(),
+    ):
+        await other.execute(f"LOCK TABLE {table}")
+        yield
+
+
+async def test_a_beginning_that_is_not_answered_is_given_up(
+    ledger: Database, primary: asyncpg.Connection
+) -> None:
+    """Within the bound of a query."""
+    async with locked(ledger, "ledger_change"):
+        with pytest.raises(TimeoutError):
+            await Follower.begin(primary, 0.5, BOUNDS, 0.0)
+
+
+async def test_a_look_that_is_not_answered_is_given_up(
+    ledger: Database, primary: asyncpg.Connection
+) -> None:
+    """Within the bound of a query, and the next one hears what it did not."""
+    follower = await Follower.begin(primary, 1.0, BOUNDS, 0.0)
+    await primary.execute(INSERT, 1, 1)
+    heard = HeardChanges()
+    async with locked(ledger, "ledger_change"):
+        with pytest.raises(TimeoutError):
+            await follower.catch_up(heard, 0.0)
+    assert await follower.catch_up(heard, 0.0)
+    assert heard.keys == [key(1)]
+
+
+@pytest.mark.parametrize("table", ["ledger_change_horizon", "ledger_change"])
+async def test_a_look_at_too_many_gaps_that_is_not_answered_is_given_up(
+    ledger: Database, primary: asyncpg.Connection, table: str
+) -> None:
+    """Neither the ids nor the numbers are waited for beyond the bound of a query."""
+    async with connected(ledger.primary_dsn) as slow, connected(ledger.primary_dsn) as quick:
+        follower = await Follower.begin(primary, 5.0, SMALL, 0.0)
+        async with slow.transaction():
+            await slow.execute(INSERT, 1, 1)
+            await skip(quick, TOO_MANY)
+            assert not await follower.catch_up(HeardChanges(), 0.0)
+    follower._seconds = 0.5
+    async with locked(ledger, table):
+        with pytest.raises(TimeoutError):
+            await look_until_believed(follower)

@@ -118,15 +118,15 @@ class Follower:
         self._seconds = seconds
         self._bounds = bounds
         self._look: Callable[..., Awaitable[list[asyncpg.Record]]]
-        self._gaps = Gaps(bounds.max_gaps)
+        self._gaps: Gaps
         # Below this id all transactions had ended at the last look.
-        self._ended = 0
+        self._ended: int
         # Until all below this id have ended, there are more gaps than can be looked at.
-        self._blind_until = 0
+        self._blind_until: int
         # All that began before the first moment have ended; those that began before the second,
         # when the next id was that, may not have.
         self._ended_by = now
-        self._open_since = now, 0
+        self._open_since: tuple[float, int]
 
     @classmethod
     async def begin(
