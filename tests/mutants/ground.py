@@ -25,6 +25,11 @@ DESELECTED = (
     "and not test_late_query_is_ended"
 )
 
+# The limit of a run is reckoned from what its tests take, in which their servers and databases do
+# not count: with those a run of all tests takes longer. mutmut doubles these seconds.
+TIMEOUT = "timeout_constant = 5.0\n"
+TIMEOUT_WITH_SERVERS = "timeout_constant = 60.0\n"
+
 # It alone reaches without a server what all other tests need one for, and would have each mutant
 # there called a survivor.
 WITH_SERVERS = "not test_a_silent_server_is_given_up"
@@ -63,6 +68,8 @@ class Ground:
         lines = "".join(f"{name} = {words!r}\n" for name, words in settings.items())
         header = "[tool.mutmut]\n"
         project = (ROOT / "pyproject.toml").read_text("utf-8").replace(header, header + lines)
+        if postgres:
+            project = project.replace(TIMEOUT, TIMEOUT_WITH_SERVERS)
         (self._folder / "pyproject.toml").write_text(project, "utf-8")
         self.log = self._folder / "run.log"
 
