@@ -86,6 +86,7 @@ def _server(full: bool) -> web.Server:
     resources = Resources(
         verifier=make_verifier(metrics, full=full),
         admission=Admission(1.0, 1.0, lambda: NOON),
+        clock=lambda: NOON,
         encoder=Encoder("0123456789ab"),
         tokens=Tokens(lambda: b""),
         bodies=Bodies(config.requests),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Lock, get_running_loop, sleep
+from collections.abc import Awaitable, Callable
 
 # The shortest and the longest time, in seconds, of a piece of work that is cut by the clock.
 _PIECE_SECONDS = 0.0001
@@ -16,10 +17,18 @@ _ROUNDS = 4
 _ROUNDS_SECONDS = 0.0005
 
 
-class Turns:
-    """Shared by all bulk work of a process; first come, first served."""
+async def _at_once() -> None:
+    """Wait for nothing."""
 
-    def __init__(self) -> None:
+
+class Turns:
+    """Shared by all bulk work of a process; first come, first served.
+
+    ``calm`` returns when others do not suffer; one at a time waits for it.
+    """
+
+    def __init__(self, calm: Callable[[], Awaitable[None]] = _at_once) -> None:
+        self._calm = calm
         self._lock = Lock()
         self._waiting = 0
 
@@ -35,6 +44,7 @@ class Turns:
         self._waiting += 1
         try:
             async with self._lock:
+                await self._calm()
                 clock = get_running_loop().time
                 began = clock()
                 await sleep(0)

@@ -94,6 +94,7 @@ class Side:
         resources = Resources(
             verifier=Verifier(loader, ledger.fetch_at, memory, freshness, clocks),
             admission=self.admission,
+            clock=clock,
             encoder=Encoder("0123456789ab"),
             tokens=Tokens(lambda: b""),
             bodies=Bodies(config.requests),

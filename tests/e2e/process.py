@@ -65,7 +65,9 @@ NOWHERE: dict[str, object] = {
 @asynccontextmanager
 async def started(settings: Mapping[str, object], *options: str) -> AsyncIterator[Process]:
     """``verifier serve``; when the settings name no database there is none, and it serves too."""
-    given = settings if "primary_dsn" in settings else {**NOWHERE, **settings}
+    given = (
+        {"drain_accept": 0} | (NOWHERE if "primary_dsn" not in settings else {}) | dict(settings)
+    )
     environ = os.environ | {f"VERIFIER_{name.upper()}": str(given[name]) for name in given}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "serve", "--port", "0", *options),

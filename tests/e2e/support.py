@@ -105,7 +105,7 @@ async def running(
     config = Config.of(
         primary_dsn=database.primary_dsn,
         replica_dsns=database.replica_dsns,
-        **{"expose_ledger": "on"} | settings,
+        **{"expose_ledger": "on", "drain_accept": 0} | settings,
     )
     async with (
         service.Service(config, clocks).serving("127.0.0.1", 0) as url,

@@ -40,6 +40,61 @@ def _is_refused(port: int) -> bool:
         return client.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
 
 
+async def test_requests_are_taken_until_balancers_have_noticed() -> None:
+    """On new connections and on those that were idle; each answer is its connection's last."""
+    question = raw.request("/v1/verify", raw.QUESTION)
+    async with started({"drain_accept": 60}) as process:
+        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+        writer.write(question)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"connection: close" not in head.lower()
+        await reader.readexactly(int(head.lower().partition(b"content-length:")[2].split()[0]))
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(5):
+            # The first one may still come before the signal.
+            while b'"draining"' not in await raw.said(
+                process.port, raw.request("/readyz", b"", "Connection: close", method="GET")
+            ):
+                pass
+        writer.write(question)
+        said = [await reader.read(), await raw.said(process.port, question)]
+        for answer in said:
+            assert raw.statuses(answer) == [422]
+            assert b"\r\nconnection: close\r\n" in answer.lower()
+        writer.close()
+        # It waits for nobody when it is told again.
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(5):
+            await process.handle.wait()
+
+
+async def test_nothing_is_lost_of_those_who_go_on_asking() -> None:
+    """Clients that open a connection for each request, and clients that keep theirs."""
+    question = raw.request("/v1/verify", raw.QUESTION)
+    async with started({"drain_accept": 1}) as process:
+        answers = 0
+
+        async def keeps() -> None:
+            """Ask on a connection until told that it is the last answer."""
+            nonlocal answers
+            reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+            is_last = False
+            while not is_last:
+                writer.write(question)
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(head.partition(b"content-length:")[2].split()[0]))
+                is_last = b"connection: close" in head
+                answers += 1
+            writer.close()
+
+        asking = [asyncio.create_task(keeps()) for _ in range(10)]
+        while answers < 100:
+            await asyncio.sleep(0.01)
+        os.kill(process.pid, signal.SIGTERM)
+        async with asyncio.timeout(10):
+            await asyncio.gather(*asking)
+
+
 REQUESTS = {
     "single": (raw.request("/v1/verify", raw.QUESTION), 422),
     "batch": (raw.request("/v1/verify/batch", b'{"invoices":[%b]}' % raw.QUESTION), 200),

@@ -24,6 +24,10 @@ class Loop:
         self._timers: list[tuple[float, Callable[[], None]]] = []
         self._soon: list[Callable[[], None]] = []
 
+    def create_future(self) -> asyncio.Future[None]:
+        """One of the loop that runs."""
+        return asyncio.get_running_loop().create_future()
+
     def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Have a timer run by ``look``."""
         self._timers.append((self._clock() + delay, callback))
@@ -141,3 +145,57 @@ def test_who_stops_admits_what_still_comes() -> None:
     rig.fill()
     rig.admission.stop()
     assert rig.admitted(100, TARGET) == 100
+
+
+async def waits(rig: Rig) -> asyncio.Task[None]:
+    """Bulk that wants to go on, and has begun to wait if it has to."""
+    task = asyncio.create_task(rig.admission.calm())
+    await asyncio.sleep(0)
+    return task
+
+
+async def goes_on(task: asyncio.Task[None]) -> bool:
+    """Whether it has stopped waiting."""
+    await asyncio.sleep(0)
+    return task.done()
+
+
+async def test_bulk_goes_on_when_nobody_waits() -> None:
+    """At once."""
+    rig = Rig()
+    rig.loop.look(TARGET / 8)
+    assert await goes_on(await waits(rig))
+
+
+async def test_bulk_waits_while_people_do() -> None:
+    """Until a look finds no delay that they would notice, long before the loop is overloaded."""
+    rig = Rig()
+    rig.loop.look(TARGET)
+    bulk = await waits(rig)
+    rig.loop.look(TARGET)
+    assert not await goes_on(bulk)
+    rig.loop.look(0.0)
+    assert await goes_on(bulk)
+
+
+async def test_bulk_never_waits_for_long() -> None:
+    """However long the delay stands, every few looks a piece of it goes on."""
+    rig = Rig()
+    rig.loop.look(TARGET)
+    for _ in range(3):
+        bulk = await waits(rig)
+        looks = 0
+        while not await goes_on(bulk):
+            rig.loop.look(TARGET)
+            looks += 1
+        assert looks == 3
+
+
+async def test_who_stops_lets_bulk_go_on() -> None:
+    """A drain finishes what is under way."""
+    rig = Rig()
+    rig.loop.look(TARGET)
+    bulk = await waits(rig)
+    rig.admission.stop()
+    assert await goes_on(bulk)
+    assert await goes_on(await waits(rig))

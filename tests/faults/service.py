@@ -25,6 +25,7 @@ class Service:
         environ = {
             name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")
         }
+        settings = {"drain_accept": 0} | dict(settings)
         environ |= {f"VERIFIER_{name.upper()}": str(value) for name, value in settings.items()}
         with log.open("ab") as said:
             self._process = subprocess.Popen(

@@ -61,10 +61,11 @@ class Service:
         tokens = Tokens(fleet.secret)
         readers = Readers(config.answers, metrics)
         bodies = Bodies(config.requests)
-        turns = Turns()
+        turns = Turns(core.admission.calm)
         resources = Resources(
             verifier=core.verifier,
             admission=core.admission,
+            clock=clocks.steady,
             encoder=Encoder(token_hex(6)),
             tokens=tokens,
             bodies=bodies,
@@ -105,10 +106,12 @@ class Service:
         return f"http://{host}:{runner.addresses[0][1]}"
 
     def drain(self) -> None:
-        """Be ready no more; streams end at their next wait."""
+        """Be ready no more; answers close their connections, and streams end at their next wait."""
         log.info("draining", seconds=self._config.connections.drain_seconds)
         self._health.draining = True
         self._streams.drain()
+        if self._runner is not None:
+            self._runner.drain()
 
     async def stop(self) -> None:
         """Accept nothing more, let running requests finish within their bounds, and end."""
@@ -122,9 +125,13 @@ class Service:
     async def serving(
         self, host: str, port: int, *, reuse_port: bool = False
     ) -> AsyncIterator[str]:
-        """Serve while the block runs, and give the address; then drain and stop."""
+        """Serve while the block runs, and give the address; then drain and stop.
+
+        Requests are taken for ``drain_accept`` seconds more.
+        """
         try:
             yield await self.start(host, port, reuse_port=reuse_port)
             self.drain()
+            await asyncio.sleep(self._config.connections.drain_accept)
         finally:
             await self.stop()

@@ -26,7 +26,7 @@ from verifier.metrics.exposition import Exposition
 
 log = structlog.get_logger()
 
-# What closing the pools and ending the process take beyond Config.drain_seconds.
+# What closing the pools and ending the process take beyond the stages of a drain.
 _SPARE = 5.0
 
 Host = Annotated[str, typer.Option(metavar="HOST", help="Address to serve on.")]
@@ -122,7 +122,8 @@ def supervise(
         ]
         for address in islice(cycle(addresses), workers)
     ]
-    policy = Policy(drain=config.connections.drain_seconds + _SPARE)
+    bounds = config.connections
+    policy = Policy(drain=bounds.drain_accept + bounds.drain_seconds + _SPARE)
     return Supervisor(commands, policy, gatherer, environ=environ, random=uniform)
 
 

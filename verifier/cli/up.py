@@ -176,6 +176,8 @@ def _environ(cluster: Cluster, data: Path) -> Mapping[str, str]:
     return os.environ | {
         f"{PREFIX}PRIMARY_DSN": cluster.primary.dsn,
         f"{PREFIX}REPLICA_DSNS": ",".join(replicas),
+        # Nobody looks at /readyz, or HAProxy has ended before.
+        f"{PREFIX}DRAIN_ACCEPT": "0",
     }
 
 

@@ -303,9 +303,19 @@ class Connections(Section, frozen=True, kw_only=True):
             le=3600,
         ),
     ] = 75.0
+    drain_accept: Annotated[
+        float,
+        _bound(
+            "For how long after SIGTERM new connections and requests are still taken, while "
+            "`/readyz` says no and each answer closes its connection: until every balancer has "
+            "noticed. `verifier up`, which has none that does, does not wait.",
+            ge=0,
+            le=600,
+        ),
+    ] = 2.0
     drain_seconds: Annotated[
         float,
-        _bound("How long running requests may finish after SIGTERM.", gt=0, le=600),
+        _bound("How long running requests may take to finish after that.", gt=0, le=600),
     ] = 10.0
 
 
@@ -345,6 +355,23 @@ class Requests(Section, frozen=True, kw_only=True):
     max_feeds: Annotated[
         int, _bound("Ledger feeds received at once by a worker; 503 beyond.", ge=1)
     ] = 16
+    single_timeout: Annotated[
+        float,
+        _bound(
+            "How long a single question may take; a caller may ask for less by `Request-Timeout`. "
+            "No read begins for it after that.",
+            gt=0,
+            le=600,
+        ),
+    ] = 5.0
+    batch_timeout: Annotated[
+        float,
+        _bound(
+            "The same for a batch; items that could not be read in time are `unavailable`.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 60.0
     max_batches: Annotated[
         int,
         _bound(

@@ -7,6 +7,9 @@ RFC 8289) watches that of a queue: it *stands* when it was not once below ``targ
 ``interval``. A burst, or a pause of the machine, is worked off before that. While the delay stands,
 each round takes in questions for ``target`` seconds and refuses the others, so that those who are
 taken in wait for little more than a round, and the rest know at once. Bulk is refused as a whole.
+
+Bulk that was taken in before gives way much earlier: after a delay that people would notice, its
+next piece waits until there is none (``calm``), though never for long, so that it always goes on.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ from verifier.errors import Unavailable
 
 # Seconds between two looks at the delay.
 _LOOK = 0.01
+
+# Bulk goes on after a delay below so many seconds, or after so many looks.
+_SHORT, _LOOKS = 0.002, 3
 
 # Who is refused comes again after one to so many seconds, at random, so that not all come at once.
 _LONGEST_RETRY = 3
@@ -39,6 +45,10 @@ class Admission:
         self._due = 0.0
         # Since when the delay has not been below the target.
         self._stands_since: float | None = None
+        # At the last look; and who waits for it to be short, for so many looks more.
+        self._delay = 0.0
+        self._waiting: asyncio.Future[None] | None = None
+        self._patience = 0
         # When the round began, while a queue stands.
         self._began: float | None = None
         self.is_full = False
@@ -53,6 +63,8 @@ class Admission:
         if self._timer is not None:
             self._timer.cancel()
         self.is_full = False
+        self._delay = 0.0
+        self._go_on()
 
     def admits(self) -> bool:
         """Whether a question that has arrived in this round is taken in."""
@@ -71,6 +83,15 @@ class Admission:
         if self.is_full:
             raise self.refusal()
 
+    async def calm(self) -> None:
+        """Wait for a short delay, of a few looks at most; one caller at a time."""
+        if self._delay < _SHORT:
+            return
+        assert self._loop is not None
+        self._patience = _LOOKS
+        self._waiting = self._loop.create_future()
+        await self._waiting
+
     @property
     def retry_after(self) -> int:
         """Seconds after which one who is refused may come again."""
@@ -87,7 +108,11 @@ class Admission:
 
     def _look(self) -> None:
         now = self._clock()
-        if now - self._due < self._target:
+        self._delay = now - self._due
+        self._patience -= 1
+        if self._delay < _SHORT or self._patience <= 0:
+            self._go_on()
+        if self._delay < self._target:
             self._stands_since = None
             self.is_full = False
         elif self._stands_since is None:
@@ -95,6 +120,10 @@ class Admission:
         else:
             self.is_full = now - self._stands_since >= self._interval
         self._look_again()
+
+    def _go_on(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     def _end_round(self) -> None:
         self._began = None

@@ -18,6 +18,7 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "malformed_watermark": (400, "水位格式不正确", "The body is not a watermark"),
     "invalid_watermark": (422, "水位时间超出范围", "The watermark is out of range"),
     "malformed_token": (400, "一致性令牌无效", "The consistency token is not one of ours"),
+    "malformed_timeout": (400, "超时时间无效", "The timeout is no number of milliseconds"),
     "content_encoding": (415, "不接受压缩的请求", "Compressed requests are refused"),
     "unsupported_media_type": (415, "不接受这种内容类型", "The media type is not taken here"),
     "cross_site": (403, "拒绝跨站请求", "Requests by other sites' pages are refused"),

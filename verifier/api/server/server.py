@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 
 from verifier.api.server.connection import Connection
 from verifier.api.server.crowd import Crowd
@@ -34,9 +36,11 @@ class Server(web.Server):
         desk: Desk,
         bounds: Connections,
     ) -> None:
+        self._of_message = plain.request_factory
+        self._is_draining = False
         super().__init__(
             _answering(plain.request_handler, refusals),
-            request_factory=plain.request_factory,
+            request_factory=self._request,
             loop=plain._loop,  # noqa: SLF001
             **plain._kwargs,  # noqa: SLF001 # aiohttp gives no other way to have its settings
         )
@@ -49,6 +53,16 @@ class Server(web.Server):
     def __call__(self) -> Connection:
         """Called for every client."""
         return Connection(self, self._loop, **self._kwargs)
+
+    def drain(self) -> None:
+        """From now on each request is its connection's last, as if its client had said so."""
+        self._is_draining = True
+        self.desk.is_open = False
+
+    def _request(self, message: RawRequestMessage, *more: Any) -> web.BaseRequest:
+        if self._is_draining:
+            message = message._replace(should_close=True)
+        return self._of_message(message, *more)
 
 
 class Runner(web.AppRunner):
@@ -78,6 +92,11 @@ class Runner(web.AppRunner):
         self._crowd = crowd
         self._desk = desk
         self._bounds = bounds
+
+    def drain(self) -> None:
+        """Have each request be its connection's last; nothing to do before the setup."""
+        if isinstance(self.server, Server):
+            self.server.drain()
 
     async def _make_server(self) -> Server:
         plain = await super()._make_server()

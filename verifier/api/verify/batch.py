@@ -12,7 +12,8 @@ from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, OVERLOADED, UNREADABLE, Content, Operation
 from verifier.api.server.slots import Slots
 from verifier.api.verify.bulk import Counts, Resources
-from verifier.api.verify.parameters import TOKEN
+from verifier.api.verify.parameters import TIMEOUT, TOKEN
+from verifier.api.verify.timeouts import timeout_of
 from verifier.invoice.claim import Item
 from verifier.state import Position
 from verifier.wire import schemas
@@ -44,6 +45,7 @@ class Batches:
     async def batch(self, request: web.Request) -> web.StreamResponse:
         """Many questions in one body."""
         resources, bounds = self._resources, self._resources.requests
+        deadline = resources.clock() + timeout_of(request, bounds.batch_timeout)
         refuse_compressed(request)
         # Before the body too: what is refused anyway need not be sent.
         resources.admission.check_bulk()
@@ -55,15 +57,18 @@ class Batches:
             # Nothing of the question is needed while the client reads the answer.
             del body
             at_least = resources.at_least(request)
-            blocks = await self._results(items, at_least, problems.language(request))
+            language = problems.language(request)
+            blocks = await self._results(items, at_least, deadline, language)
             del items
             return await resources.responder.parts(request, "batch", blocks)
 
     async def _results(
-        self, items: Sequence[Item], at_least: Position | None, language: Language
+        self, items: Sequence[Item], at_least: Position | None, deadline: float, language: Language
     ) -> list[bytes]:
         encode = self._resources.encoder.encode_results
-        bulk = self._resources.bulk(self._counts, language, at_least=at_least, encode=encode)
+        bulk = self._resources.bulk(
+            self._counts, language, at_least=at_least, encode=encode, deadline=deadline
+        )
         blocks = [b'{"results":[']
         blocks += [block async for block in bulk.answer(items, duplicates=True)]
         blocks.append(b'],"summary":%b}' % bulk.summary())
@@ -72,7 +77,7 @@ class Batches:
 
 OPERATION = Operation(
     "Ask about up to 10,000 invoices",
-    parameters=(TOKEN, LANGUAGE),
+    parameters=(TOKEN, LANGUAGE, TIMEOUT),
     body=Content(Batch),
     responses={
         200: Content(schemas.BatchAnswer, "One result per item, in order."),

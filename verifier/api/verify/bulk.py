@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from math import inf
 
 import msgspec
 from aiohttp import web
@@ -35,6 +36,8 @@ class Resources(msgspec.Struct, frozen=True):
 
     verifier: Verifier
     admission: Admission
+    # The steady one.
+    clock: Callable[[], float]
     encoder: Encoder
     tokens: Tokens
     bodies: Bodies
@@ -61,9 +64,18 @@ class Resources(msgspec.Struct, frozen=True):
         *,
         at_least: Position | None,
         encode: EncodeMany,
+        deadline: float = inf,
     ) -> Bulk:
-        """The answers of one more batch or stream."""
-        return Bulk(self.verifier, encode, counts, self.turns, language, at_least=at_least)
+        """The answers of one more batch or stream; no read begins for them after the deadline."""
+        return Bulk(
+            self.verifier,
+            encode,
+            counts,
+            self.turns,
+            language,
+            at_least=at_least,
+            deadline=deadline,
+        )
 
 
 class Counts:
@@ -133,6 +145,7 @@ class Bulk:
         language: Language,
         *,
         at_least: Position | None,
+        deadline: float = inf,
     ) -> None:
         self._verifier = verifier
         self._encode = encode
@@ -141,6 +154,7 @@ class Bulk:
         self._pace = Pace(turns)
         self._language = language
         self._at_least = at_least
+        self._deadline = deadline
         self._answered = 0
         self._tally = Tally()
 
@@ -151,7 +165,9 @@ class Bulk:
 
         ``duplicates`` is for ``Verifier.verify_many``.
         """
-        blocks = self._verifier.verify_many(items, at_least=self._at_least, duplicates=duplicates)
+        blocks = self._verifier.verify_many(
+            items, at_least=self._at_least, deadline=self._deadline, duplicates=duplicates
+        )
         async with aclosing(blocks):
             async for block in blocks:
                 self._counts.count_block(block, self._tally)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from aiohttp import web
@@ -10,11 +11,12 @@ from aiohttp import web
 from verifier.api.server import problems
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, UNREADABLE, Content, Operation, problem, refusal
+from verifier.api.verify import timeouts
 from verifier.api.verify.bulk import Counts, Resources
-from verifier.api.verify.parameters import SERVER_TIMING, TIMING, TOKEN
+from verifier.api.verify.parameters import SERVER_TIMING, TIMEOUT, TIMING, TOKEN
 from verifier.engine.laps import Laps
 from verifier.engine.verifier import Asked
-from verifier.errors import BadRequest
+from verifier.errors import BadRequest, Unavailable
 from verifier.invoice.claim import Question
 from verifier.invoice.verdict import Answer, Judgement, Match
 from verifier.wire import schemas
@@ -50,7 +52,7 @@ class Single:
             scope="verify",
             cost="one",
             at_once=self.at_once,
-            heeds=frozenset({HEADER.lower(), SERVER_TIMING.lower()}),
+            heeds=frozenset({HEADER.lower(), SERVER_TIMING.lower(), timeouts.HEADER.lower()}),
         )
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
@@ -58,14 +60,20 @@ class Single:
         resources = self._resources
         if not resources.admission.admits():
             raise resources.admission.refusal()
+        began = resources.clock()
+        within = timeouts.timeout_of(request, resources.requests.single_timeout)
         laps = Laps(perf_counter) if SERVER_TIMING in request.headers else None
         body = await resources.bodies.read(request, resources.requests.max_body)
         item = decode_question(body)
         if laps is not None:
             laps.end("parse")
-        answer = await resources.verifier.verify(
-            item, at_least=resources.at_least(request), laps=laps
+        deadline = began + within
+        asking = resources.verifier.verify(
+            item, at_least=resources.at_least(request), deadline=deadline, laps=laps
         )
+        if timeouts.HEADER in request.headers:
+            asking = self._in_time(asking, deadline)
+        answer = await asking
         self._counts.count(answer)
         self._by_aiohttp.count += 1
         body, problem = self._encoded(answer, problems.language(request))
@@ -74,6 +82,14 @@ class Single:
                 problem.verdict, body, retry_after=problem.retry_after, headers=_timing(laps)
             )
         return resources.responder.json(request, body, _timing(laps))
+
+    async def _in_time(self, asking: Awaitable[Answer], deadline: float) -> Answer:
+        """The answer, if it comes before a deadline: a read that is under way may take longer."""
+        try:
+            async with asyncio.timeout(deadline - self._resources.clock()):
+                return await asking
+        except TimeoutError:
+            raise Unavailable("timeout") from None
 
     def at_once(
         self, body: bytes, language: Language, later: Callable[[Callable[[], bytes]], object]
@@ -95,7 +111,8 @@ class Single:
         def told(asked: Asked) -> None:
             later(lambda: self._response(asked.answer(), language, started))
 
-        answer = resources.verifier.verify_soon(item, told)
+        deadline = resources.clock() + resources.requests.single_timeout
+        answer = resources.verifier.verify_soon(item, told, deadline=deadline)
         return None if answer is None else self._response(answer, language, started)
 
     def _response(self, answer: Answer, language: Language, started: float) -> bytes:
@@ -139,7 +156,7 @@ def _timing(laps: Laps | None) -> dict[str, str] | None:
 
 OPERATION = Operation(
     "Ask about one invoice",
-    parameters=(TOKEN, LANGUAGE, TIMING),
+    parameters=(TOKEN, LANGUAGE, TIMEOUT, TIMING),
     body=Content(Question),
     responses={
         200: Content(schemas.Answer, "match, mismatch, not_found or pending."),
