@@ -11,6 +11,7 @@ from tests.engine.fakes import turns
 from tests.engine.loader_desk import LIMITS, Desk, reason
 from verifier.engine.lanes import Limits
 from verifier.errors import Unavailable
+from verifier.wire.records import Absence
 
 
 def slots(count: int) -> Limits:
@@ -111,17 +112,30 @@ async def test_a_full_queue_refuses_at_once() -> None:
 
 
 async def test_bulk_has_its_own_and_lower_bound() -> None:
-    """When bulk is refused, single questions still find room."""
+    """Bulk beyond it waits for room and is answered in full; single questions still find room."""
     desk = Desk()
     running = await desk.begin("running")
-    bulk = await desk.begin(*"abc", bulk=True)
-    single = await desk.begin("d")
+    bulk = await desk.begin(*"abcdefg", bulk=True)
+    single = await desk.begin("s")
     assert desk.loader.waiting == (1, 2)
     await desk.finish()
-    assert reason(await bulk, "c") == "overloaded"
-    assert (await bulk).outcomes.keys() == set("abc")
-    assert (await single).outcomes.keys() == {"d"}
+    assert [type(each) for each in (await bulk).outcomes.values()] == [Absence] * 7
+    assert desk.ledger.asked == [["running"], ["s"], ["a", "b"], ["c", "d"], ["e", "f"], ["g"]]
+    assert (await single).outcomes.keys() == {"s"}
     assert (await running).outcomes.keys() == {"running"}
+
+
+async def test_bulk_waits_for_room_in_the_order_in_which_it_came() -> None:
+    """Who came first has the places that become free."""
+    desk = Desk()
+    running = await desk.begin("running")
+    first = await desk.begin(*"abcd", bulk=True)
+    second = await desk.begin("e", "f", bulk=True)
+    await desk.finish()
+    assert desk.ledger.asked == [["running"], ["a", "b"], ["c", "d"], ["e", "f"]]
+    assert (await first).outcomes.keys() == set("abcd")
+    assert (await second).outcomes.keys() == set("ef")
+    await running
 
 
 async def test_singles_go_before_bulk() -> None:

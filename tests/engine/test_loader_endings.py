@@ -133,20 +133,58 @@ async def test_another_key_in_its_place_leaves_a_key_unchecked() -> None:
     desk.check_empty()
 
 
-@pytest.mark.parametrize("bulk", [False, True])
-async def test_waiting_too_long_is_a_timeout(bulk: bool) -> None:
+async def test_waiting_too_long_is_a_timeout() -> None:
     """A key that waited longer than max_wait is given up instead of being read."""
     desk = Desk()
     running = await desk.begin("running")
-    late = await desk.begin("a", bulk=bulk)
+    late = await desk.begin("a")
     desk.clock.now += 0.6
-    in_time = await desk.begin("b", bulk=bulk)
+    in_time = await desk.begin("b")
     desk.clock.now += 0.5
     await desk.finish()
     assert reason(await late, "a") == "timeout"
     assert (await in_time).outcomes.keys() == {"b"}
     assert desk.ledger.asked == [["running"], ["b"]]
     await running
+
+
+async def test_bulk_waits_for_as_long_as_its_caller() -> None:
+    """What was taken in is answered, up to its own deadline and no longer."""
+    desk = Desk()
+    running = await desk.begin("running")
+    patient = await desk.begin("a", bulk=True)
+    hasty = await desk.begin("b", bulk=True, deadline=desk.clock() + 5.0)
+    desk.clock.now += 10 * LIMITS.max_wait
+    await desk.finish()
+    assert not isinstance((await patient).outcomes["a"], Unavailable)
+    assert reason(await hasty, "b") == "timeout"
+    assert desk.ledger.asked == [["running"], ["a"]]
+    await running
+
+
+async def test_bulk_that_goes_while_it_waits_for_room_leaves_nothing() -> None:
+    """Its keys that were taken in already are not read for nobody."""
+    desk = Desk()
+    running = await desk.begin("running")
+    bulk = await desk.begin(*"abcd", bulk=True)
+    bulk.cancel()
+    await turns()
+    assert bulk.cancelled()
+    await desk.finish()
+    assert desk.ledger.asked == [["running"]]
+    await running
+
+
+async def test_bulk_that_waits_for_room_is_told_that_the_process_ends() -> None:
+    """Every key of it has an outcome."""
+    desk = Desk()
+    running = await desk.begin("running")
+    bulk = await desk.begin(*"abcd", bulk=True)
+    closing = asyncio.create_task(desk.loader.close())
+    await turns()
+    assert [reason(await bulk, key) for key in "abcd"] == ["closing"] * 4
+    await desk.finish()
+    await asyncio.gather(closing, running)
 
 
 async def test_exactly_max_wait_is_still_in_time() -> None:

@@ -80,14 +80,13 @@ async def test_a_key_that_the_ledger_left_out_could_not_be_checked() -> None:
     assert answers[0].reason == "unchecked"
 
 
-async def test_overload_is_unavailable() -> None:
-    """Items beyond the queue are refused with a reason, and every item has its answer."""
+async def test_what_was_taken_in_is_answered_in_full() -> None:
+    """Items beyond the queue wait for room in it."""
     limits = Limits(slots=1, max_batch=4, waiting_singles=50, waiting_bulk=3, max_wait=1.0)
     desk = Desk(limits=limits)
     given = [Sample(number=f"2611200000000000001{digit}").minimal() for digit in range(6)]
     answers = await desk.ask_many(*given)
-    assert [answer.reason for answer in answers] == ["", "", "", *["overloaded"] * 3]
-    assert [answer.verdict for answer in answers][3:] == ["unavailable"] * 3
+    assert [answer.verdict for answer in answers] == ["not_found"] * 6
 
 
 # -- memory and freshness

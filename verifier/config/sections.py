@@ -203,11 +203,20 @@ class Loading(Section, frozen=True, kw_only=True):
     ] = 5_000
     waiting_bulk: Annotated[
         int,
-        _bound("The same for batches and streams; lower, so that singles go first.", ge=1),
+        _bound(
+            "The same for batches and streams, which wait for room; lower, so that singles go "
+            "first.",
+            ge=1,
+        ),
     ] = 4_000
     max_wait: Annotated[
         float,
-        _bound("Longest wait for a free connection before a look-up is given up.", gt=0, le=60),
+        _bound(
+            "Longest wait of a single question for a free connection before its look-up is given "
+            "up. Bulk waits for as long as its caller does.",
+            gt=0,
+            le=60,
+        ),
     ] = 1.0
     standing_delay: Annotated[
         float,

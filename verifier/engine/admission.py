@@ -84,7 +84,7 @@ class Admission:
             raise self.refusal()
 
     async def calm(self) -> None:
-        """Wait for a short delay, of a few looks at most; one caller at a time."""
+        """Wait for a short delay, a few looks at most; one caller at a time."""
         if self._delay < _SHORT:
             return
         assert self._loop is not None

@@ -44,6 +44,31 @@ class Call:
             self.future.set_result(None)
 
 
+class Outside:
+    """Callers of bulk that wait for room in its lane."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def wait(self, call: Call) -> None:
+        """Return when there may be room for more keys of a caller."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            # Nobody awaits its keys that were taken in.
+            call.future.cancel()
+            raise
+
+    def let_in(self) -> None:
+        """Have all look again, in the order in which they came."""
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class Single:
     """A caller with one key; the future brings its outcome."""
 

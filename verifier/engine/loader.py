@@ -3,7 +3,8 @@
 Callers of one key share one read. Different keys that wait share one read, up to ``max_batch``.
 A key that finds no read running leaves in the same round of the event loop, without any timer, and
 batches form by themselves while reads run. Singles and bulk wait in lanes (lanes.py), which are
-the only queues in the program and are bounded: when its lane is full a key is refused at once.
+the only queues in the program and are bounded: when its lane is full, a key of a single question is
+refused at once, and bulk waits for room, which slows down those who send it.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from verifier.engine.calls import (
     Due,
     Loaded,
     Outcome,
+    Outside,
     Single,
     Told,
     latest_deadline,
@@ -71,6 +73,7 @@ class Loader:
         self._running: set[str] = set()
         self._reads: set[asyncio.Task[Mapping[str, Finding]]] = set()
         self._due = Due()
+        self._outside = Outside()
         self._closed = False
         self._gathering = False
         self._reminder: asyncio.TimerHandle | None = None
@@ -126,8 +129,9 @@ class Loader:
     ) -> Loaded:
         """An outcome for each of the distinct keys; Unavailable is returned, never raised.
 
-        No read of a key begins after the last deadline (steady clock) of those who wait for it. A
-        caller that is cancelled leaves the read to the others.
+        No read of a key begins after the last deadline (steady clock) of those who wait for it; a
+        key of a single question waits no longer than ``max_wait`` either. A caller that is
+        cancelled leaves the read to the others.
         """
         now = self._clock()
         call = Call(asyncio.get_running_loop().create_future(), now, deadline)
@@ -139,7 +143,13 @@ class Loader:
             calls.update(dict.fromkeys(keys, alone))
             queue.extend([(key, now) for key in keys])
             call.open, keys = len(keys), ()
+        # One more until all of its keys have been taken in: others may be answered before.
+        call.open += 1
         for key in keys:
+            while bulk and len(queue) >= bound and key not in calls and not self._closed:
+                self._gather()
+                await self._outside.wait(call)
+                now = self._clock()
             sharing = calls.get(key)
             if sharing is not None:
                 calls[key] = (*sharing, call)
@@ -151,6 +161,7 @@ class Loader:
                 calls[key] = alone
                 queue.append((key, now))
             call.open += 1
+        call.open -= 1
         if call.open:
             self._gather()
             await call.future
@@ -159,6 +170,7 @@ class Loader:
     async def close(self) -> None:
         """Refuse what waits and what comes; return when no read is in flight any more."""
         self._closed = True
+        self._outside.let_in()
         if self._reminder is not None:
             self._reminder.cancel()
         for lane in self._lanes:
@@ -180,6 +192,7 @@ class Loader:
             waiting = key, first.began
             with suppress(ValueError):  # it waits with the singles already
                 self._bulk.queue.remove(waiting)
+                self._outside.let_in()
                 singles.queue.appendleft(waiting)
                 self._gather()
 
@@ -248,7 +261,9 @@ class Loader:
         their deadlines.
         """
         queue = lane.queue
-        while queue and queue[0][1] < now - self._limits.max_wait:
+        # Bulk waits for as long as its caller does.
+        longest = self._limits.max_wait if lane is self._singles else inf
+        while queue and queue[0][1] < now - longest:
             self._settle([queue.popleft()[0]], {}, TIMEOUT)
         # The free slots share what waits, so that the worker has work while PostgreSQL has.
         share = -(-len(queue) // (self._limits.slots - len(self._reads)))
@@ -268,6 +283,8 @@ class Loader:
                 neighbours = calls
                 deadline = max(deadline, latest)
             keys.append(key)
+        if lane is self._bulk:
+            self._outside.let_in()
         return keys, deadline
 
     def _finish(
