@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -138,3 +138,23 @@ class Loaded(msgspec.Struct, frozen=True):
 
     outcomes: Mapping[str, Outcome]
     joined: set[str]
+
+
+def settle(
+    calls: dict[str, Calls],
+    keys: Sequence[str],
+    found: Mapping[str, Finding],
+    otherwise: Unavailable,
+) -> None:
+    """Give each caller the outcomes of its keys: ``otherwise`` for those not found."""
+    outcomes: Mapping[str, Outcome] = found
+    if len(found) != len(keys) or not all(map(found.__contains__, keys)):
+        outcomes = {key: found.get(key, otherwise) for key in keys}
+    waiting = list(map(calls.pop, keys))
+    first = waiting[0]
+    if len(first) == 1 and type(first[0]) is Call and waiting.count(first) == len(keys):
+        first[0].deliver_many(outcomes)
+        return
+    for key, sharing in zip(keys, waiting, strict=True):
+        for call in sharing:
+            call.deliver(key, outcomes[key])

@@ -27,6 +27,7 @@ from verifier.engine.calls import (
     Single,
     Told,
     latest_deadline,
+    settle,
 )
 from verifier.engine.lanes import WORTH_A_READ, Lane, Limits
 from verifier.errors import Unavailable
@@ -175,7 +176,7 @@ class Loader:
             self._reminder.cancel()
         for lane in self._lanes:
             while lane.queue:
-                self._settle([lane.queue.popleft()[0]], {}, _CLOSING)
+                settle(self._calls, [lane.queue.popleft()[0]], {}, _CLOSING)
         try:
             self._due.tell()
         finally:
@@ -195,22 +196,6 @@ class Loader:
                 self._outside.let_in()
                 singles.queue.appendleft(waiting)
                 self._gather()
-
-    def _settle(
-        self, keys: Sequence[str], found: Mapping[str, Finding], otherwise: Unavailable
-    ) -> None:
-        """Give each caller the outcomes of its keys: ``otherwise`` for those not found."""
-        outcomes: Mapping[str, Outcome] = found
-        if len(found) != len(keys) or not all(map(found.__contains__, keys)):
-            outcomes = {key: found.get(key, otherwise) for key in keys}
-        waiting = list(map(self._calls.pop, keys))
-        first = waiting[0]
-        if len(first) == 1 and type(first[0]) is Call and waiting.count(first) == len(keys):
-            first[0].deliver_many(outcomes)
-            return
-        for key, calls in zip(keys, waiting, strict=True):
-            for call in calls:
-                call.deliver(key, outcomes[key])
 
     def _gather(self) -> None:
         """Dispatch in this round of the event loop, after the callers that are ready in it."""
@@ -264,7 +249,7 @@ class Loader:
         # Bulk waits for as long as its caller does.
         longest = self._limits.max_wait if lane is self._singles else inf
         while queue and queue[0][1] < now - longest:
-            self._settle([queue.popleft()[0]], {}, TIMEOUT)
+            settle(self._calls, [queue.popleft()[0]], {}, TIMEOUT)
         # The free slots share what waits, so that the worker has work while PostgreSQL has.
         share = -(-len(queue) // (self._limits.slots - len(self._reads)))
         most = min(max(share, WORTH_A_READ), self._limits.max_batch)
@@ -278,7 +263,7 @@ class Loader:
             if calls is not neighbours:
                 latest = latest_deadline(calls)
                 if latest < now:
-                    self._settle([key], {}, TIMEOUT)
+                    settle(self._calls, [key], {}, TIMEOUT)
                     continue
                 neighbours = calls
                 deadline = max(deadline, latest)
@@ -309,5 +294,5 @@ class Loader:
             read.get_loop().call_exception_handler(
                 {"message": "look-up failed", "exception": error, "task": read}
             )
-        self._settle(keys, found, otherwise)
+        settle(self._calls, keys, found, otherwise)
         self._dispatch()
