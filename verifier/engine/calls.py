@@ -152,9 +152,11 @@ def settle(
         outcomes = {key: found.get(key, otherwise) for key in keys}
     waiting = list(map(calls.pop, keys))
     first = waiting[0]
-    if len(first) == 1 and type(first[0]) is Call and waiting.count(first) == len(keys):
-        first[0].deliver_many(outcomes)
+    bulk = [call for call in first if isinstance(call, Call)]
+    if len(bulk) == len(first) and waiting.count(first) == len(keys):
+        for call in bulk:
+            call.deliver_many(outcomes)
         return
     for key, sharing in zip(keys, waiting, strict=True):
-        for call in sharing:
-            call.deliver(key, outcomes[key])
+        for caller in sharing:
+            caller.deliver(key, outcomes[key])
