@@ -348,6 +348,24 @@ async def test_a_connection_that_waits_has_a_pending_waiter(side: Side) -> None:
     assert waits(protocol)
 
 
+def offered(side: Side, endpoint: str) -> tuple[int, int]:
+    """How many questions were asked, and how many of them were refused."""
+    asked, refused = (
+        side.value(f"verifier_{what}_questions_total", endpoint=endpoint)
+        for what in ("offered", "refused")
+    )
+    return int(asked), int(refused)
+
+
+async def test_what_is_offered_is_counted_whichever_way_it_takes(side: Side) -> None:
+    """A question by the desk and past it, and each of a batch."""
+    await ask(side, asking(), asking(ABSENT, "Server-Timing: 1"))
+    assert offered(side, "verify") == (2, 0)
+    batch = b'{"invoices":[%b]}' % b",".join(bodies()[:7])
+    await ask(side, asking(batch).replace(b"/v1/verify", b"/v1/verify/batch", 1))
+    assert offered(side, "batch") == (7, 0)
+
+
 async def full(heads: int, monkeypatch: pytest.MonkeyPatch) -> Side:
     """A server that has no time for anything."""
     side = Side(heads)
@@ -374,6 +392,7 @@ async def test_a_refusal_is_the_same_at_the_desk_and_past_it(
     for side in (desk, without):
         refused = {"route": "verify", "code": "unavailable"}
         assert side.value("verifier_http_errors_total", **refused) == 4
+        assert offered(side, "verify") == (4, 4)
         timed = {"endpoint": "verify", "outcome": "unavailable"}
         assert side.value("verifier_request_duration_seconds_count", **timed) == 4
         await side.runner.cleanup()
@@ -395,4 +414,6 @@ async def test_no_batch_is_begun_without_time(monkeypatch: pytest.MonkeyPatch) -
     side = await full(1_000, monkeypatch)
     head = "POST /v1/verify/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
     assert b"HTTP/1.1 503 " in await ask(side, head.encode())
+    # As many as its length suggests.
+    assert offered(side, "batch") == (10_000, 10_000)
     await side.runner.cleanup()

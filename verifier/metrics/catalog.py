@@ -58,6 +58,20 @@ class Metrics:
         self.http_errors = Tally(
             registry, "verifier_http_errors", "Requests refused as a whole.", ("route", "code")
         )
+        self.offered = Tally(
+            registry,
+            "verifier_offered_questions",
+            "Questions that were asked, by endpoint (verify, batch, stream), refused ones among "
+            "them: what an autoscaler has to look at.",
+            ("endpoint",),
+        )
+        self.refused = Tally(
+            registry,
+            "verifier_refused_questions",
+            "Questions that were refused for want of room or time. How many a refused batch or "
+            "stream has is guessed from its length.",
+            ("endpoint",),
+        )
         self.ledger_lines = Tally(
             registry,
             "verifier_ledger_lines",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from aiohttp import web
 
@@ -48,10 +49,12 @@ class Batches:
         deadline = resources.clock() + timeout_of(request, bounds.batch_timeout)
         refuse_compressed(request)
         # Before the body too: what is refused anyway need not be sent.
-        resources.admission.check_bulk()
-        self._slots.check()
-        body = await resources.bodies.read(request, bounds.max_batch_body, bulk=True)
-        with self._slots.take():
+        with ExitStack() as stack:
+            with self._counts.offered.unless_refused(request):
+                resources.admission.check_bulk()
+                self._slots.check()
+                body = await resources.bodies.read(request, bounds.max_batch_body, bulk=True)
+                stack.enter_context(self._slots.take())
             await resources.turns.next()
             items = await read_batch(body, bounds.max_batch_items, bounds.max_line, resources.turns)
             # Nothing of the question is needed while the client reads the answer.

@@ -13,6 +13,7 @@ from multidict import istr
 from verifier.api.server.body import Bodies
 from verifier.api.server.readers import Readers
 from verifier.api.server.respond import Responder
+from verifier.api.verify.offered import Offered
 from verifier.config import Answers, Requests
 from verifier.engine.admission import Admission
 from verifier.engine.verifier import Verifier
@@ -79,9 +80,10 @@ class Resources(msgspec.Struct, frozen=True):
 
 
 class Counts:
-    """Counts answers of one endpoint by verdict, source and reason."""
+    """Counts what is offered to one endpoint, and its answers by verdict, source and reason."""
 
     def __init__(self, metrics: Metrics, endpoint: str) -> None:
+        self.offered = Offered(metrics, endpoint)
         self._verdicts: dict[str, Cell] = {
             verdict: metrics.answers.cell(endpoint, verdict) for verdict in VERDICTS
         }
@@ -165,6 +167,7 @@ class Bulk:
 
         ``duplicates`` is for ``Verifier.verify_many``.
         """
+        self._counts.offered.take_in(len(items))
         blocks = self._verifier.verify_many(
             items, at_least=self._at_least, deadline=self._deadline, duplicates=duplicates
         )

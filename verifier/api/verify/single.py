@@ -59,7 +59,9 @@ class Single:
         """One question."""
         resources = self._resources
         if not resources.admission.admits():
+            self._counts.offered.refuse()
             raise resources.admission.refusal()
+        self._counts.offered.take_in()
         began = resources.clock()
         within = timeouts.timeout_of(request, resources.requests.single_timeout)
         laps = Laps(perf_counter) if SERVER_TIMING in request.headers else None
@@ -102,8 +104,10 @@ class Single:
         resources = self._resources
         if not resources.admission.admits():
             self._refused.count += 1
+            self._counts.offered.refuse()
             self._unavailable.observe(perf_counter() - started)
             return resources.responder.overloaded(language, resources.admission.retry_after)
+        self._counts.offered.take_in()
         if len(body) > resources.requests.max_body:
             raise BadRequest("body_too_large", f"expected at most {resources.requests.max_body}")
         item = decode_question(body)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
@@ -72,9 +72,11 @@ class Streams:
         if self._draining:
             raise Unavailable("closing")
         refuse_compressed(request)
-        self._resources.admission.check_bulk()
         at_least = self._resources.at_least(request)
-        with self._slots.take():
+        with ExitStack() as stack:
+            with self._counts.offered.unless_refused(request):
+                self._resources.admission.check_bulk()
+                stack.enter_context(self._slots.take())
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
             language = problems.language(request)
