@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.cli.support import runs, until
 from tests.support import require_haproxy
@@ -133,7 +134,8 @@ def test_haproxy_takes_the_configuration(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("installed")
 async def test_who_waits_too_long_is_refused_there(tmp_path: Path) -> None:
     """With the worker's document, and a time to come again that is its Retry-After too."""
-    async with balanced(tmp_path) as rig, aiohttp.ClientSession() as session:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with balanced(tmp_path) as rig, aiohttp.ClientSession(connector=connector) as session:
         (worker,) = rig.workers
         worker.open.clear()
         asking = [
@@ -173,6 +175,38 @@ async def test_bulk_leaves_room_for_single_questions(tmp_path: Path) -> None:
         worker.open.set()
         assert (await asking)[0] == 200
         assert {(await task)[0] for task in bulk} == {200}
+
+
+@pytest.mark.usefixtures("installed")
+async def test_paths_are_sorted_as_workers_read_them(tmp_path: Path) -> None:
+    """A batch with an encoded path is a batch."""
+    async with balanced(tmp_path) as rig, aiohttp.ClientSession() as session:
+        (worker,) = rig.workers
+        worker.open.clear()
+        url = URL(f"{rig.url}/v1/verify/%62atch", encoded=True)
+        bulk = [
+            asyncio.create_task(session.post(url, data=b"{}")) for _ in range(balancer.BULK + 5)
+        ]
+        await until(lambda: worker.under_way == balancer.BULK)
+        single = asyncio.create_task(rig.post(session, "/v1/verify"))
+        await until(lambda: "/v1/verify" in worker.asked)
+        assert worker.most == balancer.BULK + 1
+        worker.open.set()
+        await asyncio.gather(*bulk, single)
+
+
+@pytest.mark.usefixtures("installed")
+async def test_a_worker_that_does_not_answer_is_told_by_a_problem_document(tmp_path: Path) -> None:
+    """With HAProxy's status."""
+    async with balanced(tmp_path) as rig, aiohttp.ClientSession() as session:
+        rig.workers[0].cut = 1
+        status, text, headers = await rig.post(session, "/v1/ledger/invoices")
+        assert headers["Content-Type"] == "application/problem+json"
+        assert (status, json.loads(text)["status"], json.loads(text)["reason"]) == (
+            502,
+            502,
+            "failed",
+        )
 
 
 @pytest.mark.usefixtures("installed")

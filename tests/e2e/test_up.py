@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from datetime import date
 from io import BytesIO
@@ -187,7 +187,24 @@ async def test_behind_a_balancer(data: Path) -> None:
             assert await verdict(url) == "match"
         async with aiohttp.ClientSession() as session, session.get(f"{url}/balancerz") as response:
             assert response.status == 200
-        assert await service.end(signal.SIGTERM, within=20) == 0
+        async with aiohttp.ClientSession() as session:
+            lines = asyncio.Event()
+
+            async def stream() -> AsyncIterator[bytes]:
+                """Go on for as long as the service does."""
+                yield example.QUESTION.encode() + b"\n"
+                await lines.wait()
+
+            async with session.post(f"{url}/v1/verify/stream", data=stream()) as response:
+                assert json.loads(await response.content.readline())["verdict"] == "match"
+                began = time.monotonic()
+                service.process.send_signal(signal.SIGTERM)
+                last = json.loads(await response.content.readline())
+                assert (last["complete"], last["reason"]) == (False, "closing")
+                lines.set()
+            assert await asyncio.to_thread(service.process.wait) == 0
+            # Not at the end of its patience with clients.
+            assert time.monotonic() - began < 9
 
 
 async def test_start_after_a_crash(data: Path) -> None:

@@ -234,6 +234,38 @@ async def test_a_single_question_pulls_a_key_out_of_the_bulk_queue() -> None:
     assert (await running).outcomes.keys() == {"r"}
 
 
+async def test_a_key_that_is_pulled_forward_has_not_waited_as_a_single() -> None:
+    """However long it has waited with bulk: neither caller is given up."""
+    desk = Desk(Limits(slots=1, max_batch=2, waiting_singles=9, waiting_bulk=9, max_wait=1.0))
+    running = await desk.begin("r")
+    bulk = await desk.begin("a", bulk=True)
+    desk.clock.now += 5.0
+    single = asyncio.create_task(desk.loader.load_one("a"))
+    await turns()
+    await desk.finish()
+    outcome, _ = await single
+    assert isinstance(outcome, Absence)
+    assert (await bulk).outcomes["a"] is outcome
+    await running
+
+
+async def test_a_key_that_has_waited_for_room_is_pulled_forward_too() -> None:
+    """Whenever it came into the lane."""
+    desk = Desk()
+    running = await desk.begin("r")
+    bulk = await desk.begin(*"abcd", bulk=True)
+    desk.clock.now += 0.5
+    desk.ledger.reads[0].succeed()
+    await turns()
+    assert desk.ledger.asked == [["r"], ["a", "b"]]
+    single = asyncio.create_task(desk.loader.load_one("d"))
+    await turns()
+    assert desk.loader.waiting == (1, 1)
+    await desk.finish()
+    assert desk.ledger.asked[2:] == [["d"], ["c"]]
+    await asyncio.gather(running, bulk, single)
+
+
 async def test_a_key_is_pulled_forward_only_into_a_queue_with_room() -> None:
     """The bound on singles holds; the key then comes with bulk."""
     desk = Desk(Limits(slots=1, max_batch=2, waiting_singles=1, waiting_bulk=9, max_wait=1.0))

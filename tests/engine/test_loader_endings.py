@@ -10,6 +10,7 @@ import pytest
 from tests.engine.fakes import turns
 from tests.engine.loader_desk import LIMITS, Desk, reason
 from tests.invoice.samples import NOON
+from verifier.engine.calls import Call
 from verifier.engine.loader import UNCHECKED
 from verifier.errors import Unavailable
 
@@ -159,6 +160,25 @@ async def test_bulk_waits_for_as_long_as_its_caller() -> None:
     assert not isinstance((await patient).outcomes["a"], Unavailable)
     assert reason(await hasty, "b") == "timeout"
     assert desk.ledger.asked == [["running"], ["a"]]
+    await running
+
+
+async def test_bulk_waits_for_room_no_longer_than_its_caller() -> None:
+    """The rest of its keys are given up then; those that came in are read all the same."""
+    desk = Desk()
+    running = await desk.begin("running")
+    bulk = await desk.begin(*"abcd", bulk=True, deadline=desk.clock() + 0.05)
+    assert desk.loader.waiting == (0, 2)
+    desk.clock.now += 0.05
+    (call,) = desk.loader._calls["a"]
+    assert isinstance(call, Call)
+    async with asyncio.timeout(5):
+        while len(call.outcomes) < 2:
+            await asyncio.sleep(0.005)
+    await desk.finish()
+    outcomes = (await bulk).outcomes
+    assert [reason(await bulk, key) for key in "cd"] == ["timeout"] * 2
+    assert not isinstance(outcomes["a"], Unavailable)
     await running
 
 

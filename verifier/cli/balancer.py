@@ -30,7 +30,7 @@ from verifier.wire.problems import unavailable
 log = structlog.get_logger()
 
 # Requests of each kind that a worker has at once, and how long a single question waits for one.
-SINGLES, BULK, FEEDS, OPERATORS = 16, 8, 2, 8
+SINGLES, BULK, FEEDS, OPERATORS = 128, 8, 2, 8
 QUEUE = "20ms"
 
 _BACKLOG = 4_096
@@ -68,11 +68,19 @@ def configuration(
         queue=QUEUE,
         singles=SINGLES,
         refusal=refusal.decode(),
+        failed=_unavailable(502, "failed"),
+        timeout=_unavailable(504, "timeout"),
         single_servers="\n".join(f"    server {name} {address}" for name, address in named),
         bulk_servers=servers(BULK),
         ledger_servers=servers(FEEDS),
         operators_servers=servers(OPERATORS),
     )
+
+
+def _unavailable(status: int, reason: str) -> str:
+    """The document of a worker that does not answer, with the status that HAProxy gives it."""
+    text = unavailable("zh", reason, 1).decode()
+    return text.replace('"status":503', f'"status":{status}')
 
 
 def program() -> str:
@@ -157,7 +165,7 @@ class Balancer:
         finally:
             keeping.cancel()
             await asyncio.wait({keeping})
-            self._drain()
+            self.drain()
             ended = lifeline.ended(self.pid)
             hurrying = asyncio.ensure_future(hurry.wait())
             hurrying.add_done_callback(lambda _: ended.cancel())
@@ -176,19 +184,20 @@ class Balancer:
             deaths = deaths + 1 if age < _LONGEST_PAUSE else 1
             log.warning("balancer ended", pid=self.pid, code=code, age=round(age, 1))
             await asyncio.sleep(backoff(deaths, _FIRST_PAUSE, _LONGEST_PAUSE, random()))
-            with suppress(ConfigError):  # it has ended again
+            with suppress(ConfigError, OSError):  # it has ended again, or there is no room for it
                 self.start()
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Have it accept nothing more, and end when what is under way is over."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGUSR1)
-        self._listening.close()
+        if self._listening.fileno() >= 0:
+            self._process.send_signal(signal.SIGUSR1)
+            self._listening.close()
 
     def stop(self, within: float = _DRAIN + _GRACE) -> None:
         """End it, in order if that takes no longer than so many seconds."""
         assert self._process is not None
-        self._drain()
+        self.drain()
         try:
             self._process.wait(within)
         except subprocess.TimeoutExpired:

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 # What closing the pools and ending the process take beyond the stages of a drain.
 _SPARE = 5.0
 
+_LAST_PORT = 65_535
+
 Host = Annotated[str, typer.Option(metavar="HOST", help="Address to serve on.")]
 Port = Annotated[
     int,
@@ -100,6 +102,8 @@ def serve(
 
 def reserved(stack: AsyncExitStack, host: str, port: int, count: int) -> list[Reservation]:
     """So many ports from one on, or any free ones for 0, kept until the stack is closed."""
+    if port and port + count - 1 > _LAST_PORT:
+        raise ConfigError(f"--port {port} --workers {count}: expected ports up to {_LAST_PORT}")
     return [
         stack.enter_context(Reservation(host, port + number if port else 0))
         for number in range(count)

@@ -109,7 +109,11 @@ async def _up(
         await stop.unless(migrate(cluster.primary.dsn))
         given = config.replaced(primary_dsn=cluster.primary.dsn)
         await stop.unless(demo.fill(given, data, rows, _say))
-        environ = _environ(cluster, data)
+        environ = {
+            **_environ(cluster, data),
+            # Alone nobody looks at /readyz. A balancer still has what waits in its queues.
+            f"{PREFIX}DRAIN_ACCEPT": "1" if balancer else "0",
+        }
 
         def ready() -> None:
             _say(f"try: {example.curl(address.url)}")
@@ -132,7 +136,7 @@ async def _up(
 async def _behind(
     balancer: Balancer, supervisor: Supervisor, stop: signals.Stop, ready: Callable[[], None]
 ) -> None:
-    """Run workers behind a balancer: it starts after them, and ends before them."""
+    """Run workers behind a balancer, which starts after them; both are told at once to end."""
     drained = signals.Stop()
     serving = asyncio.Event()
     supervising = asyncio.ensure_future(supervisor.run(drained, serving.set))
@@ -144,6 +148,10 @@ async def _behind(
             async with balancer.serving(stop.hurry, random.random):
                 ready()
                 await asyncio.wait({supervising, waiting[1]}, return_when=asyncio.FIRST_COMPLETED)
+                # Together: workers tell their streams to end, for which the balancer waits, and go
+                # on taking what it still has.
+                balancer.drain()
+                drained.ask(stop.signum)
     finally:
         drained.ask(stop.signum)
         hurrying.add_done_callback(lambda _: drained.ask(stop.signum))
@@ -176,8 +184,6 @@ def _environ(cluster: Cluster, data: Path) -> Mapping[str, str]:
     return os.environ | {
         f"{PREFIX}PRIMARY_DSN": cluster.primary.dsn,
         f"{PREFIX}REPLICA_DSNS": ",".join(replicas),
-        # Nobody looks at /readyz, or HAProxy has ended before.
-        f"{PREFIX}DRAIN_ACCEPT": "0",
     }
 
 

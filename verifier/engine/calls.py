@@ -19,14 +19,13 @@ Outcome = Finding | Unavailable
 class Call:
     """One caller: its outcomes so far, and a future for when none of its keys is open any more.
 
-    ``began`` and ``deadline`` are moments of the steady clock.
+    ``deadline`` is a moment of the steady clock.
     """
 
-    __slots__ = ("began", "deadline", "future", "joined", "open", "outcomes")
+    __slots__ = ("deadline", "future", "joined", "open", "outcomes")
 
-    def __init__(self, future: asyncio.Future[None], began: float, deadline: float) -> None:
+    def __init__(self, future: asyncio.Future[None], deadline: float) -> None:
         self.future = future
-        self.began = began
         self.deadline = deadline
         self.outcomes: dict[str, Outcome] = {}
         self.joined: set[str] = set()
@@ -50,12 +49,12 @@ class Outside:
     def __init__(self) -> None:
         self._waiting: list[asyncio.Future[None]] = []
 
-    async def wait(self, call: Call) -> None:
-        """Return when there may be room for more keys of a caller."""
+    async def wait(self, call: Call, seconds: float) -> None:
+        """Return when there may be room for more keys of a caller, or after so many seconds."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         try:
-            await waiter
+            await asyncio.wait({waiter}, timeout=None if seconds == inf else seconds)
         except asyncio.CancelledError:
             # Nobody awaits its keys that were taken in.
             call.future.cancel()

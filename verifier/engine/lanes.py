@@ -52,6 +52,10 @@ class Lane:
             not self.reads or len(self.queue) >= self._worth or now - self._last_began >= JUST_NOW
         )
 
+    def place(self, key: str) -> int | None:
+        """Where a key is in the queue, if it is there."""
+        return next((at for at, (waiting, _) in enumerate(self.queue) if waiting == key), None)
+
     def begin(self, now: float) -> None:
         """A read begins."""
         self.reads += 1

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from math import inf
 from typing import Any
@@ -114,8 +113,8 @@ class Loader:
         sharing = self._calls.get(key)
         if sharing is not None:
             self._calls[key] = (*sharing, call)
-            if key not in self._running:
-                self._bring_forward(key, sharing[0])
+            if key not in self._running and type(sharing[0]) is Call:
+                self._bring_forward(key)
             return True
         lane = self._singles
         if self._closed or len(lane.queue) >= lane.most_waiting:
@@ -135,7 +134,7 @@ class Loader:
         cancelled leaves the read to the others.
         """
         now = self._clock()
-        call = Call(asyncio.get_running_loop().create_future(), now, deadline)
+        call = Call(asyncio.get_running_loop().create_future(), deadline)
         calls = self._calls
         lane = self._bulk if bulk else self._singles
         queue, bound = lane.queue, lane.most_waiting
@@ -148,15 +147,18 @@ class Loader:
         call.open += 1
         for key in keys:
             while bulk and len(queue) >= bound and key not in calls and not self._closed:
+                if now >= deadline:
+                    break
                 self._gather()
-                await self._outside.wait(call)
+                await self._outside.wait(call, deadline - now)
                 now = self._clock()
             sharing = calls.get(key)
             if sharing is not None:
                 calls[key] = (*sharing, call)
                 call.joined.add(key)
             elif self._closed or len(queue) >= bound:
-                call.outcomes[key] = _CLOSING if self._closed else _OVERLOADED
+                why = TIMEOUT if bulk else _OVERLOADED
+                call.outcomes[key] = _CLOSING if self._closed else why
                 continue
             else:
                 calls[key] = alone
@@ -183,19 +185,16 @@ class Loader:
             if self._reads:
                 await asyncio.wait(self._reads)
 
-    def _bring_forward(self, key: str, first: Call | Single | Told) -> None:
-        """Move a key that waits with bulk to the front of the singles: a person now waits for it.
-
-        ``first`` is who asked for it first.
-        """
-        singles = self._singles
-        if type(first) is Call and len(singles.queue) < singles.most_waiting:
-            waiting = key, first.began
-            with suppress(ValueError):  # it waits with the singles already
-                self._bulk.queue.remove(waiting)
-                self._outside.let_in()
-                singles.queue.appendleft(waiting)
-                self._gather()
+    def _bring_forward(self, key: str) -> None:
+        """Move a key that waits with bulk to the front of the singles: a person waits for it."""
+        singles, bulk = self._singles, self._bulk
+        place = bulk.place(key)
+        if place is not None and len(singles.queue) < singles.most_waiting:
+            del bulk.queue[place]
+            # It has not waited for long as a single question.
+            singles.queue.appendleft((key, self._clock()))
+            self._outside.let_in()
+            self._gather()
 
     def _gather(self) -> None:
         """Dispatch in this round of the event loop, after the callers that are ready in it."""

@@ -138,10 +138,12 @@ class Asking(RequestHandler):
         transport, waiter = self.transport, self._set_aside
         if transport is None or waiter is None:
             return
+        if is_last := self._server.is_draining and not self._messages:
+            answer = answer.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
         transport.write(answer)
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         self._set_aside, self._waiter = None, waiter
-        if self._close or self._force_close:
+        if self._close or self._force_close or is_last:
             waiter.cancel()
             transport.close()
         elif self._messages:

@@ -37,7 +37,7 @@ class Server(web.Server):
         bounds: Connections,
     ) -> None:
         self._of_message = plain.request_factory
-        self._is_draining = False
+        self.is_draining = False
         super().__init__(
             _answering(plain.request_handler, refusals),
             request_factory=self._request,
@@ -56,11 +56,11 @@ class Server(web.Server):
 
     def drain(self) -> None:
         """From now on each request is its connection's last, as if its client had said so."""
-        self._is_draining = True
+        self.is_draining = True
         self.desk.is_open = False
 
     def _request(self, message: RawRequestMessage, *more: Any) -> web.BaseRequest:
-        if self._is_draining:
+        if self.is_draining:
             message = message._replace(should_close=True)
         return self._of_message(message, *more)
 
