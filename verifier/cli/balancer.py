@@ -30,7 +30,7 @@ from verifier.wire.problems import unavailable
 log = structlog.get_logger()
 
 # Requests of each kind that a worker has at once, and how long a single question waits for one.
-SINGLES, BULK, FEEDS, OPERATORS = 128, 8, 2, 8
+SINGLES, BULK, FEEDS, OPERATORS = 32, 8, 2, 8
 QUEUE = "20ms"
 
 _BACKLOG = 4_096
