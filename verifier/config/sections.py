@@ -317,7 +317,8 @@ class Connections(Section, frozen=True, kw_only=True):
         _bound(
             "For how long after SIGTERM new connections and requests are still taken, while "
             "`/readyz` says no and each answer closes its connection: until every balancer has "
-            "noticed. `verifier up`, which has none that does, does not wait.",
+            "noticed. `verifier up`, where no balancer looks at `/readyz` but its own, sets it by "
+            "itself.",
             ge=0,
             le=600,
         ),
