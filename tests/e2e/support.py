@@ -99,13 +99,17 @@ class Service:
 async def running(
     database: Database, clocks: Clocks | None = None, **settings: Any
 ) -> AsyncIterator[Service]:
-    """The service over a database, on a free port of this machine."""
+    """The service over a database, on a free port of this machine.
+
+    It shares this process's event loop with its clients, which may keep that for long: unless a
+    test says otherwise, that is no overload.
+    """
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
     config = Config.of(
         primary_dsn=database.primary_dsn,
         replica_dsns=database.replica_dsns,
-        **{"expose_ledger": "on", "drain_accept": 0} | settings,
+        **{"expose_ledger": "on", "drain_accept": 0, "standing_delay": 10} | settings,
     )
     async with (
         service.Service(config, clocks).serving("127.0.0.1", 0) as url,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -143,9 +144,13 @@ async def test_e27_gauges_are_told_by_worker(database: Database) -> None:
     async with (
         two_workers(database) as (service, _),
         aiohttp.ClientSession() as session,
-        session.get(f"{service.url}/metrics") as response,
+        asyncio.timeout(10),
     ):
-        text = await response.text()
+        # A worker is ready when one database serves, and shows the others once it has seen them.
+        text = ""
+        while len(re.findall(r"^verifier_replica_lag_bytes\{", text, re.MULTILINE)) < 4:
+            async with session.get(f"{service.url}/metrics") as response:
+                text = await response.text()
     families = {family.name: family for family in text_string_to_metric_families(text)}
     own = {"verifier_build_info"}
     assert all(families[f"process_{name}"].samples for name in ("open_fds", "cpu_seconds"))

@@ -147,8 +147,10 @@ def test_who_stops_admits_what_still_comes() -> None:
     assert rig.admitted(100, TARGET) == 100
 
 
-async def waits(rig: Rig) -> asyncio.Task[None]:
-    """Bulk that wants to go on, and has begun to wait if it has to."""
+async def waits(rig: Rig, *, people: bool = True) -> asyncio.Task[None]:
+    """Bulk that wants to go on beside people who ask, and has begun to wait if it has to."""
+    if people:
+        rig.admission.admits()
     task = asyncio.create_task(rig.admission.calm())
     await asyncio.sleep(0)
     return task
@@ -176,6 +178,18 @@ async def test_bulk_waits_while_people_do() -> None:
     assert not await goes_on(bulk)
     rig.loop.look(0.0)
     assert await goes_on(bulk)
+
+
+async def test_bulk_waits_for_nobody_when_nobody_asks() -> None:
+    """However late the event loop is: it is late for bulk alone."""
+    rig = Rig()
+    rig.loop.look(TARGET)
+    assert await goes_on(await waits(rig, people=False))
+    rig.admission.admits()
+    rig.loop.look(TARGET)
+    assert not await goes_on(await waits(rig, people=False))
+    rig.loop.look(TARGET)
+    assert await goes_on(await waits(rig, people=False))
 
 
 async def test_bulk_never_waits_for_long() -> None:

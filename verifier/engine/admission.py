@@ -47,6 +47,8 @@ class Admission:
         self._stands_since: float | None = None
         # At the last look; and who waits for it to be short, for so many looks more.
         self._delay = 0.0
+        # Whether single questions have come since that look, and did before it.
+        self._asked = self._people = False
         self._waiting: asyncio.Future[None] | None = None
         self._patience = 0
         # When the round began, while a queue stands.
@@ -67,7 +69,8 @@ class Admission:
         self._go_on()
 
     def admits(self) -> bool:
-        """Whether a question that has arrived in this round is taken in."""
+        """Whether a single question that has arrived in this round is taken in."""
+        self._asked = True
         if not self.is_full:
             return True
         now = self._clock()
@@ -84,8 +87,8 @@ class Admission:
             raise self.refusal()
 
     async def calm(self) -> None:
-        """Wait for a short delay, a few looks at most; one caller at a time."""
-        if self._delay < _SHORT:
+        """Wait for a short delay, a few looks at most, while people ask; one caller at a time."""
+        if self._delay < _SHORT or not (self._people or self._asked):
             return
         assert self._loop is not None
         self._patience = _LOOKS
@@ -109,6 +112,7 @@ class Admission:
     def _look(self) -> None:
         now = self._clock()
         self._delay = now - self._due
+        self._people, self._asked = self._asked, False
         self._patience -= 1
         if self._delay < _SHORT or self._patience <= 0:
             self._go_on()
