@@ -237,13 +237,14 @@ def _pack(value: object) -> object:
             "total_us": value.total,
             "max_us": value.longest,
         }
-    # msgspec's way of saying that a type is none of ours, here and below.
+    # msgspec's way of saying that a type is none of ours.
     raise NotImplementedError(f"{type(value).__name__} does not belong in a result")
 
 
 def _unpack(kind: type, value: Any) -> object:
     if kind is Histogram:
         return Histogram(dict(value["buckets"]), value["total_us"], value["max_us"])
+    # As above.
     raise NotImplementedError(f"{kind.__name__} does not belong in a result")
 
 

@@ -21,7 +21,7 @@ async def saturated() -> AsyncIterator[None]:
 
     async def work() -> None:
         while True:
-            time.sleep(ROUND)  # noqa: ASYNC251 - it is to block
+            time.sleep(ROUND)  # noqa: ASYNC251 - a loop that is kept busy is what is tested
             await asyncio.sleep(0)
 
     working = asyncio.create_task(work())

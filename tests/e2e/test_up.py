@@ -203,8 +203,9 @@ async def test_behind_a_balancer(data: Path) -> None:
                 assert (last["complete"], last["reason"]) == (False, "closing")
                 lines.set()
             assert await asyncio.to_thread(service.process.wait) == 0
-            # Not at the end of its patience with clients.
+            # Not at the end of its patience with clients, and with none of its workers.
             assert time.monotonic() - began < 9
+            assert "worker killed" not in service.log.read_text()
 
 
 async def test_start_after_a_crash(data: Path) -> None:

@@ -137,26 +137,27 @@ async def _behind(
     balancer: Balancer, supervisor: Supervisor, stop: signals.Stop, ready: Callable[[], None]
 ) -> None:
     """Run workers behind a balancer, which starts after them; both are told at once to end."""
-    drained = signals.Stop()
+    workers = signals.Stop()
     serving = asyncio.Event()
-    supervising = asyncio.ensure_future(supervisor.run(drained, serving.set))
-    waiting = [asyncio.ensure_future(each.wait()) for each in (serving, stop.asked)]
-    hurrying = asyncio.ensure_future(stop.hurry.wait())
+    supervising = asyncio.ensure_future(supervisor.run(workers, serving.set))
+    begun, asked, hurried = (
+        asyncio.ensure_future(event.wait()) for event in (serving, stop.asked, stop.hurry)
+    )
+    hurried.add_done_callback(lambda _: workers.hurry.set())
     try:
-        await asyncio.wait({supervising, *waiting}, return_when=asyncio.FIRST_COMPLETED)
-        if serving.is_set() and not stop.asked.is_set():
+        await asyncio.wait({supervising, begun, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if begun.done() and not asked.done():
             async with balancer.serving(stop.hurry, random.random):
                 ready()
-                await asyncio.wait({supervising, waiting[1]}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({supervising, asked}, return_when=asyncio.FIRST_COMPLETED)
                 # Together: workers tell their streams to end, for which the balancer waits, and go
                 # on taking what it still has.
                 balancer.drain()
-                drained.ask(stop.signum)
+                workers.asked.set()
     finally:
-        drained.ask(stop.signum)
-        hurrying.add_done_callback(lambda _: drained.ask(stop.signum))
+        workers.asked.set()
         await asyncio.wait({supervising})
-        for each in (*waiting, hurrying):
+        for each in (begun, asked, hurried):
             each.cancel()
     supervising.result()
 
