@@ -561,16 +561,25 @@ async def look_until_believed(follower: Follower) -> None:
         pass
 
 
+async def has_had_too_many_gaps(ledger: Database, primary: asyncpg.Connection) -> Follower:
+    """One that has seen them, and not yet that all their transactions have ended."""
+    follower = await Follower.begin(primary, 5.0, SMALL, 0.0)
+    async with (
+        connected(ledger.primary_dsn) as slow,
+        connected(ledger.primary_dsn) as quick,
+        slow.transaction(),
+    ):
+        await slow.execute(INSERT, 1, 1)
+        await skip(quick, TOO_MANY)
+        assert not await follower.catch_up(HeardChanges(), 0.0)
+    return follower
+
+
 async def test_who_had_too_many_gaps_believes_again_once_all_have_ended(
     ledger: Database, primary: asyncpg.Connection
 ) -> None:
     """Even if nobody begins another transaction."""
-    async with connected(ledger.primary_dsn) as slow, connected(ledger.primary_dsn) as quick:
-        follower = await Follower.begin(primary, 5.0, SMALL, 0.0)
-        async with slow.transaction():
-            await slow.execute(INSERT, 1, 1)
-            await skip(quick, TOO_MANY)
-            assert not await follower.catch_up(HeardChanges(), 0.0)
+    follower = await has_had_too_many_gaps(ledger, primary)
     async with asyncio.timeout(10):
         await look_until_believed(follower)
 
@@ -655,12 +664,7 @@ async def test_a_look_at_too_many_gaps_that_is_not_answered_is_given_up(
     ledger: Database, primary: asyncpg.Connection, table: str
 ) -> None:
     """Neither the ids nor the numbers are waited for beyond the bound of a query."""
-    async with connected(ledger.primary_dsn) as slow, connected(ledger.primary_dsn) as quick:
-        follower = await Follower.begin(primary, 5.0, SMALL, 0.0)
-        async with slow.transaction():
-            await slow.execute(INSERT, 1, 1)
-            await skip(quick, TOO_MANY)
-            assert not await follower.catch_up(HeardChanges(), 0.0)
+    follower = await has_had_too_many_gaps(ledger, primary)
     follower._seconds = 0.5
     async with locked(ledger, table):
         with pytest.raises(TimeoutError):

@@ -50,8 +50,10 @@ class Core:
         limits = _limits(config, self.fleet.slots)
         self._loader = Loader(fetch_many, limits, clocks.steady, metrics)
         self.verifier = Verifier(self._loader, lookup.fetch_at, memory, freshness, clocks)
-        loading = config.loading
-        self.admission = Admission(loading.standing_delay, loading.standing_interval, clocks.steady)
+        overload = config.overload
+        self.admission = Admission(
+            overload.standing_delay, overload.standing_interval, clocks.steady
+        )
         self._tasks: list[asyncio.Task[None]] = []
         metrics.loader_waiting.labels("single").set_function(lambda: self._loader.waiting[0])
         metrics.loader_waiting.labels("bulk").set_function(lambda: self._loader.waiting[1])

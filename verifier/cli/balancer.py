@@ -25,13 +25,16 @@ import structlog
 from verifier import lifeline
 from verifier.backoff import backoff
 from verifier.errors import ConfigError
-from verifier.wire.problems import unavailable
+from verifier.wire.problems import CONTENT_TYPE, unavailable
 
 log = structlog.get_logger()
 
 # Requests of each kind that a worker has at once, and how long a single question waits for one.
 SINGLES, BULK, FEEDS, OPERATORS = 32, 8, 2, 8
 QUEUE = "20ms"
+
+# The seconds after which a caller may come again, in HAProxy's words.
+_RETRY = "%[var(txn.retry)]"
 
 _BACKLOG = 4_096
 # Clients at once, each of whom may take two descriptors; and what else takes some.
@@ -56,9 +59,9 @@ def configuration(
         )
 
     # HAProxy fills in what stands where the seconds do.
-    refusal = unavailable("zh", "overloaded", 0).replace(
-        b'"retry_after":0', b'"retry_after":%[var(txn.retry)]'
-    )
+    refusal = unavailable("zh", "overloaded", 0).decode()
+    refusal = refusal.replace('"retry_after":0', f'"retry_after":{_RETRY}')
+    error, document = "http-error status", f"content-type {CONTENT_TYPE}"
     template = Template(resources.files("verifier.cli").joinpath("haproxy.cfg").read_text("utf-8"))
     return template.substitute(
         bind=bind,
@@ -67,9 +70,13 @@ def configuration(
         drain=f"{_DRAIN:.0f}s",
         queue=QUEUE,
         singles=SINGLES,
-        refusal=refusal.decode(),
-        failed=_unavailable(502, "failed"),
-        timeout=_unavailable(504, "timeout"),
+        errors="\n".join(
+            (
+                f"    {error} 503 {document} lf-string '{refusal}' hdr Retry-After {_RETRY}",
+                f"    {error} 502 {document} string '{_unavailable(502, 'failed')}'",
+                f"    {error} 504 {document} string '{_unavailable(504, 'timeout')}'",
+            )
+        ),
         single_servers="\n".join(f"    server {name} {address}" for name, address in named),
         bulk_servers=servers(BULK),
         ledger_servers=servers(FEEDS),

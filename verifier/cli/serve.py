@@ -65,10 +65,10 @@ def serve(
     """Serve, with the databases that the environment names.
 
     VERIFIER_PRIMARY_DSN is needed; VERIFIER_REPLICA_DSNS and all other settings are in
-    docs/configuration.md. Prints one line, ready http://HOST:PORT, once it serves (with --port-each
-    the address of every worker). SIGTERM or
-    Ctrl-C drains and stops; a second one stops at once. A single worker is this process itself;
-    with several, or with a port for /metrics, this process restarts those that die.
+    docs/configuration.md. Prints one line, ready http://HOST:PORT, once it serves; with --port-each
+    it has the address of every worker. SIGTERM or Ctrl-C drains and stops; a second one stops at
+    once. A single worker is this process itself; with several, or with a port for /metrics, this
+    process restarts those that die.
     """
     config = with_primary()
     logs.configure(config.logs.log_level)

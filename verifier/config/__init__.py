@@ -19,6 +19,7 @@ from verifier.config.sections import (
     Logs,
     Memory,
     Numbers,
+    Overload,
     Requests,
     Staleness,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "Logs",
     "Memory",
     "Numbers",
+    "Overload",
     "Requests",
     "Staleness",
 ]
@@ -58,6 +60,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     memory: Memory = Memory()
     staleness: Staleness = Staleness()
     loading: Loading = Loading()
+    overload: Overload = Overload()
     connections: Connections = Connections()
     requests: Requests = Requests()
     answers: Answers = Answers()

@@ -218,6 +218,11 @@ class Loading(Section, frozen=True, kw_only=True):
             le=60,
         ),
     ] = 1.0
+
+
+class Overload(Section, frozen=True, kw_only=True):
+    """When a worker takes in no more than it can answer in time."""
+
     standing_delay: Annotated[
         float,
         _bound(
