@@ -197,15 +197,15 @@ async def test_behind_a_balancer(data: Path) -> None:
 
             async with session.post(f"{url}/v1/verify/stream", data=stream()) as response:
                 assert json.loads(await response.content.readline())["verdict"] == "match"
-                began = time.monotonic()
                 service.process.send_signal(signal.SIGTERM)
                 last = json.loads(await response.content.readline())
                 assert (last["complete"], last["reason"]) == (False, "closing")
                 lines.set()
             assert await asyncio.to_thread(service.process.wait) == 0
-            # Not at the end of its patience with clients, and with none of its workers.
-            assert time.monotonic() - began < 9
-            assert "worker killed" not in service.log.read_text()
+            # Neither HAProxy nor a worker was at the end of somebody's patience.
+            log = service.log.read_text()
+            assert "hard-stop" not in log
+            assert "worker killed" not in log
 
 
 async def test_start_after_a_crash(data: Path) -> None:

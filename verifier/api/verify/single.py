@@ -165,7 +165,7 @@ OPERATION = Operation(
     responses={
         200: Content(schemas.Answer, "match, mismatch, not_found or pending."),
         422: problem("invalid: which field, why, and what was expected."),
-        503: refusal("unavailable: could not be checked."),
+        503: refusal("unavailable: could not be checked, or there was no time for it."),
         **UNREADABLE,
     },
 )
