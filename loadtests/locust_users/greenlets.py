@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from signal import Signals
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import gevent  # type: ignore[import-untyped]
 from locust.event import EventHook
@@ -37,6 +38,20 @@ def in_thread(call: Callable[[A], T], argument: A) -> T:
     """Call in a thread of its own, beside which others go on; what it raises is raised here."""
     found: T = gevent.get_hub().threadpool.apply(call, (argument,))
     return found
+
+
+def interrupt_at(*signals: Signals) -> None:
+    """Have a signal raise KeyboardInterrupt in the main greenlet.
+
+    Python raises it in whichever runs just then, and the one that prints statistics swallows it.
+    """
+    for each in signals:
+        gevent.signal_handler(each, _interrupt)
+
+
+def _interrupt() -> NoReturn:
+    # gevent carries it from a signal's greenlet over to the main one.
+    raise KeyboardInterrupt
 
 
 def listen(event: EventHook, listener: Callable[..., Any]) -> None:

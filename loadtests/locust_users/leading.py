@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import signal
 from argparse import Namespace
 from pathlib import Path
+from signal import Signals
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from locust.runners import Runner
 from loadtests import result
 from loadtests.locust_users import options
 from loadtests.locust_users.crew import Crew, CrewFailed
-from loadtests.locust_users.greenlets import listen
+from loadtests.locust_users.greenlets import interrupt_at, listen
 from loadtests.locust_users.options import BadOption, Choices
 from loadtests.locust_users.running import LocustRun
 from loadtests.locust_users.timetable import PATIENCE
@@ -55,8 +55,9 @@ class Leader:
         # stops without a word.
         listen(environment.events.test_stopping, self._finish)
         listen(environment.events.quitting, self._finish)
-        # Locust knows Ctrl-C from the beginning, and SIGTERM only once a headless run is over.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        if _given(environment).headless:
+            # Locust itself does not know SIGTERM until a headless run is over.
+            interrupt_at(Signals.SIGINT, Signals.SIGTERM)
 
     def tick(self) -> tuple[int, float] | None:
         """Users of the second that begins, and how many may come or go in it; None at the end."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGINT, SIGTERM, Signals
 from typing import NamedTuple
 
 import pytest
@@ -185,8 +186,12 @@ def test_nothing_of_the_workers_is_lost(distributed: Ran) -> None:
     assert int(counted) == total.offered
 
 
-def test_a_run_may_be_ended_early(tmp_path: Path) -> None:
-    """SIGTERM, as a pod gets it: what was seen until then is in the report."""
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
+def test_a_run_may_be_ended_early(tmp_path: Path, number: Signals) -> None:
+    """SIGTERM, as a pod gets it, or Ctrl-C: what was seen until then is in the report.
+
+    The signal arrives while Locust prints, whose greenlet swallows what is raised in it.
+    """
     with (
         serving(Behaviour()) as address,
         subprocess.Popen(
@@ -199,7 +204,7 @@ def test_a_run_may_be_ended_early(tmp_path: Path) -> None:
         assert running.stderr is not None
         # Locust says every other second how much it has asked; by then a second is complete.
         assert any(re.search(r"POST +single +[1-9]\d\d", line) for line in running.stderr)
-        running.terminate()
+        running.send_signal(number)
         running.stderr.read()
     assert running.returncode == 0
     found = result.read(tmp_path / "report")
