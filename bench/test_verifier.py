@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from bench.engine import make_verifier, repeated
 from bench.samples import Case, questions
 from verifier.metrics import Metrics
+from verifier.pacing import Pace, Turns
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
@@ -39,7 +40,7 @@ def _many(*, full: bool) -> Callable[[], object]:
     verify_many, items = make_verifier(Metrics(), full=full).verify_many, questions()
 
     async def work() -> None:
-        async for _ in verify_many(items, duplicates=True):
+        async for _ in verify_many(items, duplicates=True, pace=Pace(Turns())):
             pass
 
     return repeated(work)

@@ -14,6 +14,7 @@ from verifier.engine.verifier import Verifier
 from verifier.invoice.claim import Item
 from verifier.invoice.verdict import Judgement
 from verifier.metrics import Metrics
+from verifier.pacing import Pace, Turns
 from verifier.state import Position
 from verifier.wire.questions import decode_question
 
@@ -57,7 +58,9 @@ class Desk:
     ) -> list[Judgement]:
         """The answers to many, as a batch asks."""
         items = [item_of(one) for one in given]
-        blocks = self.verifier.verify_many(items, at_least=at_least, duplicates=duplicates)
+        blocks = self.verifier.verify_many(
+            items, at_least=at_least, duplicates=duplicates, pace=Pace(Turns())
+        )
         return [answer.hinted() async for block in blocks for answer in block.answers]
 
     async def change(self, *samples: Sample) -> None:

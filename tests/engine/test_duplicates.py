@@ -15,6 +15,7 @@ from tests.invoice.samples import Given, Sample
 from verifier.engine import verifier
 from verifier.engine.duplicates import Duplicates
 from verifier.invoice.verdict import Judgement
+from verifier.pacing import Pace, Turns
 from verifier.wire.blocks import Answered
 
 # Of twenty invoices the ledger has fifteen, of which memory may know those with even numbers.
@@ -95,7 +96,7 @@ def test_without_a_repeat_looking_for_one_changes_no_block() -> None:
         for samples in known:
             await desk.ask_many(*(sample.minimal() for sample in samples))
         items = [item_of(sample.minimal()) for sample in SAMPLES[:12]]
-        blocks = desk.verifier.verify_many(items, duplicates=duplicates)
+        blocks = desk.verifier.verify_many(items, duplicates=duplicates, pace=Pace(Turns()))
         return [len(block) async for block in blocks]
 
     with small_blocks():

@@ -12,6 +12,7 @@ from verifier.engine.lanes import Limits
 from verifier.errors import Unavailable
 from verifier.invoice.claim import Invalid
 from verifier.invoice.fields import FieldError
+from verifier.pacing import Pace, Turns
 from verifier.state import Live, Position
 
 # -- the order of judgement
@@ -41,7 +42,9 @@ async def test_what_is_no_object_is_invalid() -> None:
     desk = Desk(DIGITAL)
     refused = Invalid((FieldError("", "bad_format", "JSON object"),), ())
     assert (await desk.verifier.verify(refused)).hinted().errors == refused.errors
-    blocks = desk.verifier.verify_many([refused, item_of(DIGITAL.minimal()), refused])
+    blocks = desk.verifier.verify_many(
+        [refused, item_of(DIGITAL.minimal()), refused], pace=Pace(Turns())
+    )
     verdicts = [answer.verdict async for block in blocks for answer in block.answers]
     assert verdicts == ["invalid", "match", "invalid"]
 
@@ -228,7 +231,9 @@ async def test_a_deadline_goes_with_its_question(named: bool) -> None:
     item, other = item_of(DIGITAL.minimal()), item_of(PAPER.minimal())
     deadline = desk.clock() + 0.5
     await desk.verifier.verify(item, at_least=at_least, deadline=deadline)
-    async for _ in desk.verifier.verify_many([other], at_least=at_least, deadline=deadline):
+    async for _ in desk.verifier.verify_many(
+        [other], at_least=at_least, deadline=deadline, pace=Pace(Turns())
+    ):
         pass
     assert desk.ledger.deadlines == [deadline] * 2
 

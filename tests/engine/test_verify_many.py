@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.conformance import CASES, LEDGER
 from tests.invoice.samples import DIGITAL, PAPER, Given, Sample, perturbed, samples, seeds, told_by
+from verifier.engine.freshness import Terms
 from verifier.engine.lanes import Limits
 from verifier.engine.verifier import HINTED_PER_BLOCK, ITEMS_PER_BLOCK, ITEMS_PER_LOAD
 from verifier.invoice.claim import Item, Question
 from verifier.invoice.hints import Hint
 from verifier.invoice.verdict import Judgement
+from verifier.pacing import Pace, Turns
 from verifier.state import Position
 
 ROOMY = Limits(slots=2, max_batch=128, waiting_singles=5000, waiting_bulk=5000, max_wait=1.0)
@@ -107,7 +110,9 @@ async def test_what_memory_knows_waits_for_nothing() -> None:
     desk = Desk(DIGITAL, PAPER)
     await desk.ask(DIGITAL.minimal())
     given = [DIGITAL.minimal()] * 2 * ITEMS_PER_BLOCK
-    blocks = desk.verifier.verify_many([item_of(one) for one in (*given, PAPER.minimal())])
+    blocks = desk.verifier.verify_many(
+        [item_of(one) for one in (*given, PAPER.minimal())], pace=Pace(Turns())
+    )
     assert [len((await anext(blocks)).answers) for _ in range(2)] == [ITEMS_PER_BLOCK] * 2
     assert desk.ledger.reads == [[DIGITAL.key]]
     assert [answer.source for answer in (await anext(blocks)).answers] == ["replica"]
@@ -119,23 +124,79 @@ async def test_what_has_hints_comes_in_smaller_blocks() -> None:
     desk = Desk(DIGITAL)
     await desk.ask(DIGITAL.minimal())
     items = [item_of(DIGITAL.minimal())] * 2 * ITEMS_PER_BLOCK
-    blocks = [block async for block in desk.verifier.verify_many(items, duplicates=True)]
+    blocks = [
+        block
+        async for block in desk.verifier.verify_many(items, duplicates=True, pace=Pace(Turns()))
+    ]
     assert max(len(block.answers) for block in blocks) == HINTED_PER_BLOCK
     answers = [answer for block in blocks for answer in block.answers]
     repeated = Hint("duplicate_in_request", "number", 0)
     assert [answer.hints for answer in answers] == [(), *[(repeated,)] * (len(items) - 1)]
 
 
-async def test_bulk_gives_way_while_it_parses() -> None:
-    """Items that have to be parsed take their time, in which other work goes on."""
-    desk = Desk(DIGITAL)
-    given = [DIGITAL.minimal() | {"total": 113}] * 2500
-    batch = asyncio.get_running_loop().create_task(desk.ask_many(*given))
-    turned = 0
-    while not batch.done():
-        await asyncio.sleep(0)
-        turned += 1
-    assert turned >= 100
+class Giving(Pace):
+    """Notes at each chance to give way how much has been done since the one before."""
+
+    def __init__(self, done: Callable[[], int]) -> None:
+        super().__init__(Turns())
+        self._done = done
+        self._before = 0
+        self.most = 0
+
+    async def give_way(self) -> None:
+        """Note it."""
+        done = self._done()
+        self.most = max(self.most, done - self._before)
+        self._before = done
+
+
+@pytest.mark.parametrize(
+    ("step", "given"),
+    [
+        ("look_closer", [DIGITAL.minimal() | {"total": 113}] * 1000),
+        ("conclude", [Sample(number=f"2611{n:016d}").minimal() for n in range(1000)]),
+    ],
+)
+async def test_bulk_may_give_way_after_a_few_items(
+    step: str, given: list[Given], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether they have to be parsed, or are judged after their load."""
+    desk = Desk(DIGITAL, limits=ROOMY)
+    desk.ledger.put(*(Sample(number=f"2611{n:016d}") for n in range(1000)))
+    done = 0
+    take = getattr(desk.verifier._steps, step)
+
+    def counting(*arguments: Any) -> Any:
+        nonlocal done
+        done += 1
+        return take(*arguments)
+
+    monkeypatch.setattr(desk.verifier._steps, step, counting)
+    pace = Giving(lambda: done)
+    items = [item_of(one) for one in given]
+    async for _ in desk.verifier.verify_many(items, pace=pace):
+        pass
+    assert done == 1000
+    assert 0 < pace.most <= 25
+
+
+async def test_bulk_gives_way_between_blocks_that_wait_for_a_load() -> None:
+    """What memory was asked for is no reason to keep others waiting."""
+    desk = Desk(limits=ROOMY)
+    given = [item_of(Sample(number=f"2611{n:016d}").minimal()) for n in range(ITEMS_PER_LOAD)]
+    recalled = 0
+    recall = desk.memory.recall
+
+    def counting(keys: Sequence[str], terms: Terms) -> Any:
+        nonlocal recalled
+        recalled += len(keys)
+        return recall(keys, terms)
+
+    desk.memory.recall = counting  # type: ignore[method-assign]
+    pace = Giving(lambda: recalled)
+    async for _ in desk.verifier.verify_many(given, pace=pace):
+        pass
+    assert 0 < pace.most <= ITEMS_PER_BLOCK
 
 
 def told(answer: Judgement) -> tuple[Any, ...]:

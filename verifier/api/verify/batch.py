@@ -16,6 +16,7 @@ from verifier.api.verify.bulk import Counts, Resources
 from verifier.api.verify.parameters import TIMEOUT, TOKEN
 from verifier.api.verify.timeouts import timeout_of
 from verifier.invoice.claim import Item
+from verifier.pacing import Pace
 from verifier.state import Position
 from verifier.wire import schemas
 from verifier.wire.batches import read_batch
@@ -56,7 +57,9 @@ class Batches:
                 body = await resources.bodies.read(request, bounds.max_batch_body, bulk=True)
                 stack.enter_context(self._slots.take())
             await resources.turns.next()
+            pace = Pace(resources.turns)
             items = await read_batch(body, bounds.max_batch_items, bounds.max_line, resources.turns)
+            await pace.give_way()
             # Nothing of the question is needed while the client reads the answer.
             del body
             at_least = resources.at_least(request)

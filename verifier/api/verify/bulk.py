@@ -169,7 +169,11 @@ class Bulk:
         """
         self._counts.offered.take_in(len(items))
         blocks = self._verifier.verify_many(
-            items, at_least=self._at_least, deadline=self._deadline, duplicates=duplicates
+            items,
+            at_least=self._at_least,
+            deadline=self._deadline,
+            duplicates=duplicates,
+            pace=self._pace,
         )
         async with aclosing(blocks):
             async for block in blocks:
