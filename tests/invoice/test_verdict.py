@@ -28,7 +28,15 @@ from verifier.invoice.claim import Invalid, Question, raw_keys
 from verifier.invoice.fields import FieldError
 from verifier.invoice.hints import Hint
 from verifier.invoice.kinds import KINDS, STATUSES, USABLE_STATUSES
-from verifier.invoice.verdict import DAY, LONGEST_RETRY, agrees, complete_until, invalid, window_at
+from verifier.invoice.verdict import (
+    DAY,
+    LONGEST_RETRY,
+    agrees,
+    complete_until,
+    disagreeing,
+    invalid,
+    window_at,
+)
 from verifier.invoice.watermarks import OLDEST
 
 SPECIAL = Sample(kind="vat_special", code="1100221130", number="12345678")
@@ -54,6 +62,20 @@ def test_the_short_cut_says_what_the_judge_says(sample: Sample, seed: int) -> No
             answer = ask(given, record)
             assert (answer.verdict, answer.hints, answer.key) == ("match", (), sample.key), given
             assert answer.reference == asking.reference
+
+
+@settings(max_examples=300)
+@given(st.one_of(samples(), samples(tidy=True)), seeds)
+def test_many_disagree_where_each_does(sample: Sample, seed: int) -> None:
+    """And where there is no record; each question is told by its index."""
+    random = Random(seed)
+    asked = [question(perturbed(random, sample)) for _ in range(40)]
+    records = [random.choice([sample.record()] * 9 + [None]) for _ in asked]
+    assert disagreeing(asked, records, WINDOW) == [
+        index
+        for index, (asking, record) in enumerate(zip(asked, records, strict=True))
+        if record is None or not agrees(asking, record, WINDOW)
+    ]
 
 
 @given(samples(tidy=True), st.booleans())

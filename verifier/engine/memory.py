@@ -89,14 +89,13 @@ class Memory:
 
     def recall(
         self, keys: Sequence[str], terms: Terms
-    ) -> tuple[Sequence[Finding | None], Reading | None]:
-        """The finding of each key, or None where none may be believed on these terms.
+    ) -> tuple[list[Record | None], Mapping[int, Absence], Reading | None]:
+        """The record of each key, or None where none may be believed on these terms.
 
-        With them a reading as of which all found records hold, or None if there are no records. An
-        empty text is no key.
+        With them, by the index of their keys, the absences that may be believed; and a reading as
+        of which all the records hold, or None if there are none. An empty text is no key.
         """
         known = self._known.get_many(keys)
-        found: Sequence[Finding | None] = known
         held: Reading | None = None
         # Neighbours mostly came from one database, whose newest reading is looked at once.
         live: Live | None = None
@@ -121,18 +120,18 @@ class Memory:
                 unknown.append(index)
             else:
                 unasked += 1
-        misses = len(unknown)
+        absences: dict[int, Absence] = {}
         if unknown and self._absent:
-            with_absences: list[Finding | None] = [*known]
             absent = self._absent.get_many([keys[index] for index in unknown])
-            for index, absence in zip(unknown, absent, strict=True):
-                if absence is not None and self._still_absent(absence, terms):
-                    with_absences[index] = absence
-                    misses -= 1
-            found = with_absences
+            absences = {
+                index: absence
+                for index, absence in zip(unknown, absent, strict=True)
+                if absence is not None and self._still_absent(absence, terms)
+            }
+        misses = len(unknown) - len(absences)
         self._misses.count += misses
         self._hits.count += len(known) - unasked - misses
-        return found, held
+        return known, absences, held
 
     def _still_absent(self, absence: Absence, terms: Terms) -> bool:
         reading = absence.reading

@@ -25,6 +25,7 @@ from verifier.invoice.verdict import (
     Match,
     agrees,
     complete_until,
+    disagreeing,
     invalid,
     judge,
     window_at,
@@ -78,27 +79,23 @@ class Steps:
 
     def recall(self, items: Sequence[Item], keys: Sequence[str], terms: Terms) -> Recalled | Draft:
         """Match many items with memory, without parsing; ``keys`` are their ``raw_keys``."""
-        window = self._window
         # What has a key is a Question, and memory finds nothing for what has none.
         asked = cast("Sequence[Question]", items)
-        findings, reading = self._memory.recall(keys, terms)
-        unmatched: list[int] = []
-        for index, finding in enumerate(findings):
-            if type(finding) is not Record or not agrees(asked[index], finding, window):
-                unmatched.append(index)
+        records, absences, reading = self._memory.recall(keys, terms)
+        unmatched = disagreeing(asked, records, self._window)
         if not unmatched:
             assert reading is not None
-            return Recalled(asked, keys, cast("Sequence[Record]", findings), reading)
+            return Recalled(asked, keys, cast("Sequence[Record]", records), reading)
         draft = Draft(items, {}, [], {}, {})
         for index in unmatched:
             key = keys[index]
-            if findings[index] is None and is_canonical(key):
+            if records[index] is None and index not in absences and is_canonical(key):
                 draft.unread[index] = key
             else:
                 draft.unparsed.append(index)
         for index in set(range(len(items))).difference(unmatched):
-            record, reference = findings[index], asked[index].reference
-            assert isinstance(record, Record)
+            record, reference = records[index], asked[index].reference
+            assert record is not None
             assert reading is not None
             draft.answers[index] = Match(keys[index], record, reading, "cache", reference)
         return draft

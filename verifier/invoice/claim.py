@@ -105,13 +105,13 @@ def raw_keys(items: Iterable[object]) -> list[str]:
     """The key that each item spells as it stands; empty when it has to be parsed first."""
     return [
         ""
-        if type(item) is not Question or item.qr is not None or item.number is None
-        else f"{item.code}-{item.number}"
+        if type(item) is not Question or item.qr is not None or (number := item.number) is None
+        else f"{item.code}-{number}"
         if item.code
         # Without a code only a 20-digit number is a key; longer text that spells another key is
         # malformed. This is DIGITAL_LENGTH, whose name would make it 2 % slower.
-        else item.number
-        if len(item.number) == 20
+        else number
+        if len(number) == 20
         else ""
         for item in items
     ]

@@ -7,7 +7,7 @@ valid and agreeing. Whatever it does not accept is parsed and judged in full.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
 from datetime import timezone as Timezone
 from math import ceil
@@ -183,6 +183,34 @@ def agrees(question: Question, record: Held, window: Window) -> bool:
             and (buyer != record.buyer_tax_id or len(buyer) < MIN_TAX_ID or fails_check(buyer))
         )
     )
+
+
+def disagreeing(
+    questions: Sequence[Question], records: Sequence[Held | None], window: Window
+) -> list[int]:
+    """The indexes at which there is no record that the question agrees with (see ``agrees``)."""
+    days = window.days
+    found: list[int] = []
+    index = 0
+    for question, record in zip(questions, records, strict=True):
+        if record is None or not (
+            # What nearly all ask, a number with its date and total, without a call for each.
+            (
+                question.total == record.total
+                and question.date == (issued := record.date)
+                and issued in days
+                and record.traits.asks is ASKS_TOTAL
+                and question.amount is None
+                and question.check_code is None
+                and question.kind is None
+                and question.seller_tax_id is None
+                and question.buyer_tax_id is None
+            )
+            or agrees(question, record, window)
+        ):
+            found.append(index)
+        index += 1  # noqa: SIM113 - enumerate makes a pair of each, and takes a tenth longer
+    return found
 
 
 def _as_spelt(given: str, held: str) -> bool:
