@@ -34,6 +34,7 @@ class Crowd:
 
     def __init__(self, bodies: list[bytes]) -> None:
         items = (bodies * (ITEMS // len(bodies) + 1))[:ITEMS]
+        self._question = post("/v1/verify", bodies[0])
         self._batch = post(BATCH, b'{"invoices":[%b]}' % b",".join(items))
         unknown = b",".join(b'"f%d":1' % field for field in range(2_000))
         self._taken_back = post(BATCH, b'{"invoices":[%b]}' % b",".join([bodies[-1]] * ITEMS))
@@ -46,6 +47,8 @@ class Crowd:
             "trickled heads": (500, self.trickled_head),
             "trickled bodies": (100, self.trickled_body),
             "silent connections": (5_000, self.silent),
+            "idle connections": (10_000, self.idle),
+            "unread questions": (100, self.pipelined),
         }
 
     async def unread(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
@@ -82,6 +85,23 @@ class Crowd:
     async def silent(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
         """Send nothing."""
         return (await reader.read(12)).decode()
+
+    async def idle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Ask one question, and keep the connection."""
+        writer.write(self._question)
+        status = (await reader.readuntil(b"\r\n\r\n"))[:12]
+        while await reader.read(1_024):
+            pass
+        return status.decode()
+
+    async def pipelined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+        """Send a thousand questions at once, and read no more than the head of an answer."""
+        writer.write(self._question * 1_000)
+        status = await reader.readexactly(12)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await writer.drain()
+        await asyncio.Event().wait()
+        return status.decode()
 
     async def _trickle(
         self,
