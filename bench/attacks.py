@@ -34,6 +34,8 @@ ALONE_SECONDS = 15.0
 BEGUN_SECONDS = ENDED_SECONDS = 60.0
 QUESTIONS = 1_000
 RED_LETTERS = 2_000
+# Room for those who ask beside the largest crowd.
+CONNECTIONS = 12_000
 # A connection that is hardly ever needed must not be closed for its silence.
 PART_SECONDS = 5.0
 
@@ -79,7 +81,8 @@ def _taken_back(rig: Rig) -> bytes:
 
 def attacked(rig: Rig, kind: str, bodies: list[bytes], seconds: float) -> str:
     """A row of the table: one kind of attack on a service of its own."""
-    server = rig.service(f"attacked-{kind.replace(' ', '-')}")
+    name = f"attacked-{kind.replace(' ', '-')}"
+    server = rig.service(name, VERIFIER_MAX_CONNECTIONS=str(CONNECTIONS))
     requests = [post("/v1/verify", body) for body in bodies[:QUESTIONS]]
     questions = rig.file("attack.ndjson", bodies)
     _ask(rig, server, requests, 5.0)
