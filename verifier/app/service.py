@@ -92,7 +92,7 @@ class Service:
         await self._core.start()
         bounds = self._config.connections
         most = affordable_connections(bounds.max_connections)
-        crowd = Crowd(most, bounds.turn_away, self._refusals)
+        crowd = Crowd(most, bounds, self._refusals)
         self._metrics.connections.set_function(lambda: len(crowd))
         desk = Desk(self.routes, bounds)
         self._runner = runner = Runner(self.application, self._refusals, crowd, desk, bounds)
