@@ -101,7 +101,7 @@ def _server(full: bool) -> web.Server:
     routes = [Single(resources).route(), Batches(resources).route()]
     handlers = handlers_of(routes, boundary)
     refusals = Refusals(metrics.http_errors.add, Lines(1, lambda: NOON))
-    crowd = Crowd(bounds.max_connections, bounds.turn_away, refusals)
+    crowd = Crowd(bounds.max_connections, bounds, refusals)
     app, desk = application(handlers, boundary, 1 << 24), Desk(routes, bounds)
     runner = Runner(app, refusals, crowd, desk, bounds)
     loop().run_until_complete(runner.setup())

@@ -25,6 +25,16 @@ def quota(cores: float) -> Iterator[Sequence[str]]:
 
     RigError where there can be none.
     """
+    with held(cores) as members:
+        yield ["sh", "-c", f'echo $$ > {members}; exec "$@"', "sh"]
+
+
+@contextmanager
+def held(cores: float) -> Iterator[Path]:
+    """The same; a process whose id is written into this file, once it runs, is in it from then on.
+
+    All must have ended when the context does. RigError where there can be none.
+    """
     v1 = (_V1 / "cpu.cfs_quota_us").exists()
     group = (_V1 if v1 else _V2) / f"loadtests-{os.getpid()}"
     allowed = round(cores * _PERIOD)
@@ -40,7 +50,7 @@ def quota(cores: float) -> Iterator[Sequence[str]]:
             (group / "cpu.cfs_quota_us").write_text(str(allowed))
         else:
             (group / "cpu.max").write_text(f"{allowed} {_PERIOD}")
-        yield ["sh", "-c", f'echo $$ > {group / "cgroup.procs"}; exec "$@"', "sh"]
+        yield group / "cgroup.procs"
     except OSError as error:
         raise RigError(f"--cores: {group}: {error.strerror}") from error
     finally:

@@ -63,6 +63,18 @@ WRONG = {
         {"MAX_RECEIVING": "17000000"},
         "VERIFIER_MAX_RECEIVING=17000000: expected at least 8/7 of VERIFIER_MAX_BATCH",
     ),
+    "a balancer's name": (
+        {"TRUSTED_PROXIES": "10.0.0.1, lb.example"},
+        "VERIFIER_TRUSTED_PROXIES: 'lb.example': expected an address",
+    ),
+    "an address in a network": (
+        {"TRUSTED_PROXIES": "10.1.2.3/8"},
+        "VERIFIER_TRUSTED_PROXIES: '10.1.2.3/8': expected",
+    ),
+    "IPv4 as IPv6": (
+        {"TRUSTED_PROXIES": "::ffff:10.1.2.3"},
+        "VERIFIER_TRUSTED_PROXIES: '::ffff:10.1.2.3': expected",
+    ),
     "bulk before singles": (
         {"WAITING_BULK": "20", "WAITING_SINGLES": "10"},
         "VERIFIER_WAITING_BULK=20: expected at most VERIFIER_WAITING_SINGLES=10",
@@ -98,3 +110,10 @@ def test_settings_that_fit_are_taken() -> None:
     """Both names of PostgreSQL's scheme are, in either case."""
     given = {"VERIFIER_PRIMARY_DSN": GOOD.upper(), "VERIFIER_REPLICA_DSNS": "postgres://a@b/c"}
     assert Config.from_env(given).databases.replica_dsns == ("postgres://a@b/c",)
+
+
+def test_balancers_are_named_by_addresses_and_networks() -> None:
+    """Of both kinds, separated by commas."""
+    given = {"VERIFIER_TRUSTED_PROXIES": "10.1.2.3, 10.2.0.0/16,fd00::/8"}
+    networks = Config.from_env(given).connections.trusted_proxies
+    assert networks == ("10.1.2.3", "10.2.0.0/16", "fd00::/8")

@@ -109,7 +109,7 @@ class Side:
         self.routes = [Single(resources).route(), Batches(resources).route()]
         refusals = Refusals(metrics.http_errors.add, Lines(1, clock))
         bounds = config.connections
-        self.crowd = Crowd(bounds.max_connections, bounds.turn_away, refusals)
+        self.crowd = Crowd(bounds.max_connections, bounds, refusals)
         self.desk = Desk(self.routes, bounds)
         self._handlers = handlers_of(self.routes, self.boundary)
         app = application(self._handlers, self.boundary, config.requests.max_batch_body)

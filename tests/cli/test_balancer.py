@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 import aiohttp
@@ -86,6 +86,7 @@ class Rig:
     def __init__(self, before: Balancer, url: str, workers: list[Worker]) -> None:
         self.balancer = before
         self.url = url
+        self.address = URL(url).host, URL(url).port
         self.workers = workers
 
     async def post(
@@ -155,6 +156,34 @@ async def test_who_waits_too_long_is_refused_there(tmp_path: Path) -> None:
             assert headers["Content-Type"] == "application/problem+json"
         worker.open.set()
         assert {(await task)[0] for task in others} == {200}
+
+
+@pytest.mark.usefixtures("installed")
+async def test_an_address_has_no_more_than_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next connection from it is closed, until one of the others ends."""
+    monkeypatch.setattr(balancer, "UNCOUNTED", "192.0.2.1")
+    monkeypatch.setattr(balancer, "EACH", 3)
+    async with balanced(tmp_path) as rig, AsyncExitStack() as clients:
+
+        async def admitted() -> asyncio.StreamWriter | None:
+            """A connection that got an answer, or nothing when it was closed instead."""
+            with suppress(asyncio.IncompleteReadError, ConnectionError):
+                reader, writer = await asyncio.open_connection(*rig.address)
+                clients.callback(writer.close)
+                writer.write(b"GET /balancerz HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.readuntil(b"\r\n\r\n")
+                return writer
+            return None
+
+        first, *others = [await admitted() for _ in range(4)]
+        assert first is not None
+        assert [bool(other) for other in others] == [True, True, False]
+        first.close()
+        async with asyncio.timeout(10):
+            while not await admitted():
+                pass
 
 
 @pytest.mark.usefixtures("installed")

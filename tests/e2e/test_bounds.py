@@ -129,6 +129,18 @@ async def test_c18_bodies_of_batches_leave_room_for_single_questions() -> None:
         writer.close()
 
 
+@pytest.mark.parametrize("path", ["/v1/verify", "/v1/verify/batch"])
+async def test_c18_a_body_that_is_said_to_be_too_large_is_not_received(path: str) -> None:
+    """It is refused by its head, and holds nothing."""
+    head = raw.request(path, b" " * 200_000)[:-200_000]
+    async with started({"max_batch_body": 100_000}) as process:
+        reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+        writer.write(head)
+        async with asyncio.timeout(5):
+            assert b" 413 " in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
 async def test_c15_the_number_of_unread_answers_is_bounded() -> None:
     """Beyond max_unread the client that has been behind for longest is cut off."""
     async with started({"max_unread": 3}) as process, deaf(process, 5, raw.LARGE):

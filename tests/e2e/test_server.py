@@ -198,6 +198,26 @@ async def test_more_connections_than_allowed(database: Database) -> None:
             )
 
 
+async def test_more_connections_of_an_address_than_allowed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It gets a 503 as beyond the bound on all, and one more when another one has ended."""
+    # All that a test can connect from.
+    monkeypatch.setattr("verifier.api.server.addresses.LOOPBACK", ())
+    async with (
+        running(database, max_connections_per_address=1) as service,
+        connected(service, LIVEZ) as first,
+    ):
+        assert (await first.answer())[0] == 200
+        async with connected(service, LIVEZ) as second:
+            status, document = await second.problem()
+            assert (status, document["reason"]) == (503, "overloaded")
+            await second.ended()
+        await closed(first)
+        async with connected(service, LIVEZ) as third:
+            assert (await third.answer())[0] == 200
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET /livez HT", LIVEZ[:-2]], ids=["none", "line", "head"])
 async def test_head_that_is_not_sent(database: Database, sent: bytes) -> None:
     """A connection whose first head is not whole in time gets a 408 and is closed."""

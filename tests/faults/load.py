@@ -76,6 +76,11 @@ class Load:
         self.rates = rates
         self.bound = bound
         self.tally = Tally(bound)
+        # How many times as many questions are asked as the rates say; changes are not.
+        self.times = 1.0
+        self.connections = _CONNECTIONS
+        # Seconds from when each single question was due to its answer, as they came.
+        self.taken: list[float] = []
         self.writing = True
         self.earlier_tokens = False
         self.requests_each = _REQUESTS_EACH
@@ -95,16 +100,15 @@ class Load:
     def run(self, port: int, stopped: Callable[[], bool]) -> None:
         """Ask and write until told to stop; returns when each question has come to its end."""
         rates = self.rates
-        begin = monotonic()
         with OpenLoop(
-            ("127.0.0.1", port), limit=_CONNECTIONS, requests_each=self.requests_each
+            ("127.0.0.1", port), limit=self.connections, requests_each=self.requests_each
         ) as self._loop:
             for rate, act in (
-                (rates.singles, self._ask_one),
-                (rates.batches, self._ask_many),
-                (rates.writes, self._change_one),
+                (lambda: rates.singles * self.times, self._ask_one),
+                (lambda: rates.batches * self.times, self._ask_many),
+                (lambda: rates.writes, self._change_one),
             ):
-                self._loop.each(_steady(begin, rate, stopped), act)
+                self._loop.each(_steady(rate, stopped), act)
             # A change that is still tried then is left as one of which nobody knows.
             self._loop.run(lambda: stopped() and not self.tally.open)
         self._writes = 0
@@ -156,6 +160,7 @@ class Load:
         self, tally: Tally, moment: float, item: Item, reference: int, at_least: int, reply: Reply
     ) -> None:
         tally.slowest = max(tally.slowest, reply.received - moment)
+        self.taken.append(reply.received - moment)
         if reply.status not in (200, 422, 503):
             self._nothing(tally, 1, reply)
             return
@@ -279,9 +284,9 @@ class Load:
             self._ask_one(monotonic(), item, fed.token)
 
 
-def _steady(begin: float, rate: float, stopped: Callable[[], bool]) -> Iterator[float]:
-    """The moments of a fixed rate, until told to stop."""
-    for number in count(1):
-        if stopped():
-            return
-        yield begin + number / rate
+def _steady(rate: Callable[[], float], stopped: Callable[[], bool]) -> Iterator[float]:
+    """The moments of a rate, which may change at any time, until told to stop."""
+    moment = monotonic()
+    while not stopped():
+        moment += 1.0 / rate()
+        yield moment

@@ -15,9 +15,17 @@ _HEADS = ("scenario", "questions", "wrong", "unavailable", "cut", "worst stalene
 
 def table(rows: Sequence[Row]) -> list[list[str]]:
     """Heads and lines, as text, in the order of the scenarios."""
+    return [list(_HEADS), *map(_line, _ordered(rows))]
+
+
+def notes(rows: Sequence[Row]) -> list[str]:
+    """What stands below the table."""
+    return [f"{row.scenario}: {row.note}" for row in _ordered(rows) if row.note]
+
+
+def _ordered(rows: Sequence[Row]) -> list[Row]:
     # Their names begin with their numbers.
-    ordered = sorted(rows, key=lambda row: int(row.scenario.partition(" ")[0]))
-    return [list(_HEADS), *map(_line, ordered)]
+    return sorted(rows, key=lambda row: int(row.scenario.partition(" ")[0]))
 
 
 def _line(row: Row) -> list[str]:
@@ -34,16 +42,17 @@ def _line(row: Row) -> list[str]:
 
 
 def text(rows: Sequence[Row]) -> str:
-    """The table in columns."""
+    """The table in columns, and the notes."""
     lines = table(rows)
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADS))]
-    return "\n".join(
+    columns = (
         "  ".join(
             cell.ljust(width) if column == 0 else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
         for line in lines
     )
+    return "\n".join((*columns, *notes(rows)))
 
 
 def markdown(rows: Sequence[Row], size: Form) -> str:
@@ -56,7 +65,8 @@ def markdown(rows: Sequence[Row], size: Form) -> str:
         f"another one, faults of {size.seconds:g} s unless their nature says otherwise."
     )
     rows_text = ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines)]
-    return "\n".join((facts, "", *rows_text))
+    below = [f"- {note}." for note in notes(rows)]
+    return "\n".join((facts, "", *rows_text, *(["", *below] if below else [])))
 
 
 def write(rows: Sequence[Row], size: Form) -> None:

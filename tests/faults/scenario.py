@@ -69,11 +69,15 @@ def form() -> Form:
 
 
 class Row(msgspec.Struct):
-    """A line of the report; ``recovered`` is in seconds, None where nothing has to recover."""
+    """A line of the report; ``recovered`` is in seconds, None where nothing has to recover.
+
+    ``note`` is what else was seen, for a line below the table.
+    """
 
     scenario: str
     tally: Tally
     recovered: float | None
+    note: str = ""
 
 
 @asynccontextmanager

@@ -112,7 +112,7 @@ class Service:
             raise VerifierError("no database answers, and the worker in this one's place goes on")
         bounds = self._config.connections
         most = affordable_connections(bounds.max_connections)
-        crowd = Crowd(most, bounds.turn_away, self._refusals)
+        crowd = Crowd(most, bounds, self._refusals)
         self._metrics.connections.set_function(lambda: len(crowd))
         desk = Desk(self.routes, bounds)
         self._runner = runner = Runner(self.application, self._refusals, crowd, desk, bounds)

@@ -32,6 +32,8 @@ log = structlog.get_logger()
 # Requests of each kind that a worker has at once, and how long a single question waits for one.
 SINGLES, BULK, FEEDS, OPERATORS = 32, 8, 2, 8
 QUEUE = "20ms"
+# Connections of a client's address at once, and the addresses for which that does not hold.
+EACH, UNCOUNTED = 1_000, "127.0.0.0/8 ::1"
 
 # The seconds after which a caller may come again, in HAProxy's words.
 _RETRY = "%[var(txn.retry)]"
@@ -69,6 +71,8 @@ def configuration(
         clients=clients,
         drain=f"{_DRAIN:.0f}s",
         queue=QUEUE,
+        each=EACH,
+        uncounted=UNCOUNTED,
         singles=SINGLES,
         errors="\n".join(
             (

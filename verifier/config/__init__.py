@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import IPv6Network, ip_network
 from typing import Any, Self
 
 import msgspec
@@ -48,7 +49,8 @@ PREFIX = "VERIFIER_"
 # Kubernetes gives every pod such variables for a Service that is called "verifier".
 _KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
 
-# Those of libpq.
+# IPv4 addresses as IPv6 ones; clients have them as IPv4.
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +72,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_dsns(self.databases)
+        _check_networks(self.connections)
         _check_together(self)
 
     @classmethod
@@ -108,8 +111,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
             if name not in _FIELDS:
                 raise ConfigError(f"{variable}: no such setting (see docs/configuration.md)")
             given: Any = text.strip()
-            if name == "replica_dsns":
-                given = [dsn.strip() for dsn in text.split(",") if dsn.strip()]
+            if isinstance(_FIELDS[name][1].default, tuple):
+                given = [each.strip() for each in text.split(",") if each.strip()]
             try:
                 values[name] = msgspec.convert(given, _FIELDS[name][1].type, strict=False)
             except msgspec.ValidationError as error:
@@ -149,6 +152,19 @@ def _check_together(config: Config) -> None:
             f"{PREFIX}WAITING_BULK={loading.waiting_bulk}: expected at most "
             f"{PREFIX}WAITING_SINGLES={loading.waiting_singles}, so that singles go first"
         )
+
+
+def _check_networks(connections: Connections) -> None:
+    for text in connections.trusted_proxies:
+        try:
+            network = ip_network(text)
+        except ValueError:
+            network = None
+        if network is None or (isinstance(network, IPv6Network) and network.subnet_of(_MAPPED)):
+            raise ConfigError(
+                f"{PREFIX}TRUSTED_PROXIES: {text!r}: expected an address or the first address of a "
+                "network with its length, such as 10.1.2.3, 10.1.0.0/16 or fd00::/8"
+            )
 
 
 def _check_dsns(databases: Databases) -> None:

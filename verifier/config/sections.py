@@ -256,12 +256,28 @@ class Connections(Section, frozen=True, kw_only=True):
             ge=1,
         ),
     ] = 10_000
+    max_connections_per_address: Annotated[
+        int,
+        _bound(
+            "Of those, how many may come from one address, an IPv6 address counting by its /64; "
+            "0: any number. Loopback and `VERIFIER_TRUSTED_PROXIES` are exempt. Above what the "
+            "largest office has behind one address; where the network hides addresses, 0.",
+            ge=0,
+        ),
+    ] = 1_000
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        _bound(
+            "Comma-separated addresses and networks (CIDR) of balancers, each of which stands for "
+            "many clients: `VERIFIER_MAX_CONNECTIONS_PER_ADDRESS` does not hold for them."
+        ),
+    ] = ()
     turn_away: Annotated[
         float,
         _bound(
-            "How long a connection beyond `VERIFIER_MAX_CONNECTIONS` stays open after its "
-            "503, so that its client can read it. At most an eighth of that bound waits like "
-            "this at a time.",
+            "How long a connection beyond these bounds stays open after its 503, so that its "
+            "client can read it. At most an eighth of `VERIFIER_MAX_CONNECTIONS` waits like this "
+            "at a time.",
             gt=0,
             le=60,
         ),

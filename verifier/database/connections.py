@@ -78,7 +78,12 @@ async def open_writer(dsn: str, config: Databases, ingest: Ingest) -> asyncpg.Co
 
 
 async def _open(dsn: str, config: Databases, settings: dict[str, str]) -> asyncpg.Connection:
-    return await asyncpg.connect(dsn, timeout=config.connect_timeout, server_settings=settings)
+    try:
+        return await asyncpg.connect(dsn, timeout=config.connect_timeout, server_settings=settings)
+    except KeyError as error:
+        # A DSN without a user means us. Python says so when it cannot look us up: nobody of our id
+        # has a name, or no descriptor is free for the file of names.
+        raise ConnectionError(f"no user in the DSN, and {error.args[0]}") from error
 
 
 @contextmanager

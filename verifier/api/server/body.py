@@ -42,10 +42,12 @@ class Bodies:
         content = request.content
         if content.is_eof():
             body = _arrived(content)
+        elif (request.content_length or 0) > limit:
+            raise _too_large(limit)
         else:
             body = await self._receive(content, limit, self._kept if bulk else 0)
         if len(body) > limit:
-            raise BadRequest("body_too_large", f"expected at most {limit} bytes")
+            raise _too_large(limit)
         return body
 
     async def _receive(self, content: StreamReader, limit: int, spare: int) -> bytes:
@@ -69,6 +71,10 @@ class Bodies:
         finally:
             self._room += size
         return b"".join(blocks)
+
+
+def _too_large(limit: int) -> BadRequest:
+    return BadRequest("body_too_large", f"expected at most {limit} bytes")
 
 
 def _arrived(content: StreamReader) -> bytes:

@@ -60,11 +60,10 @@ class Connection(Asking):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Admit the connection and expect a head, or refuse it at once beyond the bound."""
-        if not self._server.crowd.admit(self):
+        # uvloop's transports are none of asyncio's classes.
+        if not self._server.crowd.admit(self, cast("asyncio.Transport", transport)):
             # Whatever it sends is ignored.
             self._force_close = True
-            # uvloop's transports are none of asyncio's classes.
-            self._server.crowd.turn_away(self, cast("asyncio.Transport", transport))
             return
         super().connection_made(transport)
         self._expect_head()

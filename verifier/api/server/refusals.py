@@ -39,6 +39,9 @@ _DETAILS: tuple[tuple[type[BaseException], str], ...] = (
 # aiohttp has no class of its own for it.
 _TOO_MANY_FIELDS = "Too many headers received"
 
+# Codes of connections for which there is no room.
+_NO_ROOM = ("too_many_connections", "too_many_of_address")
+
 # What asyncio says of a callback shows its arguments, which may be bytes of a request.
 _SHOWN_OBJECT = re.compile(r"\s*[(<]")
 
@@ -94,7 +97,7 @@ class Refusals:
         """The bytes of a response to a connection from which no request was read."""
         ident = token_hex(8)
         self._write("connection refused", code, ident)
-        if code == "too_many_connections":
+        if code in _NO_ROOM:
             busy = Unavailable("overloaded")
             members = {"reason": busy.reason, "retry_after": busy.retry_after, "id": ident}
             retry = f"Retry-After: {busy.retry_after}\r\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Awaitable, Callable
+from math import ceil
 from typing import Any
 
 import structlog
@@ -11,7 +12,7 @@ from aiohttp import web
 from aiohttp.http_parser import RawRequestMessage
 
 from verifier.api.server.connection import Connection
-from verifier.api.server.crowd import Crowd
+from verifier.api.server.crowd import LINGERING, Crowd
 from verifier.api.server.deadlines import Deadlines
 from verifier.api.server.desk import Desk
 from verifier.api.server.refusals import Refusals
@@ -120,7 +121,8 @@ def affordable_connections(wanted: int) -> int:
     enough.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + OTHER_FILES
+    # Those that were turned away and linger come on top.
+    needed = wanted + ceil(wanted / LINGERING) + OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
@@ -129,6 +131,6 @@ def affordable_connections(wanted: int) -> int:
         log.info("limit of open files raised", before=soft, now=limit)
         return wanted
     # Half of a tiny limit.
-    affordable = max(limit - OTHER_FILES, limit // 2)
+    affordable = max((limit - OTHER_FILES) * LINGERING // (LINGERING + 1), limit // 2)
     log.warning("fewer connections than set", wanted=wanted, now=affordable, open_files=limit)
     return affordable
