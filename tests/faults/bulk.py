@@ -79,7 +79,8 @@ class Stream:
 async def large_batches(load: Load, port: int, stop: asyncio.Event) -> int:
     """One large batch after the other until told to stop; returns how many were cut.
 
-    Each one either comes whole, with a result for each item in their order, or not at all.
+    Each one either comes whole, with a result for each item in their order, or not at all, or it is
+    refused.
     """
     cut = 0
     items = load.items.steady
@@ -98,6 +99,10 @@ async def large_batches(load: Load, port: int, stop: asyncio.Event) -> int:
                 writer.transport.abort()
         except (OSError, asyncio.IncompleteReadError):
             cut += 1
+            await asyncio.sleep(0.05)
+            continue
+        if head.startswith(b"HTTP/1.1 503"):
+            # On a busy machine. It comes again, as it is told to.
             await asyncio.sleep(0.05)
             continue
         results = msgspec.json.decode(answer, type=dict[str, msgspec.Raw])["results"]
