@@ -154,9 +154,11 @@ async def feed(url: str, number: str, within: float = 10.0) -> str:
     """Feed the example with another number until it is taken; the answer to a question after it."""
     line = example.LINE.replace(b"26119000000012345678", number.encode())
     question = example.QUESTION.replace("26119000000012345678", number)
+    ndjson = {"Content-Type": "application/x-ndjson"}
+    ledger = f"{url}/v1/ledger/invoices"
     async with aiohttp.ClientSession() as session, asyncio.timeout(within):
         while True:
-            async with session.post(f"{url}/v1/ledger/invoices", data=line) as response:
+            async with session.post(ledger, data=line, headers=ndjson) as response:
                 fed = await response.json(content_type=None)
             if response.status == 200:
                 break
