@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, MutableMapping
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from structlog.testing import capture_logs
 from tests.embedded.support import ask, cluster_in, servers_in, until
 from tests.faults.test_disk import LEFT, ROOM, mount, use_up_segments
 from verifier.embedded import Cluster, Server, upkeep
-from verifier.embedded.processes import inside, send
+from verifier.embedded import server as server_module
+from verifier.embedded.processes import clear, inside, send
 
 Logs = list[MutableMapping[str, Any]]
 
@@ -203,12 +205,22 @@ async def test_left_while_a_server_starts(stopped: Path) -> None:
         await follows(cluster)
 
 
-async def test_stop_ends_what_a_killed_postmaster_has_left(stopped: Path) -> None:
-    """Also a backend that is frozen."""
+async def test_stop_ends_what_a_killed_postmaster_has_left(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backend that computes does not notice by itself that it is alone."""
+    monkeypatch.setattr(server_module, "clear", partial(clear, patience=0.2))
     async with cluster_in(stopped) as cluster:
         connection = await asyncpg.connect(cluster.primary.dsn)
-        os.kill(connection.get_server_pid(), signal.SIGSTOP)
+        series = "generate_series(1, 1000000)"
+        computing = asyncio.ensure_future(
+            connection.fetch(f"SELECT count(*) FROM {series} AS a, {series} AS b")
+        )
+        await until(
+            cluster.primary, "SELECT count(*) FROM pg_stat_activity WHERE query ~ 'AS a'", 2
+        )
         kill(cluster.primary)
         await cluster.primary.wait()
-        connection.terminate()
     assert servers_in(stopped) == []
+    with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+        await computing
