@@ -1,7 +1,7 @@
 """Servers that end unasked are started again, each by itself.
 
-Nothing is promoted and nothing is cloned: the death of a primary costs the time of its recovery, in
-which replicas answer; these, and a replica that comes back, find their way to it by themselves.
+Nothing is promoted and nothing is cloned: the death of a primary costs the time of its recovery.
+Replicas are there meanwhile, and find their way back to it by themselves.
 """
 
 from __future__ import annotations
