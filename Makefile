@@ -47,7 +47,8 @@ test: $(VENV)/.dev ## all tests; one file: make test TESTS=tests/cli
 
 .PHONY: faults
 faults: $(VENV)/.dev ## all fault scenarios at full length, and their table in docs/faults.md
-	FAULTS=full $(BIN)/pytest tests/faults
+	@# Twenty rolling restarts take longer than a test may otherwise hang.
+	FAULTS=full $(BIN)/pytest tests/faults -o faulthandler_timeout=900
 
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, layers, migrations, docs

@@ -20,7 +20,7 @@ from bench.rig import COLD, Rig
 from loadtests import processes
 from loadtests.processes import RigError, python
 from loadtests.revisions import ROOT
-from verifier.cli.supervisor import READY
+from verifier.cli.child import READY
 from verifier.config import Config
 from verifier.wire.lines import Row, read
 
@@ -134,8 +134,11 @@ class Programs:
         news, theirs = os.pipe()
         # As a supervisor gives it one; what it reports is not read.
         ours, numbers = socket.socketpair()
-        arguments = ["--host", "127.0.0.1", "--port", "0", "--ready-fd", str(theirs)]
-        arguments += ["--numbers-fd", str(numbers.fileno())]
+        listening = socket.create_server(("127.0.0.1", 0))
+        fds = (listening.fileno(), theirs, numbers.fileno())
+        names = ("--listen-fd", "--ready-fd", "--numbers-fd")
+        arguments = ["--host", "127.0.0.1"]
+        arguments += [text for each in zip(names, map(str, fds), strict=True) for text in each]
         command = python("-m", "verifier.cli.worker", *arguments, "--parent", str(os.getpid()))
         environ = {
             "VERIFIER_PRIMARY_DSN": rig.primary(rig.name),
@@ -149,11 +152,12 @@ class Programs:
                 processes.pinned(rig.core, command),
                 cwd=ROOT,
                 env={**os.environ, **environ},
-                pass_fds=(theirs, numbers.fileno()),
+                pass_fds=fds,
             ) as worker,
         ):
             os.close(theirs)
             numbers.close()
+            listening.close()
             try:
                 select.select([news], (), (), processes.READY_SECONDS)
                 seconds = perf_counter() - begin

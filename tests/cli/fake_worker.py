@@ -1,7 +1,8 @@
 """A worker made by hand: ``fake_worker.py JOURNAL MODE`` and what a supervisor adds.
 
 It notes what happens to it in the file JOURNAL. Modes: steady; deaf (ignores SIGTERM); brief
-(ends at once); silent (never ready); tied (dies with its parent).
+(ends at once); silent (never ready); tied (dies with its parent). The variable MODE, which a
+reload can change, is taken instead where it is set.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from types import FrameType
 
 def main() -> None:
     """Behave as the mode says."""
-    journal, mode, _, ready, _, _, _, parent = sys.argv[1:]
+    journal, mode, *more = sys.argv[1:]
+    mode = os.environ.get("MODE", mode)
+    succeeds = more[0] == "--successor"
+    _, _, _, ready, _, _, _, parent = more[succeeds:]
     file = os.open(journal, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(event: str) -> None:
@@ -27,7 +31,8 @@ def main() -> None:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    note("start")
+    signal.signal(signal.SIGUSR1, end)
+    note("successor" if succeeds else "start")
     if mode == "brief":
         sys.exit(3)
     if mode == "tied":

@@ -197,3 +197,31 @@ async def test_what_nobody_reads_is_not_kept() -> None:
                 with pytest.raises(Unavailable):
                     await reporter.text()
             assert reporter._channel._writer.transport.get_write_buffer_size() == full < 256 * 1024
+
+
+def gauge(text: bytes, name: str, worker: int) -> float:
+    """What a gauge of a worker shows."""
+    line = f'{name}{{worker="{worker}"}} '
+    (found,) = [each for each in text.decode().splitlines() if each.startswith(line)]
+    return float(found.removeprefix(line))
+
+
+async def test_a_worker_and_its_successor() -> None:
+    """What both count is added up; what there is now, is what the successor has."""
+    async with gathering() as gatherer, AsyncExitStack() as stack:
+        old = Reporter(gatherer.attach(0), QUIET)
+        old.metrics.connections.set_function(lambda: 5)
+        async with old:
+            await until_known(gatherer, 0)
+            new = await stack.enter_async_context(Reporter(gatherer.attach(0), QUIET))
+            new.metrics.connections.set_function(lambda: 2)
+            old.metrics.answers.add("verify", "match")
+            new.metrics.answers.add("verify", "match")
+            async with asyncio.timeout(5):
+                while matches(text := await gatherer.text()) < 2:
+                    await asyncio.sleep(0.01)
+            assert gauge(text, "verifier_connections", 0) == 2
+        await until(lambda: len(gatherer._links) == 1)
+        text = await gatherer.text()
+        assert matches(text) == 2
+        assert gauge(text, "verifier_connections", 0) == 2

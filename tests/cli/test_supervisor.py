@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -12,11 +13,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.cli.support import Journal, runs, until
 from verifier.cli.gathering import Gatherer
 from verifier.cli.signals import Stop
-from verifier.cli.supervisor import Policy, Supervisor, WorkersError
+from verifier.cli.supervisor import Policy, Settings, Supervisor, WorkersError
+from verifier.errors import ConfigError
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 PATIENT = Policy(drain=5.0, quick=0.0, first_pause=0.01)
@@ -29,14 +32,22 @@ class Rig:
         self.journal = Journal(path / "journal")
         self.stop = Stop()
         self.ready = 0
+        # What the next reading of the settings finds; an error is raised.
+        self.environ: dict[str, str] | ConfigError = {}
+        self.policy = policy
         self.supervisor = Supervisor(
-            [[sys.executable, str(FAKE), str(self.journal.path), mode]] * count,
-            policy,
+            [sys.executable, str(FAKE), str(self.journal.path), mode],
+            [socket.socket] * count,
+            self._settings,
             Gatherer(0.1),
-            environ=os.environ,
             random=lambda: 0.0,
         )
         self.task = asyncio.create_task(self.supervisor.run(self.stop, self._count))
+
+    def _settings(self) -> Settings:
+        if isinstance(self.environ, ConfigError):
+            raise self.environ
+        return Settings({**os.environ, **self.environ}, self.policy)
 
     def _count(self) -> None:
         self.ready += 1
@@ -128,6 +139,124 @@ async def test_second_signal_does_not_wait(tmp_path: Path) -> None:
             await rig.task
 
 
+async def test_a_reload_replaces_every_worker(tmp_path: Path) -> None:
+    """One after the other: the next one starts when the one before serves and the old one went."""
+    async with supervised(tmp_path) as rig:
+        await until(lambda: rig.ready)
+        before = rig.supervisor.pids
+        rig.stop.reload.set()
+        await until(lambda: len(rig.journal.pids("SIGUSR1")) == 2)
+        await until(lambda: not any(map(runs, before)))
+        assert rig.journal.pids("SIGUSR1") == before
+        assert rig.supervisor.pids == rig.journal.pids("successor")
+        events = [line.split()[0] for line in rig.journal.path.read_text().splitlines()]
+        assert events[-6:] == ["successor", "ready", "SIGUSR1"] * 2
+        assert rig.ready == 1
+
+
+async def test_a_reload_has_new_settings(tmp_path: Path) -> None:
+    """What replaces has them, and so has what is started after it."""
+    async with supervised(tmp_path, count=1) as rig:
+        await until(lambda: rig.ready)
+        rig.environ = {"MODE": "deaf"}
+        rig.stop.reload.set()
+        await until(lambda: rig.supervisor.pids == rig.journal.pids("successor"))
+        os.kill(rig.supervisor.pids[0], signal.SIGKILL)
+        await until(lambda: len(rig.journal.pids("ready")) == 3)
+        os.kill(rig.supervisor.pids[0], signal.SIGINT)
+        await until(lambda: rig.journal.pids("SIGINT"))
+        assert rig.supervisor.pids == rig.journal.pids("SIGINT"), "a deaf one goes on"
+        os.kill(rig.supervisor.pids[0], signal.SIGKILL)
+
+
+async def test_a_reload_that_does_not_start(tmp_path: Path) -> None:
+    """A new worker that ends leaves the old ones as they are; they are restarted as before."""
+    async with supervised(tmp_path) as rig:
+        await until(lambda: rig.ready)
+        before = rig.supervisor.pids
+        rig.environ = {"MODE": "brief"}
+        with capture_logs() as logs:
+            rig.stop.reload.set()
+            await until(lambda: any(line["event"] == "not reloaded" for line in logs))
+        assert {"why": "a new worker exited with 3: see its message above"}.items() <= logs[
+            -1
+        ].items()
+        assert rig.supervisor.pids == before
+        os.kill(before[0], signal.SIGKILL)
+        await until(lambda: len(rig.journal.pids("ready")) == 3)
+        assert len(rig.journal.pids("successor")) == 1
+
+
+async def test_a_reload_that_is_never_ready(tmp_path: Path) -> None:
+    """A new worker that does not serve in time is killed, and the old ones go on."""
+    async with supervised(tmp_path, policy=Policy(drain=5.0, start=0.5)) as rig:
+        await until(lambda: rig.ready)
+        before = rig.supervisor.pids
+        rig.environ = {"MODE": "silent"}
+        rig.stop.reload.set()
+        await until(lambda: rig.journal.pids("successor"))
+        await until(lambda: not runs(rig.journal.pids("successor")[0]))
+        await until(lambda: rig.supervisor.pids == before)
+        assert rig.journal.pids("SIGUSR1") == []
+
+
+async def test_settings_that_cannot_be_read(tmp_path: Path) -> None:
+    """A reload that finds an error says so, and starts nothing."""
+    async with supervised(tmp_path) as rig:
+        await until(lambda: rig.ready)
+        rig.environ = ConfigError("VERIFIER_X: no such setting")
+        with capture_logs() as logs:
+            rig.stop.reload.set()
+            await until(lambda: logs)
+        assert logs == [
+            {
+                "event": "not reloaded",
+                "log_level": "error",
+                "why": "VERIFIER_X: no such setting",
+            }
+        ]
+
+
+async def test_a_worker_that_dies_while_it_is_replaced(tmp_path: Path) -> None:
+    """Its successor takes its place as soon as it is ready; no third one is started."""
+    async with supervised(tmp_path, count=1, policy=Policy(drain=5.0, start=30.0)) as rig:
+        await until(lambda: rig.ready)
+        rig.environ = {"MODE": "silent"}
+        rig.stop.reload.set()
+        await until(lambda: rig.journal.pids("successor"))
+        (successor,) = rig.journal.pids("successor")
+        os.kill(rig.journal.pids("ready")[0], signal.SIGKILL)
+        await until(lambda: rig.supervisor.pids == [successor])
+        assert len(rig.journal.pids("start")) == 1
+
+
+async def test_a_stop_during_a_reload(tmp_path: Path) -> None:
+    """Old and new are told once to end, and nothing is left."""
+    async with supervised(tmp_path, policy=Policy(drain=5.0, start=30.0)) as rig:
+        await until(lambda: rig.ready)
+        before = rig.supervisor.pids
+        rig.environ = {"MODE": "silent"}
+        rig.stop.reload.set()
+        await until(lambda: rig.journal.pids("successor"))
+        rig.stop.ask(signal.SIGTERM)
+        await rig.task
+        told = [*before, *rig.journal.pids("successor")]
+        assert sorted(rig.journal.pids("SIGTERM")) == sorted(told)
+
+
+async def test_a_replaced_worker_is_not_told_twice_to_end(tmp_path: Path) -> None:
+    """It drains already when the supervisor is stopped: a second signal would cut it off."""
+    async with supervised(tmp_path, "deaf", 1, Policy(drain=1.0)) as rig:
+        await until(lambda: rig.ready)
+        (before,) = rig.supervisor.pids
+        rig.stop.reload.set()
+        await until(lambda: rig.journal.pids("SIGUSR1"))
+        rig.stop.ask(signal.SIGTERM)
+        await rig.task
+        assert rig.journal.pids("SIGUSR1") == [before]
+        assert before not in rig.journal.pids("SIGTERM")
+
+
 async def test_gives_up_on_workers_that_never_live(tmp_path: Path) -> None:
     """When all workers end at once again and again, the supervisor says so and ends."""
     policy = Policy(drain=1.0, tries=3, first_pause=0.01)
@@ -150,10 +279,10 @@ async def test_stop_during_a_pause(tmp_path: Path) -> None:
 async def test_command_that_cannot_start(tmp_path: Path) -> None:
     """A program that cannot be started counts as a worker that ends at once."""
     supervisor = Supervisor(
-        [[str(tmp_path / "missing")]] * 2,
-        Policy(drain=1.0, tries=2, first_pause=0.01),
+        [str(tmp_path / "missing")],
+        [socket.socket] * 2,
+        lambda: Settings({}, Policy(drain=1.0, tries=2, first_pause=0.01)),
         Gatherer(0.1),
-        environ={},
         random=lambda: 0.0,
     )
     with pytest.raises(WorkersError, match="could not be started"):
@@ -170,15 +299,16 @@ def test_pauses_are_bounded_by_the_policy() -> None:
 async def test_workers_die_with_the_supervisor(tmp_path: Path) -> None:
     """When the supervisor is killed with SIGKILL, its workers end at once."""
     script = (
-        "import asyncio, os, sys\n"
+        "import asyncio, os, socket, sys\n"
         "from verifier.cli import logs\n"
         "from verifier.cli.gathering import Gatherer\n"
         "from verifier.cli.signals import Stop\n"
-        "from verifier.cli.supervisor import Policy, Supervisor\n"
+        "from verifier.cli.supervisor import Policy, Settings, Supervisor\n"
         "logs.configure('info')\n"
         "async def main():\n"
-        "    supervisor = Supervisor([sys.argv[1:]] * 2, Policy(drain=1.0), Gatherer(0.1),\n"
-        "                            environ=os.environ, random=lambda: 0.0)\n"
+        "    settings = Settings(dict(os.environ), Policy(drain=1.0))\n"
+        "    supervisor = Supervisor(sys.argv[1:], [socket.socket] * 2, lambda: settings,\n"
+        "                            Gatherer(0.1), random=lambda: 0.0)\n"
         "    await supervisor.run(Stop(), lambda: print('ready', flush=True))\n"
         "asyncio.run(main())\n"
     )

@@ -68,7 +68,14 @@ async def started(settings: Mapping[str, object], *options: str) -> AsyncIterato
     given = (
         {"drain_accept": 0} | (NOWHERE if "primary_dsn" not in settings else {}) | dict(settings)
     )
-    environ = os.environ | {f"VERIFIER_{name.upper()}": str(given[name]) for name in given}
+    async with starting(given, *options) as process:
+        yield process
+
+
+@asynccontextmanager
+async def starting(settings: Mapping[str, object], *options: str) -> AsyncIterator[Process]:
+    """``verifier serve`` with just these settings."""
+    environ = os.environ | {f"VERIFIER_{name.upper()}": str(settings[name]) for name in settings}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "serve", "--port", "0", *options),
         env=environ,

@@ -8,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 
 import aiohttp
 import pytest
 
-from tests.e2e.process import serving
+from tests.cli.support import until
+from tests.e2e.process import NOWHERE, serving, starting
 from tests.support import Database
 from verifier.database.migrate import migrate
 from verifier.synthetic import example
@@ -83,3 +85,31 @@ async def test_second_signal_ends_at_once(database: Database) -> None:
                 assert await service.handle.wait() == -signal.SIGKILL
             with pytest.raises(aiohttp.ClientError):
                 await asking
+
+
+async def test_a_reload_that_finds_no_database(database: Database, tmp_path: Path) -> None:
+    """Those who serve go on; once the settings are right, they are replaced."""
+    file = tmp_path / "env"
+    dsns = {"primary_dsn": database.primary_dsn, "replica_dsns": ",".join(database.replica_dsns)}
+
+    def write(settings: Mapping[str, object]) -> None:
+        lines = [f"VERIFIER_{name.upper()}={value}" for name, value in settings.items()]
+        file.write_text("\n".join(lines), "utf-8")
+
+    await migrate(database.primary_dsn)
+    write(dsns)
+    options = ("--workers", "2", "--env-file", str(file))
+    async with starting({"drain_accept": 0}, *options) as service:
+        before = service.workers()
+        write(NOWHERE)
+        service.handle.send_signal(signal.SIGHUP)
+        await until(lambda: len(service.workers()) == 3)
+        await until(lambda: service.workers() == before)
+        write(dsns)
+        service.handle.send_signal(signal.SIGHUP)
+        await until(lambda: not set(before) & set(service.workers()))
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{service.url}/v1/verify", data=example.QUESTION) as response,
+        ):
+            assert (await response.json())["verdict"] == "not_found"

@@ -48,12 +48,16 @@ class Ground:
         await wait_replayed(self.cluster.primary.dsn, replicas)
 
     @contextmanager
-    def service(self, **settings: object) -> Iterator[Service]:
-        """A service over the servers; ``settings`` are in place of those of the form."""
+    def service(self, *more: str, **settings: object) -> Iterator[Service]:
+        """A service over the servers; ``settings`` are in place of those of the form.
+
+        ``more`` are options of ``verifier serve``.
+        """
         size = form()
         replicas = ",".join(replica.dsn for replica in self.cluster.replicas)
         dsns = {"primary_dsn": self.cluster.primary.dsn, "replica_dsns": replicas}
-        service = Service(self._path / "service.log", size.workers, size.settings | dsns | settings)
+        settings = size.settings | dsns | settings
+        service = Service(self._path / "service.log", size.workers, settings, *more)
         try:
             yield service
         finally:

@@ -78,6 +78,7 @@ class Load:
         self.tally = Tally(bound)
         self.writing = True
         self.earlier_tokens = False
+        self.requests_each = _REQUESTS_EACH
         self._random = Random(1)
         self._references = count()
         self._recent: deque[Item] = deque(maxlen=64)
@@ -96,7 +97,7 @@ class Load:
         rates = self.rates
         begin = monotonic()
         with OpenLoop(
-            ("127.0.0.1", port), limit=_CONNECTIONS, requests_each=_REQUESTS_EACH
+            ("127.0.0.1", port), limit=_CONNECTIONS, requests_each=self.requests_each
         ) as self._loop:
             for rate, act in (
                 (rates.singles, self._ask_one),

@@ -97,15 +97,16 @@ async def play(
     *,
     seconds: float | None = None,
     cuts: bool = False,
+    patience: float = 120.0,
 ) -> Row:
     """Play a scenario, hold it to what is promised, and return its line of the report.
 
     The fault lasts while its block does; without one the load runs alone. ``cuts`` says that the
-    fault breaks the callers' own connections.
+    fault breaks the callers' own connections, ``patience`` how many seconds all may take.
     """
     size = form()
     recovered: float | None = None
-    async with asyncio.timeout(120), under(load, service):
+    async with asyncio.timeout(patience), under(load, service):
         await recovery(load.begin(), monotonic(), 0.3)
         tally = load.begin()
         await asyncio.sleep(size.before)

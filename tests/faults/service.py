@@ -19,7 +19,7 @@ _LISTEN = "0A"
 class Service:
     """A supervisor and its workers, as processes of their own. Their logs go to a file."""
 
-    def __init__(self, log: Path, workers: int, settings: Mapping[str, object]) -> None:
+    def __init__(self, log: Path, workers: int, settings: Mapping[str, object], *more: str) -> None:
         self._log = log
         self.workers = workers
         environ = {
@@ -34,22 +34,24 @@ class Service:
                     *(sys.executable, "-I", "-S", lifeline.__file__, str(os.getpid())),
                     *(str(int(signal.SIGQUIT)), "-1", "-1", os.getcwd()),
                     *(sys.executable, "-m", "verifier", "serve"),
-                    *("--port", "0", "--workers", str(workers)),
+                    *("--port", "0", "--workers", str(workers), *more),
                 ],
                 env=environ,
                 stdout=subprocess.PIPE,
                 stderr=said,
             )
-        self.port = self._ready()
+        # One, or with --port-each that of every worker.
+        self.ports = self._ready()
+        self.port = self.ports[0]
 
-    def _ready(self) -> int:
+    def _ready(self) -> list[int]:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], (), (), 60.0)[0]:
             self.stop()
             raise AssertionError(f"the service is not ready after a minute:\n{self.said()}")
         words = self._process.stdout.readline().decode().split()
         assert words[:1] == ["ready"], self.said()
-        return int(words[1].rpartition(":")[2])
+        return [int(url.rpartition(":")[2]) for url in words[1:]]
 
     def said(self) -> str:
         """The end of the log."""
@@ -73,6 +75,15 @@ class Service:
         async with asyncio.timeout(within):
             while set(dead) & set(self.pids()) or self.listening() < self.workers:
                 await asyncio.sleep(0.02)
+
+    async def reload(self, within: float = 60.0) -> None:
+        """Have all workers replaced, by SIGHUP; returns when those who were there are gone."""
+        before = set(self.pids())
+        self._process.send_signal(signal.SIGHUP)
+        async with asyncio.timeout(within):
+            while before & set(self.pids()):
+                await asyncio.sleep(0.02)
+        assert len(self.pids()) == self.workers, self.said()
 
     def stop(self) -> None:
         """Stop in order; whatever hangs is killed."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from secrets import token_hex
+from socket import socket
 
 import structlog
 from aiohttp import web
@@ -29,13 +30,17 @@ from verifier.api.verify.stream import Streams
 from verifier.app.core import Core
 from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
-from verifier.errors import ConfigError
+from verifier.errors import ConfigError, VerifierError
 from verifier.metrics.exposition import Exposition
 from verifier.pacing import Turns
 from verifier.wire.answers import Encoder
 from verifier.wire.tokens import Tokens
 
 log = structlog.get_logger()
+
+_BACKLOG = 1024
+# Seconds within which a connection that was accepted last of all brings its request.
+_FIRST_REQUEST = 1.0
 
 
 class Service:
@@ -86,10 +91,25 @@ class Service:
         lines = Lines(config.logs.refusal_lines, clocks.steady)
         self._refusals = Refusals(metrics.http_errors.add, lines)
         self._runner: Runner | None = None
+        self._site: web.BaseSite | None = None
+        self._accept = config.connections.drain_accept
 
-    async def start(self, host: str, port: int, *, reuse_port: bool = False) -> str:
-        """Serve, and return the address. Raises OSError when it cannot be had."""
+    async def start(
+        self,
+        host: str,
+        port: int,
+        listening: socket | None = None,
+        *,
+        succeeding: bool = False,
+    ) -> str:
+        """Serve, and return the address: that of ``listening``, a bound socket, if there is one.
+
+        Raises OSError when it cannot be had; VerifierError when it is ``succeeding`` somebody who
+        serves, and no database answers.
+        """
         await self._core.start()
+        if succeeding and not self._core.fleet.trusted():
+            raise VerifierError("no database answers, and the worker in this one's place goes on")
         bounds = self._config.connections
         most = affordable_connections(bounds.max_connections)
         crowd = Crowd(most, bounds.turn_away, self._refusals)
@@ -101,9 +121,18 @@ class Service:
         shorten(runner.server, self._handlers)
         asyncio.get_running_loop().set_exception_handler(self._refusals.of_loop)
         self._health.started = True
-        site = web.TCPSite(runner, host, port, reuse_port=reuse_port, backlog=1024)
-        await site.start()
+        if listening is None:
+            self._site = web.TCPSite(runner, host, port, backlog=_BACKLOG)
+        else:
+            self._site = web.SockSite(runner, listening, backlog=_BACKLOG)
+        await self._site.start()
         return f"http://{host}:{runner.addresses[0][1]}"
+
+    async def hand_over(self) -> None:
+        """Accept nothing more, before the drain: a successor does, on the same socket."""
+        assert self._site is not None
+        await self._site.stop()
+        self._accept = max(self._accept, _FIRST_REQUEST)
 
     def drain(self) -> None:
         """Be ready no more; answers close their connections, and streams end at their next wait."""
@@ -123,15 +152,20 @@ class Service:
 
     @asynccontextmanager
     async def serving(
-        self, host: str, port: int, *, reuse_port: bool = False
+        self,
+        host: str,
+        port: int,
+        listening: socket | None = None,
+        *,
+        succeeding: bool = False,
     ) -> AsyncIterator[str]:
-        """Serve while the block runs, and give the address; then drain and stop.
+        """Serve while the block runs, and give the address, as ``start``; then drain and stop.
 
         Requests are taken for ``drain_accept`` seconds more.
         """
         try:
-            yield await self.start(host, port, reuse_port=reuse_port)
+            yield await self.start(host, port, listening, succeeding=succeeding)
             self.drain()
-            await asyncio.sleep(self._config.connections.drain_accept)
+            await asyncio.sleep(self._accept)
         finally:
             await self.stop()

@@ -28,7 +28,8 @@ _families = msgspec.msgpack.Decoder(list[Family])
 class _Link:
     """The connection to one worker process, and what it last reported."""
 
-    def __init__(self, channel: Channel[FromWorker], now: float) -> None:
+    def __init__(self, slot: int, channel: Channel[FromWorker], now: float) -> None:
+        self.slot = slot
         self.channel = channel
         self.last: Report | None = None
         self.told = now
@@ -76,6 +77,10 @@ class _Link:
             else [*_families.decode(self.last.numbers), *self._process]
         )
 
+    def cumulative(self) -> list[Family]:
+        """Of these, what only grows: it counts beyond the worker's end."""
+        return [family for family in self.families() if family.cumulative]
+
 
 class Gatherer:
     """Gathers the numbers of workers, each in its slot, a number from 0 on.
@@ -86,7 +91,8 @@ class Gatherer:
     def __init__(self, wait: float) -> None:
         self.metrics = SupervisorMetrics()
         self._wait = wait
-        self._links: dict[int, _Link] = {}
+        # In the order of their starts. A slot may have two, while one takes the other's place.
+        self._links: list[_Link] = []
         # What those who have ended counted, by slot.
         self._past: dict[int, list[Family]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -109,7 +115,8 @@ class Gatherer:
         """Hear a worker out until it ends."""
         clock = asyncio.get_running_loop().time
         channel = Channel(*await asyncio.open_unix_connection(sock=ours), _decoder)
-        link = self._links[slot] = _Link(channel, clock())
+        link = _Link(slot, channel, clock())
+        self._links.append(link)
         try:
             async for message in channel.messages():
                 match message:
@@ -118,9 +125,8 @@ class Gatherer:
                     case Scrape(number):
                         self._start(self._show(channel, number))
         finally:
-            kept = [family for family in link.families() if family.cumulative]
-            self._past[slot] = added([*self._past.get(slot, []), *kept])
-            del self._links[slot]
+            self._past[slot] = added([*self._past.get(slot, []), *link.cumulative()])
+            self._links.remove(link)
             link.fresh.set()
             await channel.close(self._wait)
 
@@ -148,7 +154,7 @@ class Gatherer:
         """Ask every worker, and wait for the answers within the bound."""
         self._gathered += 1
         # One that has not reported yet is still starting, and has counted nothing.
-        links = [link for link in self._links.values() if link.last is not None]
+        links = [link for link in self._links if link.last is not None]
         for link in links:
             link.ask(self._gathered)
         waiting = [asyncio.create_task(link.fresh.wait()) for link in links]
@@ -160,13 +166,18 @@ class Gatherer:
     def _merged(self) -> list[Family]:
         now = asyncio.get_running_loop().time()
         self.metrics.report_age.clear()
-        for slot, link in self._links.items():
+        # What is there now is told by the last one in a slot that has told anything.
+        latest = {link.slot: link for link in self._links if link.last is not None}
+        for slot, link in latest.items():
+            self.metrics.report_age.labels(str(slot)).set(now - link.told)
+        for link in self._links:
             link.look()
-            if link.last is not None:
-                self.metrics.report_age.labels(str(slot)).set(now - link.told)
         supervisor = [*taken(self.metrics.registry), *of_process(os.getpid())]
         own = [family.of_worker("supervisor") for family in supervisor]
-        told = [(slot, link.families()) for slot, link in self._links.items()]
+        told = [
+            (link.slot, link.families() if latest.get(link.slot) is link else link.cumulative())
+            for link in self._links
+        ]
         workers = [
             family.of_worker(str(slot))
             for slot, families in chain(self._past.items(), told)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from verifier.errors import ConfigError
 
@@ -12,6 +13,15 @@ from verifier.errors import ConfigError
 def url_of(host: str, port: int) -> str:
     """The address that a caller on this machine uses."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _bound(family: int, kind: int, address: Any) -> socket.socket:
+    with ExitStack() as undo:
+        made = undo.enter_context(socket.socket(family, kind))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        made.bind(address)
+        undo.pop_all()
+        return made
 
 
 class Reservation:
@@ -29,13 +39,15 @@ class Reservation:
             with socket.socket(family, kind) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 probe.bind(address)
-            self._socket = socket.socket(family, kind)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._socket.bind(address)
+            self._socket = _bound(family, kind, address)
         except (OSError, OverflowError) as error:
             raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
         self.host, self.port = self._socket.getsockname()[:2]
         self.url = url_of(self.host, self.port)
+
+    def listener(self) -> socket.socket:
+        """One more socket of this address; those that listen share its connections. OSError."""
+        return _bound(self._socket.family, self._socket.type, self._socket.getsockname())
 
     @property
     def socket(self) -> socket.socket:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, nullcontext
 from itertools import cycle, islice
+from pathlib import Path
 from typing import Annotated
 
 import structlog
@@ -17,9 +18,9 @@ import typer
 from verifier.cli import logs, signals
 from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
-from verifier.cli.settings import for_host, with_primary
-from verifier.cli.supervisor import Policy, Supervisor
-from verifier.config import PREFIX, Config
+from verifier.cli.settings import env_file_of, for_host, with_primary
+from verifier.cli.supervisor import Policy, Settings, Supervisor
+from verifier.config import PREFIX
 from verifier.database import demand
 from verifier.errors import ConfigError
 from verifier.metrics.exposition import Exposition
@@ -61,6 +62,16 @@ def serve(
             help="Port of its own for /metrics, which answers whatever the workers do.",
         ),
     ] = None,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--env-file",
+            metavar="FILE",
+            dir_okay=False,
+            help="Settings, NAME=VALUE a line, that the environment does not have. Read again at "
+            "every SIGHUP.",
+        ),
+    ] = None,
 ) -> None:
     """Serve, with the databases that the environment names.
 
@@ -68,9 +79,14 @@ def serve(
     docs/configuration.md. Prints one line, ready http://HOST:PORT, once it serves; with --port-each
     it has the address of every worker. SIGTERM or Ctrl-C drains and stops; a second one stops at
     once. A single worker is this process itself; with several, or with a port for /metrics, this
-    process restarts those that die.
+    process restarts those that die, and SIGHUP replaces them one after the other by new ones, which
+    serve before the old ones go.
     """
-    config = with_primary()
+
+    def environ() -> Mapping[str, str]:
+        return os.environ if env_file is None else {**env_file_of(env_file), **os.environ}
+
+    config = with_primary(environ())
     logs.configure(config.logs.log_level)
     if for_host(config, host).access.expose_ledger == "off":
         log.warning("ledger not exposed", host=host, expected=f"{PREFIX}EXPOSE_LEDGER=on")
@@ -80,21 +96,21 @@ def serve(
 
         alone = nullcontext(Exposition())
         try:
-            worker.serve(config, host, port, alone, reuse_port=False, ready=say_ready)
+            worker.serve(config, host, port, alone, say_ready)
         except OSError as error:
             raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
         return
 
     async def until_stopped() -> None:
         async with AsyncExitStack() as stack:
-            stop = stack.enter_context(signals.catching())
+            stop = stack.enter_context(signals.catching(reloads=True))
             addresses = reserved(stack, host, port, workers if port_each else 1)
             gatherer = Gatherer(config.numbers.scrape_wait)
             if metrics_port is not None:
                 from verifier.cli.exposing import exposing
 
                 await stack.enter_async_context(exposing(host, metrics_port, gatherer.text))
-            supervisor = supervise(config, addresses, workers, gatherer, os.environ)
+            supervisor = supervise(addresses, workers, gatherer, environ)
             await supervisor.run(stop, lambda: say_ready(*(each.url for each in addresses)))
 
     asyncio.run(until_stopped())
@@ -111,24 +127,26 @@ def reserved(stack: AsyncExitStack, host: str, port: int, count: int) -> list[Re
 
 
 def supervise(
-    config: Config,
     addresses: Sequence[Reservation],
     workers: int,
     gatherer: Gatherer,
-    environ: Mapping[str, str],
+    environ: Callable[[], Mapping[str, str]],
     uniform: Callable[[], float] = random.random,
 ) -> Supervisor:
-    """A supervisor of so many workers, which share a reserved address or have one each."""
-    commands = [
-        [
-            *(sys.executable, "-m", "verifier.cli.worker"),
-            *("--host", address.host, "--port", str(address.port)),
-        ]
-        for address in islice(cycle(addresses), workers)
-    ]
-    bounds = config.connections
-    policy = Policy(drain=bounds.drain_accept + bounds.drain_seconds + _SPARE)
-    return Supervisor(commands, policy, gatherer, environ=environ, random=uniform)
+    """A supervisor of so many workers, which share a reserved address or have one each.
+
+    ``environ`` is read at the start and for each reload. Raises ConfigError.
+    """
+
+    def settings() -> Settings:
+        given = environ()
+        bounds = with_primary(given).connections
+        policy = Policy(drain=bounds.drain_accept + bounds.drain_seconds + _SPARE)
+        return Settings(dict(given), policy)
+
+    command = [sys.executable, "-m", "verifier.cli.worker", "--host", addresses[0].host]
+    listeners = [address.listener for address in islice(cycle(addresses), workers)]
+    return Supervisor(command, listeners, settings, gatherer, random=uniform)
 
 
 def say_ready(*urls: str) -> None:

@@ -1,8 +1,9 @@
-"""What Ctrl-C, SIGTERM and a closed terminal do: once stops, twice hurries."""
+"""What signals do: Ctrl-C, SIGTERM and a closed terminal stop, twice hurry; SIGHUP may reload."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
@@ -22,11 +23,15 @@ class Stopped(Exception):
 
 
 class Stop:
-    """Whether the process was asked to stop (``asked``), and asked again (``hurry``)."""
+    """Whether the process was asked to stop (``asked``), and asked again (``hurry``).
+
+    ``reload`` is set when it is to go on with new settings; whoever heeds it clears it.
+    """
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
         self.hurry = asyncio.Event()
+        self.reload = asyncio.Event()
         self.signum = 0
 
     def ask(self, signum: int) -> None:
@@ -53,15 +58,41 @@ class Stop:
 
 
 @contextmanager
-def catching() -> Iterator[Stop]:
-    """A Stop that this process's signals set, while the running loop turns."""
+def catching(*, reloads: bool = False) -> Iterator[Stop]:
+    """A Stop that this process's signals set, while the running loop turns.
+
+    SIGHUP stops; where ``reloads`` it asks for that instead, unless the terminal is closed.
+    """
     loop, stop = asyncio.get_running_loop(), Stop()
     # nohup ignores SIGHUP for its child, which then must outlive the terminal.
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    had_terminal = _has_terminal()
+
+    def hang_up() -> None:
+        if reloads and _has_terminal() == had_terminal:
+            stop.reload.set()
+        elif not ignored:
+            stop.ask(signal.SIGHUP)
+
     caught = [each for each in _STOPPING if signal.getsignal(each) is not signal.SIG_IGN]
     for each in caught:
         loop.add_signal_handler(each, stop.ask, each)
+    if reloads or not ignored:
+        caught.append(signal.SIGHUP)
+        loop.add_signal_handler(signal.SIGHUP, hang_up)
     try:
         yield stop
     finally:
         for each in caught:
             loop.remove_signal_handler(each)
+        if ignored:
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _has_terminal() -> bool:
+    """Whether the process has a controlling terminal that is open."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

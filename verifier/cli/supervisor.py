@@ -1,27 +1,23 @@
-"""Keeps worker processes alive: starts, restarts and ends them."""
+"""Keeps worker processes alive: starts, restarts, replaces and ends them."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
+import socket
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Literal
 
 import msgspec
 import structlog
 
-from verifier import lifeline
 from verifier.backoff import backoff
+from verifier.cli.child import REPLACED, SUCCESSOR, Child, how_ended
 from verifier.cli.gathering import Gatherer
 from verifier.cli.signals import Stop
-from verifier.errors import VerifierError
+from verifier.errors import ConfigError, VerifierError
 
 log = structlog.get_logger()
-
-READY = b"ready\n"
 
 
 class WorkersError(VerifierError):
@@ -35,6 +31,8 @@ class Policy(msgspec.Struct, frozen=True):
 
     # From SIGTERM to SIGKILL: what a worker takes to drain, and some to spare.
     drain: float
+    # What a successor may take to serve.
+    start: float = 60.0
     # A worker that ends sooner than this after its start is failing, not unlucky.
     quick: float = 5.0
     # So many quick ends in a row, of every worker, are a fault that no restart mends.
@@ -47,100 +45,45 @@ class Policy(msgspec.Struct, frozen=True):
         return backoff(deaths, self.first_pause, self.longest_pause, random)
 
 
-class Worker:
-    """One worker process, and its two pieces of news: it is ready, it has ended.
+class Settings(msgspec.Struct, frozen=True):
+    """What a reload may change: the workers' environment, and how patient one is with them.
 
-    ``numbers`` is the descriptor of its channel to the Gatherer. Raises OSError when it cannot be
-    started.
+    Each reading has an ``environ`` of its own: workers with another one are replaced.
+    """
+
+    environ: Mapping[str, str]
+    policy: Policy
+
+
+class Supervisor:
+    """Runs a process of the command (child.py) in each slot: one for each of the listeners.
+
+    A listener makes a socket that is bound. ``settings`` reads what holds, at the start and for
+    each reload; it may raise ConfigError. ``random`` gives numbers in [0, 1).
     """
 
     def __init__(
         self,
         command: Sequence[str],
-        environ: Mapping[str, str],
-        ready: Callable[[], None],
-        numbers: int,
-    ) -> None:
-        self._loop = loop = asyncio.get_running_loop()
-        self._on_ready = ready
-        self.born = loop.time()
-        self.exited: asyncio.Future[int] = loop.create_future()
-        with ExitStack() as undo:
-            self._news, theirs = os.pipe()
-            undo.callback(os.close, self._news)
-            fds = ["--ready-fd", str(theirs), "--numbers-fd", str(numbers)]
-            try:
-                self._process = subprocess.Popen(
-                    [*command, *fds, "--parent", str(os.getpid())],
-                    pass_fds=(theirs, numbers),
-                    env=environ,
-                    stdin=subprocess.DEVNULL,
-                    # Ours carries one line, for whoever waits for it.
-                    stdout=2,
-                    # A Ctrl-C in the terminal reaches us alone; workers are told in their turn.
-                    process_group=0,
-                )
-            finally:
-                os.close(theirs)
-            undo.callback(self._process.wait)
-            undo.callback(self._process.kill)
-            self.pid = self._process.pid
-            exit_ = lifeline.ended(self.pid)
-            undo.pop_all()
-        loop.add_reader(self._news, self._read_news)
-        exit_.add_done_callback(self._read_exit)
-
-    def _read_news(self) -> None:
-        if os.read(self._news, len(READY)) == READY:
-            self._on_ready()
-        self._close_news()
-
-    def _close_news(self) -> None:
-        if self._news >= 0:
-            self._loop.remove_reader(self._news)
-            os.close(self._news)
-            self._news = -1
-
-    def _read_exit(self, _: asyncio.Future[None]) -> None:
-        self._close_news()
-        self.exited.set_result(self._process.wait())
-
-    def age(self) -> float:
-        """Seconds since the start."""
-        return self._loop.time() - self.born
-
-    def send(self, signum: int) -> None:
-        """Signal the process, if it still runs."""
-        self._process.send_signal(signum)
-
-
-class Supervisor:
-    """Runs a process of each command.
-
-    A command is called with ``--ready-fd FD``, where it writes READY once it serves,
-    ``--numbers-fd FD``, where it may report to ``gatherer``, and ``--parent PID``, with whose
-    death it must die. ``random`` gives numbers in [0, 1).
-    """
-
-    def __init__(
-        self,
-        commands: Sequence[Sequence[str]],
-        policy: Policy,
+        listeners: Sequence[Callable[[], socket.socket]],
+        settings: Callable[[], Settings],
         gatherer: Gatherer,
         *,
-        environ: Mapping[str, str],
         random: Callable[[], float],
     ) -> None:
-        self._commands = commands
-        self._policy = policy
+        self._command = command
+        self._listeners = listeners
+        self._read = settings
+        self._settings = settings()
         self._gatherer = gatherer
         self._metrics = gatherer.metrics
-        self._environ = environ
         self._random = random
-        self._workers: list[Worker | None] = [None] * len(commands)
-        self._deaths = [0] * len(commands)
-        self._waited_for = set(range(len(commands)))
-        for slot in range(len(commands)):
+        self._workers: list[Child | None] = [None] * len(listeners)
+        # By slot: who is about to take the place of the worker there.
+        self._successors: dict[int, Child] = {}
+        self._deaths = [0] * len(listeners)
+        self._waited_for = set(range(len(listeners)))
+        for slot in range(len(listeners)):
             self._metrics.up.labels(str(slot)).set(0)
 
     @property
@@ -151,12 +94,14 @@ class Supervisor:
     async def run(self, stop: Stop, ready: Callable[[], None]) -> None:
         """Serve until ``stop`` is asked, then drain; nothing runs any more on return.
 
-        Calls ``ready`` once, when every worker has been ready. Raises WorkersError when all of
-        them end again and again right after their start.
+        Calls ``ready`` once, when every worker has been ready. When ``stop`` asks for a reload,
+        every worker is replaced. Raises WorkersError when all of them end again and again right
+        after their start.
         """
         keepers = [
             asyncio.create_task(self._keep(slot, ready)) for slot in range(len(self._workers))
         ]
+        keepers.append(asyncio.create_task(self._heed(stop.reload)))
         asked = asyncio.create_task(stop.asked.wait())
         try:
             await asyncio.wait({asked, *keepers}, return_when=asyncio.FIRST_COMPLETED)
@@ -173,76 +118,166 @@ class Supervisor:
     async def _keep(self, slot: int, ready: Callable[[], None]) -> None:
         """One worker after the other; never returns."""
 
-        def is_ready() -> None:
-            self._metrics.up.labels(str(slot)).set(1)
-            if slot in self._waited_for:
+        def is_ready(told: asyncio.Future[None]) -> None:
+            if not told.cancelled() and slot in self._waited_for:
                 self._waited_for.remove(slot)
                 if not self._waited_for:
                     ready()
 
         while True:
             how = await self._once(slot, is_ready)
+            if slot in self._successors:
+                continue
             if self._hopeless():
                 raise WorkersError(
-                    f"every worker ended right after its start, {self._policy.tries} times in a "
-                    f"row; the last one {how}: see its message above"
+                    f"every worker ended right after its start, {self._settings.policy.tries} "
+                    f"times in a row; the last one {how}: see its message above"
                 )
-            await asyncio.sleep(self._policy.pause(self._deaths[slot], self._random()))
+            pause = self._settings.policy.pause(self._deaths[slot], self._random())
+            await asyncio.sleep(pause)
 
-    async def _once(self, slot: int, is_ready: Callable[[], None]) -> str:
-        """Run one worker to its end; says how it ended."""
-        try:
-            with self._gatherer.attach(slot) as numbers:
-                worker = Worker(self._commands[slot], self._environ, is_ready, numbers.fileno())
-        except OSError as error:
-            # Out of processes or memory for now: those that run go on.
-            self._deaths[slot] += 1
-            log.warning("worker not started", why=str(error))
-            return f"could not be started: {error}"
+    async def _once(self, slot: int, is_ready: Callable[[asyncio.Future[None]], None]) -> str:
+        """Have one worker in its slot to its end; says how it ended."""
+        worker = self._successors.pop(slot, None)
+        if worker is None:
+            try:
+                worker = self._start(slot, self._settings, self._listeners[slot]())
+            except OSError as error:
+                # Out of processes or memory for now: those that run go on.
+                self._deaths[slot] += 1
+                log.warning("worker not started", why=str(error))
+                return f"could not be started: {error}"
         self._workers[slot] = worker
-        log.info("worker started", pid=worker.pid)
-        self._metrics.started.add(str(slot))
+        worker.ready.add_done_callback(is_ready)
         code = await asyncio.shield(worker.exited)
-        how = _how(code)
-        self._metrics.ended.add(str(slot), signal.Signals(-code).name if code < 0 else str(code))
-        self._metrics.up.labels(str(slot)).set(0)
-        self._deaths[slot] = self._deaths[slot] + 1 if worker.age() < self._policy.quick else 0
-        log.warning("worker ended", pid=worker.pid, how=how, age=round(worker.age(), 1))
+        how = how_ended(code)
+        quick = worker.age() < self._settings.policy.quick
+        if worker.replaced:
+            log.info("worker replaced", pid=worker.pid, how=how, age=round(worker.age(), 1))
+        else:
+            self._deaths[slot] = self._deaths[slot] + 1 if quick else 0
+            log.warning("worker ended", pid=worker.pid, how=how, age=round(worker.age(), 1))
         return how
 
+    def _start(self, slot: int, settings: Settings, listening: socket.socket, *more: str) -> Child:
+        """A process that is starting, and counted. Raises OSError."""
+        command = [*self._command, *more]
+        with self._gatherer.attach(slot) as numbers:
+            worker = Child(slot, command, settings.environ, listening, numbers)
+        log.info("worker started", pid=worker.pid)
+        self._metrics.started.add(str(slot))
+
+        def is_ready(told: asyncio.Future[None]) -> None:
+            if not told.cancelled():
+                self._metrics.up.labels(str(slot)).set(1)
+
+        def has_ended(code: asyncio.Future[int]) -> None:
+            status = code.result()
+            ended = signal.Signals(-status).name if status < 0 else str(status)
+            self._metrics.ended.add(str(slot), ended)
+            serving = any(other.is_ready() for other in self._alive() if other.slot == slot)
+            self._metrics.up.labels(str(slot)).set(serving)
+
+        worker.ready.add_done_callback(is_ready)
+        worker.exited.add_done_callback(has_ended)
+        return worker
+
+    async def _heed(self, reload: asyncio.Event) -> None:
+        """Reload whenever that is asked; never returns."""
+        while True:
+            await reload.wait()
+            reload.clear()
+            try:
+                settings = self._read()
+            except ConfigError as error:
+                log.error("not reloaded", why=str(error))
+                continue
+            why = await self._reload(settings)
+            if why:
+                log.error("not reloaded", why=why)
+            else:
+                log.info("reloaded", workers=len(self._workers))
+
+    async def _reload(self, settings: Settings) -> str:
+        """Replace one worker after the other; why that had to end, the others go on as they are."""
+
+        def outdated() -> Child | None:
+            workers = (worker for worker in self._workers if worker and worker.runs())
+            return next((each for each in workers if each.environ is not settings.environ), None)
+
+        while old := outdated():
+            why = await self._replace(old, settings)
+            if why:
+                return why
+            # From now on it is known to work, and those that end are restarted with it.
+            self._settings = settings
+        self._settings = settings
+        return ""
+
+    async def _replace(self, old: Child, settings: Settings) -> str:
+        """Have a worker's place taken by one that serves before it goes; why that cannot be."""
+        slot = old.slot
+        try:
+            new = self._start(slot, settings, old.listening(), SUCCESSOR)
+        except OSError as error:
+            return f"a worker could not be started: {error}"
+        self._successors[slot] = new
+        await asyncio.wait({new.ready}, timeout=settings.policy.start)
+        if not new.is_ready():
+            late = new.runs()
+            new.send(signal.SIGKILL)
+            code = await asyncio.shield(new.exited)
+            # Unless the old one has ended meanwhile, and it was already in its place.
+            if self._successors.get(slot) is new:
+                del self._successors[slot]
+            if late:
+                return f"a new worker did not serve within {settings.policy.start:g} s"
+            return f"a new worker {how_ended(code)}: see its message above"
+        old.replaced = True
+        old.send(REPLACED)
+        await asyncio.wait({old.exited}, timeout=settings.policy.drain)
+        if old.runs():
+            log.warning("worker killed", pid=old.pid, why="it did not end in time")
+            old.send(signal.SIGKILL)
+            await asyncio.shield(old.exited)
+        return ""
+
     def _hopeless(self) -> bool:
+        policy = self._settings.policy
         return all(
-            deaths >= self._policy.tries
-            and (worker is None or worker.exited.done() or worker.age() < self._policy.quick)
+            deaths >= policy.tries
+            and (worker is None or not worker.runs() or worker.age() < policy.quick)
             for deaths, worker in zip(self._deaths, self._workers, strict=True)
         )
 
-    def _alive(self) -> list[Worker]:
-        return [worker for worker in self._workers if worker and not worker.exited.done()]
+    def _alive(self) -> list[Child]:
+        all_ = (*self._workers, *self._successors.values())
+        return [worker for worker in all_ if worker and worker.runs()]
 
     async def _end(self, stop: Stop) -> None:
         """SIGTERM to all, and SIGKILL to those that do not end in time."""
         alive = self._alive()
         for worker in alive:
-            worker.send(signal.SIGTERM)
+            # One that was replaced drains already; a second signal would hurry it.
+            if not worker.replaced:
+                worker.send(signal.SIGTERM)
         if not alive:
             return
         hurry = asyncio.create_task(stop.hurry.wait())
         ended = asyncio.create_task(_ended(alive))
         await asyncio.wait(
-            {hurry, ended}, timeout=self._policy.drain, return_when=asyncio.FIRST_COMPLETED
+            {hurry, ended},
+            timeout=self._settings.policy.drain,
+            return_when=asyncio.FIRST_COMPLETED,
         )
+        why = "asked to hurry" if hurry.done() else "it did not end in time"
         hurry.cancel()
         for worker in self._alive():
-            log.warning("worker killed", pid=worker.pid, why="it did not end in time")
+            log.warning("worker killed", pid=worker.pid, why=why)
             worker.send(signal.SIGKILL)
         await ended
 
 
-async def _ended(workers: Sequence[Worker]) -> Literal[True]:
+async def _ended(workers: Sequence[Child]) -> Literal[True]:
     await asyncio.gather(*(worker.exited for worker in workers))
     return True
-
-
-def _how(code: int) -> str:
-    return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"

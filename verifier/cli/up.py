@@ -80,7 +80,8 @@ def up(
 
     Prints one line, ready http://127.0.0.1:PORT, once it serves. What dies is started again.
     SIGTERM or Ctrl-C lets the running requests finish and stops everything; a second one does not
-    wait for them. The next start finds the same ledger again, after a crash too.
+    wait for them. SIGHUP replaces the workers one after the other. The next start finds the same
+    ledger again, after a crash too.
     """
     config = Config.from_env(os.environ)
     logs.configure(config.logs.log_level)
@@ -101,7 +102,7 @@ async def _up(
 ) -> None:
     connections = _connections(config, workers, replicas)
     async with AsyncExitStack() as stack:
-        stop = stack.enter_context(signals.catching())
+        stop = stack.enter_context(signals.catching(reloads=True))
         address = stack.enter_context(Reservation(_HOST, port))
         cluster = Cluster(data, replicas=replicas, connections=connections, notify=_say)
         stack.push_async_callback(cluster.stop)
@@ -123,14 +124,14 @@ async def _up(
         gatherer = Gatherer(config.numbers.scrape_wait)
         if balancer:
             addresses = reserved(stack, _HOST, 0, workers)
-            supervisor = supervise(config, addresses, workers, gatherer, environ)
+            supervisor = supervise(addresses, workers, gatherer, lambda: environ)
             statistics = stack.enter_context(Reservation(_HOST, 0))
             at = [f"{each.host}:{each.port}" for each in addresses]
             before = Balancer(address.socket, f"{statistics.host}:{statistics.port}", at, data)
             _say(f"statistics of HAProxy: {statistics.url}/")
             await _behind(before, supervisor, stop, ready)
         else:
-            await supervise(config, [address], workers, gatherer, environ).run(stop, ready)
+            await supervise([address], workers, gatherer, lambda: environ).run(stop, ready)
         _say("stopping PostgreSQL")
 
 
@@ -139,6 +140,7 @@ async def _behind(
 ) -> None:
     """Run workers behind a balancer, which starts after them; both are told at once to end."""
     workers = signals.Stop()
+    workers.reload = stop.reload
     serving = asyncio.Event()
     supervising = asyncio.ensure_future(supervisor.run(workers, serving.set))
     begun, asked, hurried = (

@@ -17,9 +17,9 @@ import uvloop
 
 from verifier.app.service import Service
 from verifier.cli import logs, signals
+from verifier.cli.child import READY, REPLACED, SUCCESSOR
 from verifier.cli.reporting import Reporter
 from verifier.cli.settings import for_host
-from verifier.cli.supervisor import READY
 from verifier.config import Config
 from verifier.errors import VerifierError
 from verifier.lifeline import die_with
@@ -35,32 +35,38 @@ def serve(
     host: str,
     port: int,
     exposition: AbstractAsyncContextManager[Exposition],
-    *,
-    reuse_port: bool,
     ready: Callable[[str], None],
+    listening: socket.socket | None = None,
+    *,
+    succeeding: bool = False,
 ) -> None:
     """Serve in this process until SIGTERM or Ctrl-C, then drain; a second one ends it at once.
 
-    ``exposition`` is open meanwhile. ``ready`` is called with the address once it serves. Raises
-    VerifierError and OSError.
+    ``exposition`` is open meanwhile. ``ready`` is called with the address once it serves. For
+    ``listening`` and ``succeeding`` see Service.start. After REPLACED it accepts nothing more, and
+    drains. Raises VerifierError and OSError.
     """
     logs.configure(config.logs.log_level)
     config = for_host(config, host)
     _keep_freed_memory()
 
-    async def until(stop: asyncio.Event) -> None:
+    async def until(stop: signals.Stop) -> None:
         async with exposition as shown:
             service = Service(config, exposition=shown)
-            async with service.serving(host, port, reuse_port=reuse_port) as url:
+            async with service.serving(host, port, listening, succeeding=succeeding) as url:
                 # What start-up made lives as long as the process: no collection need look at it.
                 gc.collect()
                 gc.freeze()
                 ready(url)
-                await stop.wait()
+                await stop.asked.wait()
+                if stop.signum == REPLACED:
+                    await service.hand_over()
 
     async def until_stopped() -> None:
         with signals.catching() as stop:
-            serving = asyncio.ensure_future(until(stop.asked))
+            if listening is not None:
+                asyncio.get_running_loop().add_signal_handler(REPLACED, stop.ask, REPLACED)
+            serving = asyncio.ensure_future(until(stop))
             hurry = asyncio.ensure_future(stop.hurry.wait())
             await asyncio.wait({serving, hurry}, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
@@ -90,7 +96,8 @@ def main() -> None:
     """Serve with settings from the environment; exit code 2 when that cannot be."""
     parser = argparse.ArgumentParser(prog="verifier-worker")
     parser.add_argument("--host", required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument(SUCCESSOR, action="store_true", dest="succeeding")
+    parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--numbers-fd", type=int, required=True)
     parser.add_argument("--parent", type=int, required=True)
@@ -106,7 +113,10 @@ def main() -> None:
     try:
         config = Config.from_env(os.environ)
         reporter = Reporter(socket.socket(fileno=arguments.numbers_fd), config.numbers)
-        serve(config, arguments.host, arguments.port, reporter, reuse_port=True, ready=tell)
+        listening = socket.socket(fileno=arguments.listen_fd)
+        port = listening.getsockname()[1]
+        succeeding = arguments.succeeding
+        serve(config, arguments.host, port, reporter, tell, listening, succeeding=succeeding)
     except VerifierError as error:
         sys.exit(_say(error))
 
