@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from io import BytesIO
 from pathlib import Path
@@ -19,6 +19,7 @@ import aiohttp
 import pytest
 
 from tests.cli.support import runs, until
+from tests.embedded.support import servers_in
 from tests.support import require_haproxy, require_tool
 from verifier.cli.demo import MARK, SEED
 from verifier.synthetic import example
@@ -80,6 +81,22 @@ class Up:
         """The worker processes."""
         return [pid for pid, command in self.family().items() if "verifier.cli.worker" in command]
 
+    def postmaster(self, name: str) -> int:
+        """The process that serves a database; 0 when there is none."""
+        for pid, command in self.family().items():
+            with suppress(OSError):
+                served = os.readlink(f"/proc/{pid}/cwd")
+                if "-D" in command and served == str(self.data.resolve() / name):
+                    return pid
+        return 0
+
+    def kill(self, name: str) -> int:
+        """Kill the process that serves a database, and it alone."""
+        pid = self.postmaster(name)
+        assert pid
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
     async def end(self, signum: int, within: float) -> int:
         """Signal it; its exit code, once it and everything under it has ended."""
         family = [self.process.pid, *self.family()]
@@ -131,6 +148,26 @@ async def verdict(url: str) -> str:
         session.post(f"{url}/v1/verify", data=example.QUESTION) as response,
     ):
         return str((await response.json(content_type=None))["verdict"])
+
+
+async def feed(url: str, number: str, within: float = 10.0) -> str:
+    """Feed the example with another number until it is taken; the answer to a question after it."""
+    line = example.LINE.replace(b"26119000000012345678", number.encode())
+    question = example.QUESTION.replace("26119000000012345678", number)
+    ndjson = {"Content-Type": "application/x-ndjson"}
+    ledger = f"{url}/v1/ledger/invoices"
+    async with aiohttp.ClientSession() as session, asyncio.timeout(within):
+        while True:
+            async with session.post(ledger, data=line, headers=ndjson) as response:
+                fed = await response.json(content_type=None)
+            if response.status == 200:
+                break
+            assert (response.status, fed["code"]) == (503, "unavailable")
+            await asyncio.sleep(0.05)
+        assert fed["accepted"] == 1
+        token = {"Consistency-Token": fed["token"], "Request-Timeout": "5000"}
+        async with session.post(f"{url}/v1/verify", data=question, headers=token) as response:
+            return str((await response.json(content_type=None))["verdict"])
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +243,38 @@ async def test_behind_a_balancer(data: Path) -> None:
             log = service.log.read_text()
             assert "hard-stop" not in log
             assert "worker killed" not in log
+
+
+async def test_killed_servers_are_started_again(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Replicas answer while the primary recovers, and each other's questions; feeds are taken."""
+    # On a busy machine a recovery may take longer than the default.
+    monkeypatch.setenv("VERIFIER_MAX_STALENESS", "20")
+    with up(data) as service:
+        url = await service.ready()
+        service.kill("primary")
+        # Nobody has asked before, so memory does not know it.
+        assert await verdict(url) == "match"
+        assert await feed(url, "26119000000012345001") == "match"
+        killed = service.kill("replica-1")
+        assert await ask_all(url, data) == {"match": ROWS + 1}
+        assert await feed(url, "26119000000012345002") == "match"
+        await until(lambda: service.postmaster("replica-1") not in {0, killed})
+        assert await service.end(signal.SIGTERM, within=20) == 0
+        assert servers_in(data) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+async def test_end_while_a_server_is_started_again(data: Path, signum: int) -> None:
+    """The new server ends with everything else, whether it is told to or not."""
+    with up(data) as service:
+        await service.ready()
+        killed = service.kill("primary")
+        await until(lambda: service.postmaster("primary") not in {0, killed})
+        code = await service.end(signum, within=20)
+        assert code == (0 if signum == signal.SIGTERM else -signum)
+        await until(lambda: not servers_in(data))
 
 
 async def test_start_after_a_crash(data: Path) -> None:

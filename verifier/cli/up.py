@@ -78,10 +78,10 @@ def up(
 ) -> None:
     """Run everything on this machine: PostgreSQL, its replicas, a demo ledger, the workers.
 
-    Prints one line, ready http://127.0.0.1:PORT, once it serves. SIGTERM or Ctrl-C lets the
-    running requests finish and stops everything; a second one does not wait for them. SIGHUP
-    replaces the workers one after the other. The next start finds the same ledger again, after a
-    crash too.
+    Prints one line, ready http://127.0.0.1:PORT, once it serves. What dies is started again.
+    SIGTERM or Ctrl-C lets the running requests finish and stops everything; a second one does not
+    wait for them. SIGHUP replaces the workers one after the other. The next start finds the same
+    ledger again, after a crash too.
     """
     config = Config.from_env(os.environ)
     logs.configure(config.logs.log_level)
@@ -107,6 +107,7 @@ async def _up(
         cluster = Cluster(data, replicas=replicas, connections=connections, notify=_say)
         stack.push_async_callback(cluster.stop)
         await stop.unless(cluster.start())
+        await stack.enter_async_context(cluster.kept(random.random))
         await stop.unless(migrate(cluster.primary.dsn))
         given = config.replaced(primary_dsn=cluster.primary.dsn)
         await stop.unless(demo.fill(given, data, rows, _say))

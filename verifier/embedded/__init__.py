@@ -1,6 +1,7 @@
 """A PostgreSQL primary and its streaming replicas on this machine, for `up`, tests and demos.
 
 cluster      Cluster: initialise, clone, repair, start and stop the whole
+upkeep       starts servers again that end unasked, when asked to
 server       Server: one postmaster; start, stop, kill, restart, DSN
 replication  slots, clones, and whether a replica can be used
 directory    the data directory: whose it is, its lock, its sockets

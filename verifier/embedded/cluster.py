@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +16,7 @@ from verifier.embedded.directory import DataDirectory
 from verifier.embedded.processes import Launcher, clear
 from verifier.embedded.server import Server, initialise
 from verifier.embedded.settings import CONNECTIONS_MIN, memory_bytes, server_settings
+from verifier.embedded.upkeep import upkeep
 from verifier.errors import ClusterError
 
 FIRST_PORT = 5432
@@ -98,6 +99,13 @@ class Cluster:
                 self._launcher.close()
                 self._launcher = None
             self._data.close()
+
+    def kept(self, random: Callable[[], float]) -> AbstractAsyncContextManager[None]:
+        """Start servers that end unasked again while the block runs; leave it before `stop`.
+
+        ``random`` gives numbers in [0, 1).
+        """
+        return upkeep(self.primary, self.replicas, random)
 
     async def _start(self) -> None:
         await asyncio.to_thread(self._data.open)

@@ -22,6 +22,8 @@ CLONE_TIMEOUT = 600.0
 # One that has not got any for this long (seconds) never will.
 STANDSTILL = 10.0
 
+WAL_GONE = "the primary has not kept the WAL that it needs"
+
 
 @asynccontextmanager
 async def connected(server: Server) -> AsyncIterator[asyncpg.Connection]:
@@ -104,19 +106,24 @@ async def defect(binaries: Binaries, primary: Server, replica: Server) -> str | 
     if theirs is None:
         return "its control file cannot be read"
     async with connected(primary) as connection:
-        ((system, timeline, wal),) = await connection.fetch(
-            "SELECT system_identifier, timeline_id, "
-            "(SELECT wal_status FROM pg_replication_slots WHERE slot_name = $1) "
-            "FROM pg_control_system(), pg_control_checkpoint()",
-            slot_of(replica.name),
+        ((system, timeline),) = await connection.fetch(
+            "SELECT system_identifier, timeline_id "
+            "FROM pg_control_system(), pg_control_checkpoint()"
         )
+        kept = await wal_kept(connection, replica)
     if theirs[0] != system:
         return "it is a copy of another primary"
     if theirs[1] > timeline:
         return "it has left the primary's timeline"
-    if wal in {None, "lost"}:
-        return "the primary has not kept the WAL that it needs"
-    return None
+    return None if kept else WAL_GONE
+
+
+async def wal_kept(connection: asyncpg.Connection, replica: Server) -> bool:
+    """Ask the primary whether the replica's slot still holds the WAL that it needs."""
+    status = await connection.fetchval(
+        "SELECT wal_status FROM pg_replication_slots WHERE slot_name = $1", slot_of(replica.name)
+    )
+    return status not in {None, "lost"}
 
 
 async def clone(

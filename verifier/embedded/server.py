@@ -118,6 +118,8 @@ class Server:
             await gone(process.pid, bound)
         if process.poll() is None:
             raise ClusterError(f"{self.name} (process {process.pid}) cannot be ended")
+        # What a postmaster that was killed has left behind.
+        await clear([self.directory])
         self._process = None
 
     def kill(self, number: int) -> None:

@@ -60,6 +60,9 @@ def server_settings(memory: int, connections: int, overrides: Mapping[str, str])
         # Bounds the WAL that recovery after a crash has to read again.
         "max_wal_size": "2GB",
         "checkpoint_timeout": "10min",
+        # Before it reads that WAL again, recovery makes all files durable: by one call instead of a
+        # thousand fsyncs, which took most of its time (1.3 s of 1.7 s for a small ledger).
+        "recovery_init_sync_method": "syncfs",
         # Two per replica while it is cloned, one afterwards.
         "max_wal_senders": "20",
         "max_replication_slots": "20",
