@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -88,6 +88,15 @@ def run(
         str | None,
         typer.Option(show_default="the scenario's", help="Exponent of popularity, 0 to 3."),
     ] = None,
+    beyond: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0.01,
+            max=100.0,
+            show_default="the scenario's",
+            help="After steps to the knee a stage at so many times its rate; repeatable.",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, max=256, help="Of the service that is brought up.")
     ] = 1,
@@ -136,7 +145,7 @@ def run(
     """
     with plainly():
         check_output(output)
-        load = _load(name, duration, curve, arrivals, mix, zipf)
+        load = _load(name, duration, curve, arrivals, mix, zipf, beyond)
         commands = _pairs(hook, "--hook")
         _known(commands, {each.name for each in load.hooks}, "--hook", f"hooks of {name}")
         if host is not None and load.hooks and not commands:
@@ -177,6 +186,7 @@ def _load(
     arrivals: Arrivals | None,
     mix: str | None,
     zipf: str | None,
+    beyond: Sequence[float] | None,
 ) -> Scenario:
     """A scenario with what the command line changes of it."""
     load = scenario.load(name)
@@ -205,6 +215,10 @@ def _load(
             raise typer.BadParameter(
                 f"expected a number from 0 to 3, got {zipf!r}", param_hint="--zipf"
             )
+    if beyond:
+        if load.steps is None:
+            raise typer.BadParameter(f"{name} has no steps", param_hint="--beyond")
+        changes["steps"] = msgspec.structs.replace(load.steps, beyond=beyond)
     return msgspec.structs.replace(load, **changes)
 
 

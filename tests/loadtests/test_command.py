@@ -84,6 +84,7 @@ def test_one_wrong_answer_in_ten_thousand_fails_the_run(service: Target, tmp_pat
         (["report", "README.md"], "README.md: "),
         (["run", "soak", "--mix", "foo=3"], "foo: expected verdicts: invalid, match, "),
         (["run", "soak", "--zipf", "9"], "expected a number from 0 to 3, got '9'"),
+        (["run", "soak", "--beyond", "3"], "soak has no steps"),
         (["run", "soak", "--zipf", "nan"], "expected a number from 0 to 3, got 'nan'"),
         (["run", "soak", "--hook", "x=y"], "x: expected hooks of soak: none"),
         (["run", "failover", "--host", "http://127.0.0.1:1"], "--hook failover=COMMAND"),
