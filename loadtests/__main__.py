@@ -14,7 +14,7 @@ from loadtests.compare.command import compare
 from loadtests.compare.parent import parent
 from loadtests.merging import merged
 from loadtests.run_command import run
-from loadtests.terminal import Output, leave, plainly
+from loadtests.terminal import Output, leave, pairs, plainly
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -55,6 +55,20 @@ def report_(
         found = result.read(folder)
         for file in report.write(found, folder if folder.is_dir() else folder.parent):
             print(file)
+
+
+@app.command()
+def goodput(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="LABEL=FOLDER", help="Runs of steps, and their names.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.svg")],
+) -> None:
+    """Draw what several services answered right and in time, by what was offered."""
+    with plainly():
+        found = {name: result.read(Path(at)) for name, at in pairs(runs, "LABEL=FOLDER").items()}
+        output.write_text(report.goodputs(found), "utf-8")
+        print(output)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from loadtests.runs import Options
 from loadtests.runs import run as run_it
 from loadtests.scenario import Arrivals, Scenario
 from loadtests.target import Target, own, there, today
-from loadtests.terminal import Cores, Output, check_output, leave, part_of, plainly
+from loadtests.terminal import Cores, Output, check_output, leave, pairs, part_of, plainly
 from verifier.synthetic.questions import DEFAULT_MIX
 
 
@@ -146,7 +146,7 @@ def run(
     with plainly():
         check_output(output)
         load = _load(name, duration, curve, arrivals, mix, zipf, beyond)
-        commands = _pairs(hook, "--hook")
+        commands = pairs(hook, "--hook")
         _known(commands, {each.name for each in load.hooks}, "--hook", f"hooks of {name}")
         if host is not None and load.hooks and not commands:
             raise typer.BadParameter(
@@ -172,7 +172,7 @@ def run(
         )
         book = Book(rows, ledger_seed, until.date() if until else today())
         part_of_core = part_of(cores, workers)
-        settings = _pairs(setting, "--setting")
+        settings = pairs(setting, "--setting")
         with _target(load, host, book, workers, part_of_core, settings, balancer) as target:
             print(f"{load.name}: {load.summary}; http://{target.host}", file=sys.stderr, flush=True)
             found = run_it(load, target, options)
@@ -231,23 +231,13 @@ def _known(given: Iterable[str], names: Collection[str], option: str, what: str)
 
 def _parts(text: str) -> dict[str, int]:
     parts = {}
-    for verdict, count in _pairs(text.split(","), "--mix").items():
+    for verdict, count in pairs(text.split(","), "--mix").items():
         if not count.isascii() or not count.isdigit():
             raise typer.BadParameter(
                 f"{verdict}: expected a whole number, got {count!r}", param_hint="--mix"
             )
         parts[verdict] = int(count)
     return parts
-
-
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}", param_hint=option)
-        pairs[name.strip()] = value
-    return pairs
 
 
 def _part(text: str) -> tuple[int, int]:

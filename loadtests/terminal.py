@@ -55,6 +55,17 @@ _SAID = (
 )
 
 
+def pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+    """Texts of the form NAME=VALUE, by their names."""
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"expected NAME=VALUE, got {text!r}", param_hint=option)
+        found[name.strip()] = value
+    return found
+
+
 def leave(found: Result, output: Path | None) -> None:
     """Write all of a run, say where, and exit as it went."""
     moment = found.began[:19].replace(":", "")

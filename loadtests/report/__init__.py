@@ -10,11 +10,11 @@ from pathlib import Path
 
 from loadtests import result as results
 from loadtests.report import markdown, page
-from loadtests.report.plots import drawn
+from loadtests.report.plots import drawn, goodputs
 from loadtests.report.verdict import Verdict, headline, judge
 from loadtests.result import Result
 
-__all__ = ["Verdict", "headline", "judge", "write"]
+__all__ = ["Verdict", "goodputs", "headline", "judge", "write"]
 
 
 def write(result: Result, folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import cycle
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -92,6 +93,29 @@ def goodput(result: Result) -> Figure:
     # Nothing is above what is offered.
     _knee(axes, result, places={each.stage.rate: each.questions for each in points}, top=True)
     figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+def goodputs(runs: Mapping[str, Result]) -> Figure:
+    """What several runs answered right and in time against what was offered, by their labels."""
+    figure = Figure(figsize=(NARROW, 3.9), layout="constrained")
+    axes = figure.subplots()
+    points = {label: _points(result) for label, result in runs.items()}
+    x = [point.questions for each in points.values() for point in each]
+    most = max(x, default=0.0)
+    axes.plot([0, most], [0, most], color=MUTED, linestyle=":", label="all that is offered")
+    for colour, (label, each) in zip(cycle(COLOURS), points.items(), strict=False):
+        offered = [point.questions for point in each]
+        axes.plot(
+            offered, [_rate(point, "good") for point in each], "o-", color=colour, label=label
+        )
+    axes.set_xlabel("offered (questions/s)")
+    axes.set_ylabel("goodput (questions/s)")
+    _from_zero(axes, x)
+    answered = [_rate(point, "good") for each in points.values() for point in each]
+    axes.set_ylim(0, 1.15 * max(answered, default=1.0))
+    counts(axes, x=True, y=True)
+    figure.legend(loc="outside upper left", ncols=2)
     return figure
 
 

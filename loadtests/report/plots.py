@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from loadtests.report import load_plots
 from loadtests.report.budgets import in_steps, measured
 from loadtests.report.curve_plot import percentiles
 from loadtests.report.load_plots import goodput, latency
@@ -77,6 +78,12 @@ def drawn(result: Result) -> dict[str, Plot]:
         several = max(rates, default=0.0) > _SEVERAL * min(rates, default=0.0)
         names = ["timeline", "percentiles", *(["goodput", "latency"] if several else [])]
     return {f"{name}.svg": _plot(result, name, steps=steps) for name in names}
+
+
+def goodputs(runs: Mapping[str, Result]) -> str:
+    """What several runs answered right and in time by what was offered, as SVG."""
+    with styled("goodputs"):
+        return svg(load_plots.goodputs(runs))
 
 
 def _plot(result: Result, name: str, *, steps: bool) -> Plot:
