@@ -9,8 +9,9 @@ from aiohttp import web
 
 from verifier.api.openapi import document
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import Content, Operation
+from verifier.api.server.shapes import BY_SERVER, JSON, Content, Operation, problem
 from verifier.invoice.claim import FIELDS, Question
+from verifier.wire.problems import CONTENT_TYPE
 
 
 async def handler(_: web.Request) -> web.Response:
@@ -42,3 +43,26 @@ def test_each_field_is_explained(field: str) -> None:
     where = shape if "description" in shape else shape["anyOf"][0]
     assert where["description"]
     assert [type(each) for each in where["examples"]] == [str]
+
+
+def responses(own: dict[int, Content]) -> dict[str, Any]:
+    """What the document says of the responses of an operation."""
+    said = document([Route("GET", "/it", "it", handler, Operation("tells", own))])
+    found: dict[str, Any] = said["paths"]["/it"]["get"]["responses"]
+    return found
+
+
+def test_what_the_server_itself_refuses_is_said_of_each_operation() -> None:
+    """A head that cannot be read is refused before anybody knows whose request it is."""
+    said = responses({200: Content(dict, "Yes.")})
+    assert said.keys() == {"200", *map(str, BY_SERVER)}
+    assert said["503"]["headers"].keys() == {"Retry-After"}
+    assert all(CONTENT_TYPE in said[str(status)]["content"] for status in BY_SERVER)
+
+
+def test_an_operation_may_use_the_same_statuses() -> None:
+    """Its shape and the server's both stand, each with its media type, and both reasons."""
+    said = responses({503: Content(dict, "Not yet."), 400: problem("Not like this.")})
+    assert said["503"]["content"].keys() == {JSON, CONTENT_TYPE}
+    assert said["503"]["description"].startswith("Not yet. ")
+    assert said["400"]["description"].startswith("Not like this. ")

@@ -240,6 +240,8 @@ async def test_idle_connection_outlives_the_time_for_a_head(database: Database) 
 
 UNREADABLE = {
     "newline in the path": (b"GET /%0a HTTP/1.1\r\nHost: v\r\n\r\n", 404, "not_found"),
+    "no version": (b"POST /v1/verify\r\nHost: v\r\n\r\n", 400, "bad_request"),
+    "another version": (b"GET /livez HTTP/2.0\r\nHost: v\r\n\r\n", 400, "bad_request"),
     "no HTTP": (b"nonsense\r\n\r\n", 400, "bad_request"),
     "method": (b"G@T / HTTP/1.1\r\nHost: v\r\n\r\n", 400, "bad_request"),
     "header": (b"GET / HTTP/1.1\r\nHost v\r\n\r\n", 400, "bad_request"),

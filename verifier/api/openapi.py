@@ -11,7 +11,7 @@ from aiohttp import web
 import verifier
 from verifier.api.server.respond import JSON
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import Content, Operation, Parameter
+from verifier.api.server.shapes import BY_SERVER, Content, Operation, Parameter
 from verifier.invoice.claim import ALSO
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
@@ -65,7 +65,7 @@ def _take_also(components: dict[str, Any]) -> None:
 
 
 def _types(operation: Operation) -> Iterable[Any]:
-    contents = [*operation.responses.values()]
+    contents = [*operation.responses.values(), *BY_SERVER.values()]
     if operation.body is not None:
         contents.append(operation.body)
     for content in contents:
@@ -81,14 +81,25 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if operation.body is not None:
         said["requestBody"] = {"required": True, **_content(operation.body, schemas)}
     said["responses"] = {
-        str(status): {
-            "description": content.description,
-            **_content(content, schemas),
-            **({"headers": _RETRY_AFTER} if content.retry_after else {}),
-        }
-        for status, content in operation.responses.items()
+        str(status): _response(status, operation.responses.get(status), schemas)
+        for status in sorted({*operation.responses, *BY_SERVER})
     }
     return said
+
+
+def _response(status: int, own: Content | None, schemas: dict[Any, Any]) -> dict[str, Any]:
+    """What an operation says with a status, what the server does, or either."""
+    both = [content for content in (own, BY_SERVER.get(status)) if content is not None]
+    return {
+        "description": " ".join(dict.fromkeys(each.description for each in both)),
+        # The operation's own shape where both have the same media type.
+        "content": {
+            media: content
+            for each in reversed(both)
+            for media, content in _content(each, schemas)["content"].items()
+        },
+        **({"headers": _RETRY_AFTER} if any(each.retry_after for each in both) else {}),
+    }
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:

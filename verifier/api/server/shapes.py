@@ -65,3 +65,12 @@ UNREADABLE = {
     415: problem("The body is compressed."),
 }
 OVERLOADED = {503: refusal("Refused before any work: overload, or shutting down.")}
+
+# What the server itself may say to any request (docs/http.md), before it looks at whose it is.
+BY_SERVER = {
+    400: problem("The request cannot be read."),
+    408: problem("The head did not arrive in time, or the body stood still."),
+    417: problem("An expectation other than 100-continue."),
+    431: problem("The head is too large, or has too many fields."),
+    503: refusal("There are too many connections."),
+}
