@@ -141,6 +141,16 @@ async def test_half_close_within_a_body(service: Service, path: str) -> None:
         await client.ended()
 
 
+async def test_half_close_within_a_body_that_is_refused_unread(service: Service) -> None:
+    """What aiohttp refuses by itself, and then reads on, is not waited for either."""
+    head = b"POST /v1/verify HTTP/1.1\r\nHost: v\r\nExpect: more\r\nContent-Length: 9\r\n\r\n{"
+    async with connected(service, head) as client:
+        assert (await client.problem())[0] == 417
+        client.writer.write_eof()
+        async with asyncio.timeout(5):
+            await client.ended()
+
+
 async def test_half_closed_idle_connection_ends(service: Service) -> None:
     """A half-closed connection without a request under way is closed at once."""
     async with connected(service, LIVEZ) as client:

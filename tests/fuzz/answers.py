@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -11,6 +10,7 @@ import jsonschema_rs
 import msgspec
 
 from tests.fuzz.inputs import Asked
+from tests.fuzz.line import Ended, Line
 from verifier.wire.problems import CONTENT_TYPE as PROBLEM
 from verifier.wire.problems import PROBLEMS
 
@@ -42,29 +42,20 @@ class Answer(NamedTuple):
     closes: bool
 
 
-async def read(reader: asyncio.StreamReader, *, head_only: bool = False) -> Answer | None:
+async def read(line: Line, *, head_only: bool = False) -> Answer | None:
     """The next response, None at the end of the connection. Raises Wrong for no HTTP.
 
     ``head_only`` is for the answer to HEAD.
     """
-    while True:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.IncompleteReadError as error:
-            if error.partial:
-                raise Wrong(
-                    f"the connection ended within a head: {error.partial[:200]!r}"
-                ) from None
-            return None
-        answer = _head(head)
-        if answer.status >= 200:
-            break
-    if head_only or answer.status in (204, 304):
-        return answer
     try:
-        return answer._replace(body=await _body(reader, answer))
-    except asyncio.IncompleteReadError:
-        raise Wrong("the connection ended within a body") from None
+        while head := await line.until(b"\r\n\r\n"):
+            answer = _head(head)
+            if answer.status >= 200:
+                without = head_only or answer.status in (204, 304)
+                return answer if without else answer._replace(body=await _body(line, answer))
+    except Ended:
+        raise Wrong("the connection ended within an answer") from None
+    return None
 
 
 def _head(head: bytes) -> Answer:
@@ -87,21 +78,21 @@ def _head(head: bytes) -> Answer:
     return Answer(int(status[2]), media, fields, b"", closes)
 
 
-async def _body(reader: asyncio.StreamReader, answer: Answer) -> bytes:
+async def _body(line: Line, answer: Answer) -> bytes:
     length, coding = answer.fields.get("content-length"), answer.fields.get("transfer-encoding")
     if (length is None) == (coding is None):
         if length is None and answer.closes:
-            return await reader.read()
+            return await line.rest()
         raise Wrong(f"neither one length nor one coding: {answer.fields}")
     if length is not None:
-        return await reader.readexactly(int(length))
+        return await line.exactly(int(length))
     blocks = []
     while True:
-        line = await reader.readuntil(b"\r\n")
-        size = _SIZE.fullmatch(line[:-2])
+        said = await line.until(b"\r\n")
+        size = _SIZE.fullmatch(said[:-2])
         if size is None:
-            raise Wrong(f"no chunk size: {line[:200]!r}")
-        block = await reader.readexactly(int(size[1], 16) + 2)
+            raise Wrong(f"no chunk size: {said[:200]!r}")
+        block = await line.exactly(int(size[1], 16) + 2)
         if block[-2:] != b"\r\n":
             raise Wrong("a chunk of another size than it says")
         if len(block) == 2:

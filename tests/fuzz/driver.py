@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 
 from tests.fuzz.answers import Answer, Documented, Wrong, read
 from tests.fuzz.inputs import Asked, Input, make
+from tests.fuzz.line import Line
 
 # No input may take longer, in seconds: no bound of the service that it could run into is as long.
 PATIENCE = 30.0
 
 # After so many faults the rest would say the same.
 _ENOUGH = 5
-
-# An answer may hold all results of a batch in a line.
-_LONGEST_HEAD = 1 << 20
 
 
 class Fault(Exception):
@@ -65,12 +62,12 @@ class Fuzzer:
                 self._note(given, error)
                 goes_on = alone
             if line is not None and not goes_on:
-                await line.abort()
+                line.close(reset=True)
                 line = None
             if len(self._faults) >= _ENOUGH:
                 break
         if line is not None:
-            await line.close()
+            line.close()
 
     def _note(self, given: Input, error: BaseException) -> None:
         said = str(error) or f"{type(error).__name__}: no answer within {PATIENCE:g} s"
@@ -84,15 +81,17 @@ class Fuzzer:
         """Send an input and check its answers; whether the connection goes on."""
         await line.send(given.pieces)
         for asked in given.asked or ():
-            answer = await read(line.reader, head_only=asked.method == "HEAD")
+            answer = await read(line, head_only=asked.method == "HEAD")
             if answer is None:
                 raise Wrong("the connection ended without an answer and unannounced")
             self._take(asked, answer)
             if answer.closes:
                 # A head that cannot be read is nobody's HEAD, and its refusal has a body.
                 unread = answer.status == 400 and asked.method == "HEAD"
-                if await line.reader.read(1) and not unread:
-                    raise Wrong("more comes behind an answer that said it was the last")
+                # What was sent behind may reset it.
+                with suppress(ConnectionError):
+                    if await line.rest() and not unread:
+                        raise Wrong("more comes behind an answer that said it was the last")
                 return False
         return True
 
@@ -107,11 +106,11 @@ class Fuzzer:
                 with suppress(ConnectionError):
                     await self._answers(line)
         finally:
-            await line.abort()
+            line.close(reset=True)
 
     async def _answers(self, line: Line) -> None:
         closes = False
-        while (answer := await read(line.reader)) is not None:
+        while (answer := await read(line)) is not None:
             if closes:
                 raise Wrong("an answer behind one that said it was the last")
             closes = answer.closes
@@ -120,43 +119,3 @@ class Fuzzer:
     def _take(self, asked: Asked | None, answer: Answer) -> None:
         self._documented.check(asked, answer)
         self.answers[f"{asked.path or 'elsewhere' if asked else 'any'} {answer.status}"] += 1
-
-
-class Line:
-    """One connection."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self._writer = writer
-
-    @classmethod
-    async def open(cls, port: int) -> Line:
-        """Connect."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port, limit=_LONGEST_HEAD))
-
-    async def send(self, pieces: list[bytes]) -> None:
-        """Send pieces, each in a turn of its own."""
-        for piece in pieces:
-            self._writer.write(piece)
-            if len(pieces) > 1:
-                await asyncio.sleep(0)
-
-    def half_close(self) -> None:
-        """Say that no more will come."""
-        with suppress(OSError):
-            self._writer.write_eof()
-
-    async def close(self) -> None:
-        """Go, once all has been read."""
-        self._writer.close()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()
-
-    async def abort(self) -> None:
-        """Go at once, with a reset."""
-        sock: socket.socket = self._writer.get_extra_info("socket")
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        self._writer.transport.abort()
-        with suppress(ConnectionError):
-            await self._writer.wait_closed()

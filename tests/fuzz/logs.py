@@ -12,7 +12,7 @@ from verifier.wire.problems import PROBLEMS
 
 # Members of lines, and what they may be. Whatever is of no such form may come from a request.
 _FORMS = {
-    "event": re.compile(r"[a-z][a-z ,-]{0,60}"),
+    "event": re.compile(r"[A-Za-z][A-Za-z ,:%<-]{0,60}"),
     "level": re.compile("debug|info|warning|error"),
     "timestamp": re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"),
     "id": re.compile("[0-9a-f]{16}"),

@@ -235,6 +235,8 @@ class Connection(Asking):
         """Tell whoever reads the last request's body that no more of it will come."""
         for _, body in self._messages:
             _cut(body)
+        # Of an answered request aiohttp itself reads the rest.
+        _cut(self._body)
         if self._current_request is None:
             # Its task may not have run yet.
             self._loop.call_soon(self._cut_current)
