@@ -20,8 +20,8 @@ _SIZE = re.compile(rb"([0-9a-f]+)")
 
 # All that the service sends; anything else was put there by a request.
 _KNOWN = frozenset(
-    ("allow", "connection", "content-length", "content-type", "date", "retry-after", "server")
-    + ("server-timing", "transfer-encoding")
+    {"allow", "connection", "content-length", "content-type", "date", "retry-after", "server"}
+    | {"server-timing", "transfer-encoding"}
 )
 
 # Why a question could not be checked, as far as this may happen without a fault.
@@ -86,7 +86,7 @@ async def _body(line: Line, answer: Answer) -> bytes:
         raise Wrong(f"neither one length nor one coding: {answer.fields}")
     if length is not None:
         return await line.exactly(int(length))
-    blocks = []
+    blocks: list[bytes] = []
     while True:
         said = await line.until(b"\r\n")
         size = _SIZE.fullmatch(said[:-2])

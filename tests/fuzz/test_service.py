@@ -87,13 +87,12 @@ async def test_any_input_is_answered_as_documented(
             grown = process.resident() - resident
             open_now = await at_rest(process, files)
     lines = path.read_bytes().splitlines()
+    sorts = ", ".join(f"{count:,} {sort}" for sort, count in fuzzer.sent.most_common())
     summary += [
-        f"{INPUTS:,} inputs from {FIRST:,} on with SEED={SEED} in {seconds:,.0f} s "
-        f"({INPUTS / seconds:,.0f}/s): "
-        + ", ".join(f"{count:,} {sort}" for sort, count in fuzzer.sent.most_common()),
-        f"{fuzzer.answers.total():,} answers; after {warm:,} inputs {resident / 2**20:.0f} MiB and "
-        f"{files} descriptors, at the end {grown / 2**20:+.1f} MiB and {open_now} descriptors; "
-        f"{len(lines):,} lines logged",
+        f"SEED={SEED}: {INPUTS:,} inputs from {FIRST:,} on in {seconds:,.0f} s: {sorts}",
+        f"memory {resident / 2**20:.0f} MiB after {warm:,} inputs, {grown / 2**20:+.1f} at the end",
+        f"descriptors {files} and {open_now}; lines logged {len(lines):,}",
+        f"answers {fuzzer.answers.total():,}:",
         *(f"  {count:>9,}  {what}" for what, count in sorted(fuzzer.answers.items())),
     ]
     assert logs.faults(lines) == []

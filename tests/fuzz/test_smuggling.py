@@ -80,7 +80,7 @@ class Relay:
         """Serve a connection."""
         with suppress(ConnectionError):
             first = await reader.read(65_536)
-            if first.startswith(b"GET /readyz "):
+            if first.startswith(b"GET /readyz HTTP/1.0\r\n"):
                 writer.write(_OK)
             elif first:
                 await self._pass(first, reader, writer)
@@ -101,11 +101,12 @@ class Relay:
 
         Connections are told one after another.
         """
-        asked = [request for each in self.passed for request in requests(bytes(each.asked))]
-        told = [body for each in self.passed for body in answers(bytes(each.answered))]
+        passed = [(bytes(each.asked), bytes(each.answered)) for each in self.passed]
         for each in self.passed:
             each.asked.clear()
             each.answered.clear()
+        asked = [request for sent, _ in passed for request in requests(sent)]
+        told = [body for _, said in passed for body in answers(said)]
         return asked, told
 
 
@@ -136,6 +137,20 @@ class Front:
                 return await reader.read()
         finally:
             writer.close()
+
+    async def asked(self, references: list[str]) -> list[bytes]:
+        """The references of the answers to questions with these, which wait for each other."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        said = b""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                for count, reference in enumerate(references, 1):
+                    writer.write(victim(reference))
+                    while said.count(b"}]") < count and (data := await reader.read(65_536)):
+                        said += data
+        finally:
+            writer.close()
+        return re.findall(rb'"reference":"([^"]*)"', said)
 
 
 @pytest.fixture(scope="module")
@@ -168,16 +183,18 @@ async def attacked(front: Front, sent: bytes) -> bytes:
     mark = f"victim-{next(_NUMBERS)}"
     told = await front.said(sent)
     # Twice: HAProxy sends the first request of a client on a connection of its own.
-    victims = await front.said(victim(f"{mark}-1") + victim(f"{mark}-2"))
+    references = [f"{mark}-1", f"{mark}-2"]
+    assert await front.asked(references) == [each.encode() for each in references]
     asked, answered = front.relay.taken()
-    references = re.findall(rb'"reference":"(victim[^"]*)"', victims)
-    assert references == [f"{mark}-1".encode(), f"{mark}-2".encode()]
-    # Each request that passed was answered, and told, once.
-    bodies = Counter(answers(told)) + Counter(answers(victims))
-    passed = Counter(answered)
-    own = bodies - passed
-    assert not passed - bodies or sent.startswith(b"HEAD")
-    assert all(b"<html>" in body or b'"urn:verifier:problem' in body for body in own)
+    # Each answer was told, and each request answered, once at most; other words are HAProxy's own.
+    bodies = Counter(answers(told))
+    victims = [body for body in answered if mark.encode() in body]
+    rest = Counter(answered) - Counter(victims)
+    assert len(victims) == 2
+    # HAProxy may have a word of its own for a request that is cut off.
+    cut = sum(1 for request in asked if request.body is None)
+    assert (rest - bodies).total() <= cut
+    assert [body for body in bodies - rest if b"<html>" not in body] == []
     assert len(answered) <= len(asked)
     return told
 
