@@ -49,6 +49,11 @@ test: $(VENV)/.dev ## all tests; one file: make test TESTS=tests/cli
 faults: $(VENV)/.dev ## all fault scenarios at full length, and their table in docs/faults.md
 	FAULTS=full $(BIN)/pytest tests/faults
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## any bytes at a running service: make fuzz INPUTS=1000000 SEED=1
+	INPUTS=$(or $(INPUTS),1000000) SEED=$(or $(SEED),1) FIRST=$(or $(FIRST),0) \
+		$(BIN)/pytest tests/fuzz --override-ini faulthandler_timeout=14400
+
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, layers, migrations, docs
 	$(BIN)/ruff format --check .

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from verifier.app.service import Service
+from verifier.config import Config
+
 SUMMARY = pytest.StashKey[list[str]]()
 
 
@@ -11,6 +14,12 @@ SUMMARY = pytest.StashKey[list[str]]()
 def summary(pytestconfig: pytest.Config) -> list[str]:
     """Give the lines of the summary; each test adds its own."""
     return pytestconfig.stash.setdefault(SUMMARY, [])
+
+
+@pytest.fixture
+def built() -> Service:
+    """Give a service that is wired but not started."""
+    return Service(Config.of(primary_dsn="postgresql:///nowhere"))
 
 
 def pytest_terminal_summary(
