@@ -9,7 +9,7 @@ from aiohttp import web
 
 from verifier.api.openapi import document
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import BY_SERVER, JSON, Content, Operation, problem
+from verifier.api.server.shapes import BY_SERVER, JSON, Content, Operation, Parameter, problem
 from verifier.invoice.claim import FIELDS, Question
 from verifier.wire.problems import CONTENT_TYPE
 
@@ -66,3 +66,24 @@ def test_an_operation_may_use_the_same_statuses() -> None:
     assert said["503"]["content"].keys() == {JSON, CONTENT_TYPE}
     assert said["503"]["description"].startswith("Not yet. ")
     assert said["400"]["description"].startswith("Not like this. ")
+
+
+def test_a_token_leads_to_the_operations_that_take_it() -> None:
+    """A link names the operation and the header, for whoever follows the document."""
+    said = responses({200: Content(dict, "Fed.", for_token=("/v1/verify",))})
+    assert said["200"]["links"] == {
+        "verify": {
+            "operationId": "post_v1_verify",
+            "parameters": {"header.Consistency-Token": "$response.body#/token"},
+        }
+    }
+    assert not any("links" in each for status, each in said.items() if status != "200")
+
+
+def test_a_parameter_may_be_one_of_a_few() -> None:
+    """The document lists them, as region codes."""
+    region = Parameter("region", "path", "A region.", choices=("1100", "1200"))
+    operation = Operation("sets", {}, parameters=(region,))
+    said = document([Route("PUT", "/{region}", "it", handler, operation)])
+    (parameter,) = said["paths"]["/{region}"]["put"]["parameters"]
+    assert parameter["schema"] == {"type": "string", "enum": ("1100", "1200")}

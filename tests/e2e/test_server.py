@@ -287,6 +287,27 @@ async def test_refusals_of_aiohttp_are_problems(
     await service.shows(f'verifier_http_errors_total{{code="{code}",route="server"}} 1.0')
 
 
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (
+            b"POST /v1/ledger/status HTTP/1.1\r\nHost: v\r\nContent-Type: \xff\r\n\r\n",
+            415,
+            "unsupported_media_type",
+        ),
+        (b"GET /%FF HTTP/1.1\r\nHost: v\r\n\r\n", 404, "not_found"),
+    ],
+    ids=["field", "path"],
+)
+async def test_what_is_no_text_is_quoted_as_text(
+    service: Service, sent: bytes, status: int, code: str
+) -> None:
+    """Bytes of a head that are no UTF-8 make no fault of what quotes them."""
+    async with connected(service, sent) as client:
+        found, document = await client.problem()
+    assert (found, document["code"]) == (status, code)
+
+
 def bad_chunk(path: str, first: bytes = b"") -> bytes:
     """A request whose body has a chunk size that is none, but holds tax ids."""
     head = f"POST {path} HTTP/1.1\r\nHost: v\r\nTransfer-Encoding: chunked\r\n\r\n".encode()

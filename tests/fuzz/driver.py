@@ -14,6 +14,9 @@ from tests.fuzz.line import Line
 # No input may take longer, in seconds: no bound of the service that it could run into is as long.
 PATIENCE = 30.0
 
+# Where a single input can be sent again.
+_TESTS = "tests/fuzz/test_service.py"
+
 # After so many faults the rest would say the same.
 _ENOUGH = 5
 
@@ -73,7 +76,7 @@ class Fuzzer:
         said = str(error) or f"{type(error).__name__}: no answer within {PATIENCE:g} s"
         self._faults.append(
             f"input {given.number} ({given.sort}): {said}\n"
-            f"  again: make fuzz SEED={self._seed} FIRST={given.number} INPUTS=1\n"
+            f"  again: make fuzz TESTS={_TESTS} SEED={self._seed} FIRST={given.number} INPUTS=1\n"
             f"  sent: {b''.join(given.pieces)[:1_500]!r}"
         )
 

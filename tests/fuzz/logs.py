@@ -18,6 +18,8 @@ _FORMS = {
     "id": re.compile("[0-9a-f]{16}"),
     "code": re.compile("|".join([*PROBLEMS, "too_many_connections"])),
     "error": re.compile("[A-Za-z.]+"),
+    "database": re.compile(r"primary|replica-\d"),
+    "role": re.compile("primary|replica"),
 }
 
 
@@ -43,7 +45,7 @@ def _fault(line: bytes) -> str:
         return f"no JSON: {line[:300]!r}"
     for name, value in said.items():
         form = _FORMS.get(name)
-        if name == "suppressed" and isinstance(value, int):
+        if name in ("rows", "seconds", "suppressed") and isinstance(value, int | float):
             continue
         if form is None or not isinstance(value, str) or form.fullmatch(value) is None:
             return f"{name} that may be anything: {line[:300]!r}"

@@ -24,7 +24,7 @@ from verifier.wire.questions import decode_one, decode_question
 from verifier.wire.tokens import Tokens
 
 SEED = int(os.environ.get("SEED", "1"))
-TEXTS = max(2_000, int(os.environ.get("INPUTS", "0")) // 4)
+TEXTS = max(1_000, int(os.environ.get("INPUTS", "0")) // 4)
 
 OLDEST, TODAY = "2020-01-01", "2025-01-01"
 

@@ -22,7 +22,7 @@ from tests.support import Database
 
 SEED = int(os.environ.get("SEED", "1"))
 FIRST = int(os.environ.get("FIRST", "0"))
-INPUTS = int(os.environ.get("INPUTS", "4000"))
+INPUTS = int(os.environ.get("INPUTS", "3000"))
 
 # After these the caches are full, all code has run, and memory is what it stays.
 WARM = 20_000

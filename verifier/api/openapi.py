@@ -13,6 +13,7 @@ from verifier.api.server.respond import JSON
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import BY_SERVER, Content, Operation, Parameter
 from verifier.invoice.claim import ALSO
+from verifier.wire.tokens import HEADER as TOKEN
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
 _REF = "#/components/schemas/{name}"
@@ -54,6 +55,10 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": components},
     }
+
+
+def _id_of(method: str, path: str) -> str:
+    return f"{method}_{path.strip('/').replace('/', '_').replace('.', '_')}"
 
 
 def _take_also(components: dict[str, Any]) -> None:
@@ -99,13 +104,27 @@ def _response(status: int, own: Content | None, schemas: dict[Any, Any]) -> dict
             for media, content in _content(each, schemas)["content"].items()
         },
         **({"headers": _RETRY_AFTER} if any(each.retry_after for each in both) else {}),
+        **({"links": _links(own.for_token)} if own is not None and own.for_token else {}),
+    }
+
+
+def _links(paths: Iterable[str]) -> dict[str, Any]:
+    """Where the token of a response may be used."""
+    return {
+        path.rpartition("/")[2]: {
+            "operationId": _id_of("post", path),
+            "parameters": {f"header.{TOKEN}": "$response.body#/token"},
+        }
+        for path in paths
     }
 
 
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = {"type": "string"}
+    schema: dict[str, Any] = {"type": "string"}
     if parameter.pattern:
         schema["pattern"] = parameter.pattern
+    if parameter.choices:
+        schema["enum"] = parameter.choices
     return {
         "name": parameter.name,
         "in": parameter.place,

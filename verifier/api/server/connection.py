@@ -80,6 +80,9 @@ class Connection(Asking):
         super().connection_lost(as_lost(exc))
         # Requests still queued refer to the connection, and nobody will answer them.
         self._messages.clear()
+        # aiohttp tells only a request whose task has begun.
+        if not self._body.is_eof() and self._body.exception() is None:
+            self._body.set_exception(ConnectionResetError("the client is gone"))
         self._body = EMPTY_PAYLOAD
 
     def asked_nothing(self) -> bool:

@@ -15,12 +15,16 @@ TEXT = "text/plain"
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A body of a type, or of any of a tuple of types, in a media type."""
+    """A body of a type, or of any of a tuple of types, in a media type.
+
+    ``for_token`` are the operations that take the token in it as a header.
+    """
 
     type: Any
     description: str = ""
     media: str = JSON
     retry_after: bool = False
+    for_token: tuple[str, ...] = ()
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -30,6 +34,7 @@ class Parameter(msgspec.Struct, frozen=True):
     place: Literal["header", "path"]
     description: str
     pattern: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class Operation(msgspec.Struct, frozen=True):
