@@ -265,6 +265,11 @@ UNREADABLE = {
         417,
         "expectation_failed",
     ),
+    "expectation that is no text, of nobody": (
+        b"GET /%0a HTTP/1.1\r\nHost: v\r\nExpect: \xff\r\n\r\n",
+        417,
+        "expectation_failed",
+    ),
     "long header": (
         b"GET / HTTP/1.1\r\nHost: v\r\nX: %b\r\n\r\n" % (b"x" * 9_000),
         431,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping, Sequence
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import hdrs, web
 
 from verifier.api.server.boundary import Boundary
 from verifier.api.server.route import Handler, Route
@@ -36,29 +36,11 @@ def application(
     That last route replaces a middleware, which every request would pay for.
     """
     app = web.Application(client_max_size=max_body)
-
-    def add(method: str, path: str, handler: Handler) -> None:
-        app.router.add_route(method, path, handler, expect_handler=_expect)
-
     for (method, path), handler in handlers.items():
-        add(method, path, handler)
+        app.router.add_route(method, path, handler)
     elsewhere = Route("*", "/{tail:.*}", "elsewhere", _elsewhere(app), Operation("", {}))
-    add(elsewhere.method, elsewhere.path, boundary.around(elsewhere))
+    app.router.add_route(elsewhere.method, elsewhere.path, boundary.around(elsewhere))
     return app
-
-
-async def _expect(request: web.Request) -> None:
-    """Let a client that waits for it send its body. Raises HTTPExpectationFailed.
-
-    aiohttp's own quotes what it was given, which may be no text.
-    """
-    if request.version != HttpVersion11:
-        return
-    if request.headers[hdrs.EXPECT].lower() != "100-continue":
-        raise web.HTTPExpectationFailed
-    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    # Nothing of the answer has been sent.
-    request.writer.output_size = 0
 
 
 def shorten(server: web.Server, handlers: Mapping[tuple[str, str], Handler]) -> None:
