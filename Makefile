@@ -50,6 +50,11 @@ faults: $(VENV)/.dev ## all fault scenarios at full length, and their table in d
 	@# Twenty rolling restarts take longer than a test may otherwise hang.
 	FAULTS=full $(BIN)/pytest tests/faults -o faulthandler_timeout=900
 
+.PHONY: fuzz
+fuzz: $(VENV)/.dev ## any bytes at a running service: make fuzz INPUTS=1000000 SEED=1
+	INPUTS=$(or $(INPUTS),1000000) SEED=$(or $(SEED),1) FIRST=$(or $(FIRST),0) \
+		$(BIN)/pytest $(or $(TESTS),tests/fuzz) --override-ini faulthandler_timeout=14400
+
 .PHONY: check
 check: $(VENV)/.dev ## format, lint, types, layers, migrations, docs
 	$(BIN)/ruff format --check .

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from verifier.api.openapi import document
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import Content, Operation
+from verifier.api.server.shapes import BY_SERVER, JSON, Content, Operation, Parameter, problem
 from verifier.invoice.claim import FIELDS, Question
+from verifier.wire.problems import CONTENT_TYPE
 
 
 async def handler(_: web.Request) -> web.Response:
@@ -42,3 +43,47 @@ def test_each_field_is_explained(field: str) -> None:
     where = shape if "description" in shape else shape["anyOf"][0]
     assert where["description"]
     assert [type(each) for each in where["examples"]] == [str]
+
+
+def responses(own: dict[int, Content]) -> dict[str, Any]:
+    """What the document says of the responses of an operation."""
+    said = document([Route("GET", "/it", "it", handler, Operation("tells", own))])
+    found: dict[str, Any] = said["paths"]["/it"]["get"]["responses"]
+    return found
+
+
+def test_what_the_server_itself_refuses_is_said_of_each_operation() -> None:
+    """A head that cannot be read is refused before anybody knows whose request it is."""
+    said = responses({200: Content(dict, "Yes.")})
+    assert said.keys() == {"200", *map(str, BY_SERVER)}
+    assert said["503"]["headers"].keys() == {"Retry-After"}
+    assert all(CONTENT_TYPE in said[str(status)]["content"] for status in BY_SERVER)
+
+
+def test_an_operation_may_use_the_same_statuses() -> None:
+    """Its shape and the server's both stand, each with its media type, and both reasons."""
+    said = responses({503: Content(dict, "Not yet."), 400: problem("Not like this.")})
+    assert said["503"]["content"].keys() == {JSON, CONTENT_TYPE}
+    assert said["503"]["description"].startswith("Not yet. ")
+    assert said["400"]["description"].startswith("Not like this. ")
+
+
+def test_a_token_leads_to_the_operations_that_take_it() -> None:
+    """A link names the operation and the header, for whoever follows the document."""
+    said = responses({200: Content(dict, "Fed.", for_token=("/v1/verify",))})
+    assert said["200"]["links"] == {
+        "verify": {
+            "operationId": "post_v1_verify",
+            "parameters": {"header.Consistency-Token": "$response.body#/token"},
+        }
+    }
+    assert not any("links" in each for status, each in said.items() if status != "200")
+
+
+def test_a_parameter_may_be_one_of_a_few() -> None:
+    """The document lists them, as region codes."""
+    region = Parameter("region", "path", "A region.", choices=("1100", "1200"))
+    operation = Operation("sets", {}, parameters=(region,))
+    said = document([Route("PUT", "/{region}", "it", handler, operation)])
+    (parameter,) = said["paths"]["/{region}"]["put"]["parameters"]
+    assert parameter["schema"] == {"type": "string", "enum": ("1100", "1200")}

@@ -1,4 +1,4 @@
-"""How many connections the limit of open files allows."""
+"""Connections that are lost, and how many of them the limit of open files allows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import resource
 
 import pytest
 
+from tests.api.twins import Line, Side, rounds
 from verifier.api.server.readers import as_lost
 from verifier.api.server.server import OTHER_FILES, affordable_connections
 
@@ -19,6 +20,24 @@ def test_d24_whatever_the_network_says_a_connection_is_lost(error: OSError) -> N
     reset = ConnectionResetError()
     assert as_lost(reset) is reset
     assert as_lost(None) is None
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_goes_within_a_body_is_nobody_s_fault(turns: int) -> None:
+    """Whatever of the request has begun by then, its task as the last."""
+    side = Side(1_000)
+    await side.start()
+    line = Line(side)
+    await rounds(2)
+    line.protocol.data_received(
+        b"POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+    )
+    await rounds(turns)
+    line.closed = True
+    line.protocol.connection_lost(None)
+    await rounds(20)
+    await side.runner.cleanup()
+    assert side.value("verifier_http_errors_total", route="server", code="internal") == 0
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -44,13 +45,18 @@ class Process(msgspec.Struct):
 
 
 @asynccontextmanager
-async def serving(database: Database, *options: str, **settings: object) -> AsyncIterator[Process]:
-    """``verifier serve`` with options over a database, on a free port; ends with SIGTERM."""
+async def serving(
+    database: Database, *options: str, log: IO[bytes] | None = None, **settings: object
+) -> AsyncIterator[Process]:
+    """``verifier serve`` with options over a database, on a free port; ends with SIGTERM.
+
+    ``log`` gets its stderr, which otherwise is this process's.
+    """
     await migrate(database.primary_dsn)
     await wait_replayed(database.primary_dsn, database.replica_dsns)
     replicas = ",".join(database.replica_dsns)
     databases = {"primary_dsn": database.primary_dsn, "replica_dsns": replicas}
-    async with started(settings | databases, *options) as process:
+    async with started(settings | databases, *options, log=log) as process:
         yield process
 
 
@@ -63,23 +69,28 @@ NOWHERE: dict[str, object] = {
 
 
 @asynccontextmanager
-async def started(settings: Mapping[str, object], *options: str) -> AsyncIterator[Process]:
+async def started(
+    settings: Mapping[str, object], *options: str, log: IO[bytes] | None = None
+) -> AsyncIterator[Process]:
     """``verifier serve``; when the settings name no database there is none, and it serves too."""
     given = (
         {"drain_accept": 0} | (NOWHERE if "primary_dsn" not in settings else {}) | dict(settings)
     )
-    async with starting(given, *options) as process:
+    async with starting(given, *options, log=log) as process:
         yield process
 
 
 @asynccontextmanager
-async def starting(settings: Mapping[str, object], *options: str) -> AsyncIterator[Process]:
+async def starting(
+    settings: Mapping[str, object], *options: str, log: IO[bytes] | None = None
+) -> AsyncIterator[Process]:
     """``verifier serve`` with just these settings."""
     environ = os.environ | {f"VERIFIER_{name.upper()}": str(settings[name]) for name in settings}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "serve", "--port", "0", *options),
         env=environ,
         stdout=asyncio.subprocess.PIPE,
+        stderr=log,
     )
     assert process.stdout is not None
     try:

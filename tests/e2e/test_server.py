@@ -141,6 +141,16 @@ async def test_half_close_within_a_body(service: Service, path: str) -> None:
         await client.ended()
 
 
+async def test_half_close_within_a_body_that_is_refused_unread(service: Service) -> None:
+    """What aiohttp refuses by itself, and then reads on, is not waited for either."""
+    head = b"POST /v1/verify HTTP/1.1\r\nHost: v\r\nExpect: more\r\nContent-Length: 9\r\n\r\n{"
+    async with connected(service, head) as client:
+        assert (await client.problem())[0] == 417
+        client.writer.write_eof()
+        async with asyncio.timeout(5):
+            await client.ended()
+
+
 async def test_half_closed_idle_connection_ends(service: Service) -> None:
     """A half-closed connection without a request under way is closed at once."""
     async with connected(service, LIVEZ) as client:
@@ -260,11 +270,23 @@ async def test_idle_connection_outlives_the_time_for_a_head(database: Database) 
 
 UNREADABLE = {
     "newline in the path": (b"GET /%0a HTTP/1.1\r\nHost: v\r\n\r\n", 404, "not_found"),
+    "no version": (b"POST /v1/verify\r\nHost: v\r\n\r\n", 400, "bad_request"),
+    "another version": (b"GET /livez HTTP/2.0\r\nHost: v\r\n\r\n", 400, "bad_request"),
     "no HTTP": (b"nonsense\r\n\r\n", 400, "bad_request"),
     "method": (b"G@T / HTTP/1.1\r\nHost: v\r\n\r\n", 400, "bad_request"),
     "header": (b"GET / HTTP/1.1\r\nHost v\r\n\r\n", 400, "bad_request"),
     "expectation": (
         b"POST /v1/verify HTTP/1.1\r\nHost: v\r\nExpect: more\r\nContent-Length: 0\r\n\r\n",
+        417,
+        "expectation_failed",
+    ),
+    "expectation that is no text": (
+        b"GET /livez HTTP/1.1\r\nHost: v\r\nExpect: \xff\r\n\r\n",
+        417,
+        "expectation_failed",
+    ),
+    "expectation that is no text, of nobody": (
+        b"GET /%0a HTTP/1.1\r\nHost: v\r\nExpect: \xff\r\n\r\n",
         417,
         "expectation_failed",
     ),
@@ -288,6 +310,27 @@ async def test_refusals_of_aiohttp_are_problems(
     assert (found, document["code"]) == (status, code)
     assert [line["id"] for line in lines if line.get("code") == code] == [document["id"]]
     await service.shows(f'verifier_http_errors_total{{code="{code}",route="server"}} 1.0')
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code"),
+    [
+        (
+            b"POST /v1/ledger/status HTTP/1.1\r\nHost: v\r\nContent-Type: \xff\r\n\r\n",
+            415,
+            "unsupported_media_type",
+        ),
+        (b"GET /%FF HTTP/1.1\r\nHost: v\r\n\r\n", 404, "not_found"),
+    ],
+    ids=["field", "path"],
+)
+async def test_what_is_no_text_is_quoted_as_text(
+    service: Service, sent: bytes, status: int, code: str
+) -> None:
+    """Bytes of a head that are no UTF-8 make no fault of what quotes them."""
+    async with connected(service, sent) as client:
+        found, document = await client.problem()
+    assert (found, document["code"]) == (status, code)
 
 
 def bad_chunk(path: str, first: bytes = b"") -> bytes:

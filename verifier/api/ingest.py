@@ -178,8 +178,10 @@ _KEPT_OUT = {
     403: problem("Another site's page asks, or the ledger is not exposed on this host."),
     415: problem("The body is compressed, or of another media type."),
 }
+# The operations that take what a feed gives.
+_ASK_WITH_TOKEN = ("/v1/verify", "/v1/verify/batch", "/v1/verify/stream")
 _FED = {
-    200: Content(schemas.Fed, "What became of the lines."),
+    200: Content(schemas.Fed, "What became of the lines.", for_token=_ASK_WITH_TOKEN),
     422: Content(schemas.NothingAccepted, "No line was accepted or unchanged.", PROBLEM),
     **_KEPT_OUT,
     503: refusal("The primary could not be written; nothing was committed."),
@@ -199,13 +201,16 @@ STATUS = Operation(
 WATERMARK = Operation(
     "Say until when a region is complete",
     {
-        200: Content(schemas.WatermarkSet, "The watermark as stored."),
+        200: Content(schemas.WatermarkSet, "The watermark as stored.", for_token=_ASK_WITH_TOKEN),
         404: problem("There is no such region."),
         422: problem("The moment is in the future, or before 2000."),
         503: refusal("The primary could not be written."),
         **UNREADABLE,
         **_KEPT_OUT,
     },
-    parameters=(Parameter("region", "path", "A 4-digit region code.", r"^\d{4}$"), LANGUAGE),
+    parameters=(
+        Parameter("region", "path", "A 4-digit region code.", choices=tuple(sorted(REGIONS))),
+        LANGUAGE,
+    ),
     body=Content(schemas.Watermark),
 )

@@ -11,8 +11,9 @@ from aiohttp import web
 import verifier
 from verifier.api.server.respond import JSON
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import Content, Operation, Parameter
+from verifier.api.server.shapes import BY_SERVER, Content, Operation, Parameter
 from verifier.invoice.claim import ALSO
+from verifier.wire.tokens import HEADER as TOKEN
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
 _REF = "#/components/schemas/{name}"
@@ -56,6 +57,10 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
+def _id_of(method: str, path: str) -> str:
+    return f"{method}_{path.strip('/').replace('/', '_').replace('.', '_')}"
+
+
 def _take_also(components: dict[str, Any]) -> None:
     """Put what fields take beside their type where a reader of the document looks for it."""
     for component in components.values():
@@ -65,7 +70,7 @@ def _take_also(components: dict[str, Any]) -> None:
 
 
 def _types(operation: Operation) -> Iterable[Any]:
-    contents = [*operation.responses.values()]
+    contents = [*operation.responses.values(), *BY_SERVER.values()]
     if operation.body is not None:
         contents.append(operation.body)
     for content in contents:
@@ -81,20 +86,45 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if operation.body is not None:
         said["requestBody"] = {"required": True, **_content(operation.body, schemas)}
     said["responses"] = {
-        str(status): {
-            "description": content.description,
-            **_content(content, schemas),
-            **({"headers": _RETRY_AFTER} if content.retry_after else {}),
-        }
-        for status, content in operation.responses.items()
+        str(status): _response(status, operation.responses.get(status), schemas)
+        for status in sorted({*operation.responses, *BY_SERVER})
     }
     return said
 
 
+def _response(status: int, own: Content | None, schemas: dict[Any, Any]) -> dict[str, Any]:
+    """What an operation says with a status, what the server does, or either."""
+    both = [content for content in (own, BY_SERVER.get(status)) if content is not None]
+    return {
+        "description": " ".join(dict.fromkeys(each.description for each in both)),
+        # The operation's own shape where both have the same media type.
+        "content": {
+            media: content
+            for each in reversed(both)
+            for media, content in _content(each, schemas)["content"].items()
+        },
+        **({"headers": _RETRY_AFTER} if any(each.retry_after for each in both) else {}),
+        **({"links": _links(own.for_token)} if own is not None and own.for_token else {}),
+    }
+
+
+def _links(paths: Iterable[str]) -> dict[str, Any]:
+    """Where the token of a response may be used."""
+    return {
+        path.rpartition("/")[2]: {
+            "operationId": _id_of("post", path),
+            "parameters": {f"header.{TOKEN}": "$response.body#/token"},
+        }
+        for path in paths
+    }
+
+
 def _parameter(parameter: Parameter) -> dict[str, Any]:
-    schema = {"type": "string"}
+    schema: dict[str, Any] = {"type": "string"}
     if parameter.pattern:
         schema["pattern"] = parameter.pattern
+    if parameter.choices:
+        schema["enum"] = parameter.choices
     return {
         "name": parameter.name,
         "in": parameter.place,

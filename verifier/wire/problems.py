@@ -47,7 +47,10 @@ def unavailable(language: Language, reason: str, retry_after: int) -> bytes:
 
 
 def document(code: str, language: Language, detail: str, members: Mapping[str, Any]) -> bytes:
-    """The JSON of a problem; ``members`` are extensions."""
+    """The JSON of a problem; ``members`` are extensions.
+
+    ``detail`` may quote a head, whose bytes that are no UTF-8 come out as question marks.
+    """
     status, chinese, english = PROBLEMS[code]
     return msgspec.json.encode(
         {
@@ -55,7 +58,7 @@ def document(code: str, language: Language, detail: str, members: Mapping[str, A
             "title": chinese if language == "zh" else english,
             "status": status,
             "code": code,
-            "detail": detail,
+            "detail": detail if detail.isascii() else detail.encode(errors="replace").decode(),
             **members,
         }
     )

@@ -13,8 +13,8 @@ import asyncio
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http_exceptions import BadStatusLine, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError, _ErrInfo
 
@@ -24,6 +24,10 @@ from verifier.tracebacks import drop_frames
 
 if TYPE_CHECKING:
     from verifier.api.server.server import Server
+
+
+# aiohttp's parser takes others as well, HTTP/0.9 of a line without any, and answers in them.
+_SPOKEN = (HttpVersion11, HttpVersion10)
 
 
 class _NoMoreRequests(ConnectionError):
@@ -75,6 +79,9 @@ class Connection(Asking):
         super().connection_lost(as_lost(exc))
         # Requests still queued refer to the connection, and nobody will answer them.
         self._messages.clear()
+        # aiohttp tells only a request whose task has begun.
+        if not self._body.is_eof() and self._body.exception() is None:
+            self._body.set_exception(ConnectionResetError("the client is gone"))
         self._body = EMPTY_PAYLOAD
 
     def asked_nothing(self) -> bool:
@@ -106,7 +113,7 @@ class Connection(Asking):
         made = self._request_count - self._heads
         self._parser_is_empty = made == 1 and self._ends_with_message(data)
         if made:
-            self._take_note()
+            self._take_note(made)
         elif not self._body_is_whole:
             self._body_is_whole = self._body.is_eof()
             self._bound_ahead()
@@ -121,8 +128,8 @@ class Connection(Asking):
         if self._head_expected:
             self._forget_head()
 
-    def _take_note(self) -> None:
-        """React to requests whose heads the parser has just completed."""
+    def _take_note(self, made: int) -> None:
+        """React to so many requests whose heads the parser has just completed."""
         self._heads = self._request_count
         if self._head_size or self._head_expected:
             self._forget_head()
@@ -130,11 +137,20 @@ class Connection(Asking):
             return
         message, self._body = self._messages[-1]
         self._body_is_whole = self._body.is_eof()
+        self._refuse_versions(made)
         if isinstance(message, _ErrInfo):
             # aiohttp leaves whoever reads this body waiting for more.
             self._cut_body()
         elif self._waiter is None or len(self._messages) > 1:
             self._bound_ahead()
+
+    def _refuse_versions(self, made: int) -> None:
+        """Refuse those of the last requests that are no HTTP of ours."""
+        for at in range(-min(made, len(self._messages)), 0):
+            message, body = self._messages[at]
+            if not isinstance(message, _ErrInfo) and message.version not in _SPOKEN:
+                other = _ErrInfo(status=400, exc=BadStatusLine(), message="")
+                self._messages[at] = other, body
 
     def _receive_rest(self, data: bytes) -> None:
         """Take in what a running request waits for while the server drains.
@@ -221,6 +237,8 @@ class Connection(Asking):
         """Tell whoever reads the last request's body that no more of it will come."""
         for _, body in self._messages:
             _cut(body)
+        # Of an answered request aiohttp itself reads the rest.
+        _cut(self._body)
         if self._current_request is None:
             # Its task may not have run yet.
             self._loop.call_soon(self._cut_current)

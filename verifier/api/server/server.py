@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_parser import RawRequestMessage
 
 from verifier.api.server.connection import Connection
@@ -104,9 +104,15 @@ class Runner(web.AppRunner):
         return Server(plain, self._refusals, self._crowd, self._desk, self._bounds)
 
 
+_CONTINUE = "100-continue"
+
+
 def _answering(handler: Handler, refusals: Refusals) -> Handler:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         try:
+            # aiohttp's own refusal quotes what may be no text.
+            if request.headers.get(hdrs.EXPECT, _CONTINUE).lower() != _CONTINUE:
+                raise web.HTTPExpectationFailed
             return await handler(request)
         except web.HTTPException as error:
             return refusals.of_http(request, error)

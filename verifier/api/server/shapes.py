@@ -15,12 +15,16 @@ TEXT = "text/plain"
 
 
 class Content(msgspec.Struct, frozen=True):
-    """A body of a type, or of any of a tuple of types, in a media type."""
+    """A body of a type, or of any of a tuple of types, in a media type.
+
+    ``for_token`` are the operations that take the token in it as a header.
+    """
 
     type: Any
     description: str = ""
     media: str = JSON
     retry_after: bool = False
+    for_token: tuple[str, ...] = ()
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -30,6 +34,7 @@ class Parameter(msgspec.Struct, frozen=True):
     place: Literal["header", "path"]
     description: str
     pattern: str = ""
+    choices: tuple[str, ...] = ()
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -65,3 +70,12 @@ UNREADABLE = {
     415: problem("The body is compressed."),
 }
 OVERLOADED = {503: refusal("Refused before any work: overload, or shutting down.")}
+
+# What the server itself may say to any request (docs/http.md), before it looks at whose it is.
+BY_SERVER = {
+    400: problem("The request cannot be read."),
+    408: problem("The head did not arrive in time, or the body stood still."),
+    417: problem("An expectation other than 100-continue."),
+    431: problem("The head is too large, or has too many fields."),
+    503: refusal("There are too many connections."),
+}

@@ -18,6 +18,7 @@ TIMEOUT = Parameter(
     "header",
     "For how many milliseconds the caller waits, at most what the service allows. What cannot be "
     "read in that time is `unavailable` with the reason `timeout`, and is not read any more.",
+    pattern=r"^[1-9]\d{0,8}$",
 )
 
 TIMING = Parameter(
