@@ -82,7 +82,7 @@ async def lossless(name: str, ground: Ground, service: Service, *, kept: bool) -
         row = await play(name, load, service, rolled(service), seconds=0.0, patience=PATIENCE)
     finally:
         load.requests_each = before
-    # On a machine that is busy with something else, probes may be late, and a successor's first reads.
+    # On a busy machine probes may be late, and a successor's first reads.
     assert row.tally.reasons.keys() <= {"stale", "overloaded"}, row.tally
     return row
 
