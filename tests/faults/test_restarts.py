@@ -20,7 +20,7 @@ from verifier.cli.balancer import Balancer
 from verifier.cli.ports import Reservation
 
 # How often all workers are replaced.
-TIMES = 20 if form() is FULL else 2
+TIMES = 20 if form() is FULL else 1
 # Seconds that it may take: each worker starts, and its predecessor drains, in its turn.
 PATIENCE = 30.0 * TIMES
 # Starts take the time of those who serve: they must not refuse for it, as they may.
