@@ -104,7 +104,7 @@ async def balanced(folder: Path, count: int = 1) -> AsyncIterator[Rig]:
     servers = [await asyncio.start_server(each.talk, "127.0.0.1", 0) for each in workers]
     at = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
     with Reservation("127.0.0.1", 0) as address, Reservation("127.0.0.1", 0) as statistics:
-        before = Balancer(address.socket, f"127.0.0.1:{statistics.port}", at, folder)
+        before = Balancer(address.listener(), f"127.0.0.1:{statistics.port}", at, folder)
         async with before.serving(asyncio.Event(), lambda: 0.0):
             yield Rig(before, address.url, workers)
     for worker, server in zip(workers, servers, strict=True):
@@ -268,8 +268,8 @@ async def test_a_balancer_that_ends_is_started_again(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("installed")
 async def test_a_balancer_that_does_not_start_is_said(tmp_path: Path) -> None:
     """Once, at the start."""
-    with Reservation("127.0.0.1", 0) as address:
-        before = Balancer(address.socket, "nonsense:x:y", ["127.0.0.1:1"], tmp_path)
+    with Reservation("127.0.0.1", 0) as address, address.listener() as listening:
+        before = Balancer(listening, "nonsense:x:y", ["127.0.0.1:1"], tmp_path)
         with pytest.raises(ConfigError, match="does not answer"):
             before.start()
 

@@ -56,3 +56,18 @@ def test_bad_host(host: str) -> None:
 def test_urls() -> None:
     """An IPv6 address stands in brackets."""
     assert url_of("::1", 80) == "http://[::1]:80"
+
+
+def test_a_port_is_there_again_at_once() -> None:
+    """What is left of connections that we have closed keeps no port for a minute."""
+    with Reservation("127.0.0.1", 0) as address:
+        with address.listener() as listening:
+            listening.listen()
+            with socket.create_connection((address.host, address.port)) as client:
+                ours, _ = listening.accept()
+                # Whoever closes first is the one of whom something is left.
+                ours.close()
+                assert client.recv(1) == b""
+        port = address.port
+    with Reservation("127.0.0.1", port) as again:
+        assert again.port == port

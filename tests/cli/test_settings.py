@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def test_lines_are_taken_as_they_are(tmp_path: Path) -> None:
     [
         ("A=1\nVERIFIER_X\n", "line 2: expected NAME=VALUE"),
         ("export A=1\n", "line 1: expected NAME=VALUE"),
+        ("A=1\0\n", "line 1: A has a NUL character"),
         ("A='1'\n", "line 1: A begins with a quotation mark; expected the value as it is"),
     ],
 )
@@ -40,3 +42,10 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """The error names it."""
     with pytest.raises(ConfigError, match=r"--env-file .*: .*No such file"):
         env_file_of(tmp_path / "none")
+
+
+def test_what_could_be_read_only_once(tmp_path: Path) -> None:
+    """A pipe is refused, and not waited for."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="expected a regular file"):
+        env_file_of(tmp_path / "pipe")

@@ -257,6 +257,49 @@ async def test_a_replaced_worker_is_not_told_twice_to_end(tmp_path: Path) -> Non
         assert before not in rig.journal.pids("SIGTERM")
 
 
+async def test_a_successor_that_dies_is_restarted_at_once(tmp_path: Path) -> None:
+    """While its predecessor still drains: nobody else accepts what comes."""
+    async with supervised(tmp_path, "deaf", 1, Policy(drain=30.0, first_pause=0.01)) as rig:
+        await until(lambda: rig.ready)
+        (old,) = rig.supervisor.pids
+        rig.stop.reload.set()
+        await until(lambda: rig.journal.pids("SIGUSR1") == [old])
+        os.kill(rig.journal.pids("successor")[0], signal.SIGKILL)
+        await until(lambda: len(rig.journal.pids("ready")) == 3)
+        assert runs(old)
+        rig.stop.ask(signal.SIGTERM)
+        await until(lambda: rig.journal.pids("SIGTERM"))
+        rig.stop.ask(signal.SIGTERM)
+
+
+async def test_a_reload_leaves_the_old_ones_their_time(tmp_path: Path) -> None:
+    """A shorter drain is that of the new ones."""
+    async with supervised(tmp_path, "deaf", 1, Policy(drain=30.0)) as rig:
+        await until(lambda: rig.ready)
+        (old,) = rig.supervisor.pids
+        rig.policy = Policy(drain=0.0)
+        rig.stop.reload.set()
+        await until(lambda: rig.journal.pids("SIGUSR1") == [old])
+        # Its answer comes after whatever a drain of nothing would have done.
+        os.kill(old, signal.SIGINT)
+        await until(lambda: rig.journal.pids("SIGINT") == [old])
+        assert runs(old)
+        rig.stop.ask(signal.SIGTERM)
+        await until(lambda: rig.journal.pids("SIGTERM"))
+        rig.stop.ask(signal.SIGTERM)
+
+
+async def test_settings_that_nobody_tries(tmp_path: Path) -> None:
+    """Where no worker runs, the next ones have them, and the log says so."""
+    policy = Policy(drain=1.0, first_pause=60.0, longest_pause=60.0)
+    async with supervised(tmp_path, "brief", 1, policy) as rig:
+        await until(lambda: rig.journal.pids("start") and not rig.supervisor.pids)
+        with capture_logs() as logs:
+            rig.stop.reload.set()
+            await until(lambda: logs)
+        assert [line["event"] for line in logs] == ["settings not tried"]
+
+
 async def test_gives_up_on_workers_that_never_live(tmp_path: Path) -> None:
     """When all workers end at once again and again, the supervisor says so and ends."""
     policy = Policy(drain=1.0, tries=3, first_pause=0.01)

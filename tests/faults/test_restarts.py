@@ -36,7 +36,7 @@ def balanced(ground: Ground, folder: Path) -> Iterator[Service]:
         Reservation("127.0.0.1", 0) as statistics,
     ):
         workers = [f"127.0.0.1:{port}" for port in service.ports]
-        before = Balancer(address.socket, f"127.0.0.1:{statistics.port}", workers, folder)
+        before = Balancer(address.listener(), f"127.0.0.1:{statistics.port}", workers, folder)
         before.start()
         service.port = address.port
         try:

@@ -172,7 +172,7 @@ async def front(installed: None, tmp_path_factory: pytest.TempPathFactory) -> As
         server = await asyncio.start_server(relay.talk, "127.0.0.1", 0)
         at = "{}:{}".format(*server.sockets[0].getsockname())
         with Reservation("127.0.0.1", 0) as address, Reservation("127.0.0.1", 0) as statistics:
-            balancer = Balancer(address.socket, f"127.0.0.1:{statistics.port}", [at], folder)
+            balancer = Balancer(address.listener(), f"127.0.0.1:{statistics.port}", [at], folder)
             async with balancer.serving(asyncio.Event(), lambda: 0.0):
                 yield Front(address.port, relay)
         server.close()

@@ -36,13 +36,16 @@ class Child:
         environ: Mapping[str, str],
         listening: socket.socket,
         numbers: socket.socket,
+        drain: float,
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self.slot = slot
         self.environ = environ
+        # Seconds that it may take to end once it was told.
+        self.drain = drain
         self.born = loop.time()
-        # Whether it was told that it is replaced.
-        self.replaced = False
+        # Done once it was told that a successor accepts in its place.
+        self.replaced: asyncio.Future[None] = loop.create_future()
         # Cancelled when it ends before.
         self.ready: asyncio.Future[None] = loop.create_future()
         self.exited: asyncio.Future[int] = loop.create_future()
@@ -107,6 +110,10 @@ class Child:
         """Whether it has not ended."""
         return not self.exited.done()
 
+    def is_replaced(self) -> bool:
+        """Whether it was told that a successor accepts in its place."""
+        return self.replaced.done()
+
     def is_ready(self) -> bool:
         """Whether it serves, or has served."""
         return self.ready.done() and not self.ready.cancelled()
@@ -114,6 +121,13 @@ class Child:
     def listening(self) -> socket.socket:
         """The socket that it listens on once more, for a successor. OSError when it has ended."""
         return self._listening.dup()
+
+    def replace(self) -> None:
+        """Tell it that a successor accepts in its place."""
+        self.send(REPLACED)
+        # What comes now is for its successor alone, even if that should end first.
+        self._listening.close()
+        self.replaced.set_result(None)
 
     def send(self, signum: int) -> None:
         """Signal the process, if it still runs."""

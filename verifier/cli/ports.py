@@ -15,17 +15,18 @@ def url_of(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _bound(family: int, kind: int, address: Any) -> socket.socket:
+def _bound(family: int, kind: int, address: Any, *options: int) -> socket.socket:
     with ExitStack() as undo:
         made = undo.enter_context(socket.socket(family, kind))
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        for option in (socket.SO_REUSEPORT, *options):
+            made.setsockopt(socket.SOL_SOCKET, option, 1)
         made.bind(address)
         undo.pop_all()
         return made
 
 
 class Reservation:
-    """A bound socket that never listens: it keeps the port ours while no worker runs.
+    """A bound socket that never listens: it keeps the port ours while nobody does.
 
     ``port`` 0 picks a free one. Raises ConfigError when the address cannot be had.
     """
@@ -47,12 +48,10 @@ class Reservation:
 
     def listener(self) -> socket.socket:
         """One more socket of this address; those that listen share its connections. OSError."""
-        return _bound(self._socket.family, self._socket.type, self._socket.getsockname())
-
-    @property
-    def socket(self) -> socket.socket:
-        """The socket itself, for whoever listens on it instead of workers."""
-        return self._socket
+        ours = self._socket
+        # Else what is left of its connections for a minute after their end would keep the port from
+        # the next start. Not for ours, beside which that would let in any service.
+        return _bound(ours.family, ours.type, ours.getsockname(), socket.SO_REUSEADDR)
 
     def __enter__(self) -> Self:
         return self

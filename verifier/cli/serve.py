@@ -95,10 +95,9 @@ def serve(
         from verifier.cli import worker
 
         alone = nullcontext(Exposition())
-        try:
-            worker.serve(config, host, port, alone, say_ready)
-        except OSError as error:
-            raise ConfigError(f"cannot serve on {host} port {port}: {error}") from error
+        with Reservation(host, port) as address:
+            listening = address.listener()
+            worker.serve(config, host, listening, alone, lambda: say_ready(address.url))
         return
 
     async def until_stopped() -> None:

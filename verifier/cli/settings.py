@@ -24,6 +24,9 @@ def env_file_of(path: Path) -> Mapping[str, str]:
 
     Empty lines and those that begin with ``#`` are passed over. ConfigError names the line.
     """
+    if path.exists() and not path.is_file():
+        # Which could be read once at most, and might keep us waiting.
+        raise ConfigError(f"--env-file {path}: expected a regular file")
     try:
         lines = path.read_text("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -35,6 +38,8 @@ def env_file_of(path: Path) -> Mapping[str, str]:
         name, equals, value = line.partition("=")
         if not equals or not name.isidentifier():
             raise ConfigError(f"--env-file {path}, line {number}: expected NAME=VALUE")
+        if "\0" in value:
+            raise ConfigError(f"--env-file {path}, line {number}: {name} has a NUL character")
         if value[:1] in ("'", '"'):
             raise ConfigError(
                 f"--env-file {path}, line {number}: {name} begins with a quotation mark; expected "

@@ -6,13 +6,13 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import structlog
 
 from verifier.backoff import backoff
-from verifier.cli.child import REPLACED, SUCCESSOR, Child, how_ended
+from verifier.cli.child import SUCCESSOR, Child, how_ended
 from verifier.cli.gathering import Gatherer
 from verifier.cli.signals import Stop
 from verifier.errors import ConfigError, VerifierError
@@ -81,6 +81,8 @@ class Supervisor:
         self._workers: list[Child | None] = [None] * len(listeners)
         # By slot: who is about to take the place of the worker there.
         self._successors: dict[int, Child] = {}
+        # Who was replaced, and has yet to finish what it has.
+        self._leaving: set[Child] = set()
         self._deaths = [0] * len(listeners)
         self._waited_for = set(range(len(listeners)))
         for slot in range(len(listeners)):
@@ -137,7 +139,7 @@ class Supervisor:
             await asyncio.sleep(pause)
 
     async def _once(self, slot: int, is_ready: Callable[[asyncio.Future[None]], None]) -> str:
-        """Have one worker in its slot to its end; says how it ended."""
+        """Have one worker in its slot, to its end or until it is replaced; says which."""
         worker = self._successors.pop(slot, None)
         if worker is None:
             try:
@@ -149,21 +151,22 @@ class Supervisor:
                 return f"could not be started: {error}"
         self._workers[slot] = worker
         worker.ready.add_done_callback(is_ready)
-        code = await asyncio.shield(worker.exited)
-        how = how_ended(code)
+        over: set[asyncio.Future[Any]] = {worker.exited, worker.replaced}
+        await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
+        if worker.is_replaced():
+            return "was replaced"
+        how = how_ended(worker.exited.result())
         quick = worker.age() < self._settings.policy.quick
-        if worker.replaced:
-            log.info("worker replaced", pid=worker.pid, how=how, age=round(worker.age(), 1))
-        else:
-            self._deaths[slot] = self._deaths[slot] + 1 if quick else 0
-            log.warning("worker ended", pid=worker.pid, how=how, age=round(worker.age(), 1))
+        self._deaths[slot] = self._deaths[slot] + 1 if quick else 0
+        log.warning("worker ended", pid=worker.pid, how=how, age=round(worker.age(), 1))
         return how
 
     def _start(self, slot: int, settings: Settings, listening: socket.socket, *more: str) -> Child:
         """A process that is starting, and counted. Raises OSError."""
         command = [*self._command, *more]
         with self._gatherer.attach(slot) as numbers:
-            worker = Child(slot, command, settings.environ, listening, numbers)
+            drain = settings.policy.drain
+            worker = Child(slot, command, settings.environ, listening, numbers, drain)
         log.info("worker started", pid=worker.pid)
         self._metrics.started.add(str(slot))
 
@@ -175,7 +178,10 @@ class Supervisor:
             status = code.result()
             ended = signal.Signals(-status).name if status < 0 else str(status)
             self._metrics.ended.add(str(slot), ended)
-            serving = any(other.is_ready() for other in self._alive() if other.slot == slot)
+            serving = any(
+                other.slot == slot and other.is_ready() and not other.is_replaced()
+                for other in self._alive()
+            )
             self._metrics.up.labels(str(slot)).set(serving)
 
         worker.ready.add_done_callback(is_ready)
@@ -192,6 +198,10 @@ class Supervisor:
             except ConfigError as error:
                 log.error("not reloaded", why=str(error))
                 continue
+            if not self._alive():
+                self._settings = settings
+                log.warning("settings not tried", why="no worker runs; the next ones have them")
+                continue
             why = await self._reload(settings)
             if why:
                 log.error("not reloaded", why=why)
@@ -202,16 +212,16 @@ class Supervisor:
         """Replace one worker after the other; why that had to end, the others go on as they are."""
 
         def outdated() -> Child | None:
-            workers = (worker for worker in self._workers if worker and worker.runs())
-            return next((each for each in workers if each.environ is not settings.environ), None)
+            serving = (each for each in self._workers if each and not each.is_replaced())
+            return next(
+                (each for each in serving if each.runs() and each.environ is not settings.environ),
+                None,
+            )
 
         while old := outdated():
             why = await self._replace(old, settings)
             if why:
                 return why
-            # From now on it is known to work, and those that end are restarted with it.
-            self._settings = settings
-        self._settings = settings
         return ""
 
     async def _replace(self, old: Child, settings: Settings) -> str:
@@ -233,14 +243,23 @@ class Supervisor:
             if late:
                 return f"a new worker did not serve within {settings.policy.start:g} s"
             return f"a new worker {how_ended(code)}: see its message above"
-        old.replaced = True
-        old.send(REPLACED)
-        await asyncio.wait({old.exited}, timeout=settings.policy.drain)
+        # It is known to work: who ends from now on is restarted with it.
+        self._settings = settings
+        if old.runs():
+            old.replace()
+            self._leaving.add(old)
+            await self._leave(old)
+        return ""
+
+    async def _leave(self, old: Child) -> None:
+        """Wait for the end of one that was replaced."""
+        await asyncio.wait({old.exited}, timeout=old.drain)
         if old.runs():
             log.warning("worker killed", pid=old.pid, why="it did not end in time")
             old.send(signal.SIGKILL)
-            await asyncio.shield(old.exited)
-        return ""
+        how = how_ended(await asyncio.shield(old.exited))
+        self._leaving.discard(old)
+        log.info("worker replaced", pid=old.pid, how=how, age=round(old.age(), 1))
 
     def _hopeless(self) -> bool:
         policy = self._settings.policy
@@ -251,7 +270,8 @@ class Supervisor:
         )
 
     def _alive(self) -> list[Child]:
-        all_ = (*self._workers, *self._successors.values())
+        # Some are in two of them for a turn of the event loop.
+        all_ = dict.fromkeys((*self._workers, *self._successors.values(), *self._leaving))
         return [worker for worker in all_ if worker and worker.runs()]
 
     async def _end(self, stop: Stop) -> None:
@@ -259,7 +279,7 @@ class Supervisor:
         alive = self._alive()
         for worker in alive:
             # One that was replaced drains already; a second signal would hurry it.
-            if not worker.replaced:
+            if not worker.is_replaced():
                 worker.send(signal.SIGTERM)
         if not alive:
             return
@@ -267,7 +287,7 @@ class Supervisor:
         ended = asyncio.create_task(_ended(alive))
         await asyncio.wait(
             {hurry, ended},
-            timeout=self._settings.policy.drain,
+            timeout=max(worker.drain for worker in alive),
             return_when=asyncio.FIRST_COMPLETED,
         )
         why = "asked to hurry" if hurry.done() else "it did not end in time"

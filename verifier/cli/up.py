@@ -127,7 +127,7 @@ async def _up(
             supervisor = supervise(addresses, workers, gatherer, lambda: environ)
             statistics = stack.enter_context(Reservation(_HOST, 0))
             at = [f"{each.host}:{each.port}" for each in addresses]
-            before = Balancer(address.socket, f"{statistics.host}:{statistics.port}", at, data)
+            before = Balancer(address.listener(), f"{statistics.host}:{statistics.port}", at, data)
             _say(f"statistics of HAProxy: {statistics.url}/")
             await _behind(before, supervisor, stop, ready)
         else:

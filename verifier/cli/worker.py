@@ -38,18 +38,17 @@ _M_MMAP_THRESHOLD = -3
 def serve(
     config: Config,
     host: str,
-    port: int,
+    listening: socket.socket,
     exposition: AbstractAsyncContextManager[Exposition],
-    ready: Callable[[str], None],
-    listening: socket.socket | None = None,
+    ready: Callable[[], None],
     *,
     succeeding: bool = False,
 ) -> None:
     """Serve in this process until SIGTERM or Ctrl-C, then drain; a second one ends it at once.
 
-    ``exposition`` is open meanwhile. ``ready`` is called with the address once it serves. For
-    ``listening`` and ``succeeding`` see Service.start. After REPLACED it accepts nothing more, and
-    drains. Raises VerifierError and OSError.
+    ``exposition`` is open meanwhile. ``ready`` is called once it serves on ``listening``, a bound
+    socket of ``host``. For ``succeeding`` see Service.start. After REPLACED it accepts nothing
+    more, and drains. Raises VerifierError and OSError.
     """
     logs.configure(config.logs.log_level)
     config = for_host(config, host)
@@ -58,20 +57,19 @@ def serve(
     async def until(stop: signals.Stop) -> None:
         async with exposition as shown:
             service = Service(config, exposition=shown)
-            async with service.serving(host, port, listening, succeeding=succeeding) as url:
+            async with service.serving(host, 0, listening, succeeding=succeeding):
                 # What start-up made lives as long as the process: no collection need look at it.
                 gc.collect()
                 gc.freeze()
                 gc.set_threshold(_YOUNG)
-                ready(url)
+                ready()
                 await stop.asked.wait()
                 if stop.signum == REPLACED:
                     await service.hand_over()
 
     async def until_stopped() -> None:
         with signals.catching() as stop:
-            if listening is not None:
-                asyncio.get_running_loop().add_signal_handler(REPLACED, stop.ask, REPLACED)
+            asyncio.get_running_loop().add_signal_handler(REPLACED, stop.ask, REPLACED)
             serving = asyncio.ensure_future(until(stop))
             hurry = asyncio.ensure_future(stop.hurry.wait())
             await asyncio.wait({serving, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -112,7 +110,7 @@ def main() -> None:
     # that nobody looks after any more.
     die_with(arguments.parent)
 
-    def tell(_url: str) -> None:
+    def tell() -> None:
         os.write(arguments.ready_fd, READY)
         os.close(arguments.ready_fd)
 
@@ -120,9 +118,8 @@ def main() -> None:
         config = Config.from_env(os.environ)
         reporter = Reporter(socket.socket(fileno=arguments.numbers_fd), config.numbers)
         listening = socket.socket(fileno=arguments.listen_fd)
-        port = listening.getsockname()[1]
         succeeding = arguments.succeeding
-        serve(config, arguments.host, port, reporter, tell, listening, succeeding=succeeding)
+        serve(config, arguments.host, listening, reporter, tell, succeeding=succeeding)
     except VerifierError as error:
         sys.exit(_say(error))
 
