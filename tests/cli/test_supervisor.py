@@ -146,9 +146,9 @@ async def test_a_reload_replaces_every_worker(tmp_path: Path) -> None:
         before = rig.supervisor.pids
         rig.stop.reload.set()
         await until(lambda: len(rig.journal.pids("SIGUSR1")) == 2)
-        await until(lambda: not any(map(runs, before)))
+        await until(lambda: rig.supervisor.pids == rig.journal.pids("successor"))
         assert rig.journal.pids("SIGUSR1") == before
-        assert rig.supervisor.pids == rig.journal.pids("successor")
+        assert not any(map(runs, before))
         events = [line.split()[0] for line in rig.journal.path.read_text().splitlines()]
         assert events[-6:] == ["successor", "ready", "SIGUSR1"] * 2
         assert rig.ready == 1
