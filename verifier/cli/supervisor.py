@@ -212,11 +212,8 @@ class Supervisor:
         """Replace one worker after the other; why that had to end, the others go on as they are."""
 
         def outdated() -> Child | None:
-            serving = (each for each in self._workers if each and not each.is_replaced())
-            return next(
-                (each for each in serving if each.runs() and each.environ is not settings.environ),
-                None,
-            )
+            serving = [each for each in self._alive() if not each.is_replaced()]
+            return next((each for each in serving if each.environ is not settings.environ), None)
 
         while old := outdated():
             why = await self._replace(old, settings)

@@ -189,9 +189,8 @@ def disagreeing(
     questions: Sequence[Question], records: Sequence[Held | None], window: Window
 ) -> list[int]:
     """The indexes at which there is no record that the question agrees with (see ``agrees``)."""
-    days = window.days
+    days, index = window.days, 0
     found: list[int] = []
-    index = 0
     for question, record in zip(questions, records, strict=True):
         if record is None or not (
             # What nearly all ask, a number with its date and total, without a call for each.

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import StreamReader, hdrs, web
+from aiohttp.web_protocol import RequestPayloadError
 
 from verifier.config import Requests
 from verifier.errors import BadRequest, Unavailable
@@ -84,6 +85,21 @@ def _arrived(content: StreamReader) -> bytes:
         return b""
     blocks = content._buffer  # noqa: SLF001 # aiohttp's own way looks after what may still come
     return blocks.popleft() if len(blocks) == 1 else content.read_nowait(-1)
+
+
+async def some_of(content: StreamReader) -> bytes:
+    """What has arrived of a body, as soon as there is any; nothing at its end.
+
+    Raises RequestPayloadError where it broke off, once all that came before was taken: aiohttp
+    raises it first, and would lose that.
+    """
+    try:
+        return await content.readany()
+    except RequestPayloadError:
+        rest = content._read_nowait(-1) if type(content) is StreamReader else b""  # noqa: SLF001
+        if not rest:
+            raise
+        return rest
 
 
 def receiving(content: StreamReader, seconds: float) -> Callable[[], Awaitable[bytes]]:

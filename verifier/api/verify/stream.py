@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
 from verifier.api.server import problems
-from verifier.api.server.body import refuse_compressed
+from verifier.api.server.body import refuse_compressed, some_of
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import (
     LANGUAGE,
@@ -156,7 +156,7 @@ class _Stream:
         content = self._request.content
 
         async def receive() -> bytes:
-            block = await content.readany()
+            block = await some_of(content)
             # A line may take long to come, as long as some of it does.
             patience.begin()
             return block
