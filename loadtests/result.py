@@ -244,7 +244,7 @@ def _pack(value: object) -> object:
 def _unpack(kind: type, value: Any) -> object:
     if kind is Histogram:
         return Histogram(dict(value["buckets"]), value["total_us"], value["max_us"])
-    # As above.
+    # msgspec's way of saying that a type is none of ours.
     raise NotImplementedError(f"{kind.__name__} does not belong in a result")
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from tests.faults.items import Item, Result
 from tests.faults.load import Load
+from tests.faults.service import Service
 from tests.faults.wire import request
 
 # What a stream sends in a second, and how large the batches are.
@@ -111,3 +112,32 @@ async def large_batches(load: Load, port: int, stop: asyncio.Event) -> int:
         ):
             assert item.shown(result) in ("unavailable", item.history.states[0].shown)
     return cut
+
+
+class UnderWay:
+    """Batches and streams, so many that each worker has some nearly all the time."""
+
+    def __init__(self, load: Load, service: Service) -> None:
+        count = range(2 * service.workers)
+        self._stop = asyncio.Event()
+        self._batches = [
+            asyncio.create_task(large_batches(load, service.port, self._stop)) for _ in count
+        ]
+        self.streams = [Stream(load) for _ in count]
+        self._running = [asyncio.create_task(each.run(service.port)) for each in self.streams]
+
+    async def streams_ended(self) -> None:
+        """Return when each stream has come to its end by itself."""
+        await asyncio.gather(*self._running)
+
+    async def end(self) -> int:
+        """Have all end; how many batches were cut."""
+        self._stop.set()
+        cut = sum(await asyncio.gather(*self._batches))
+        for task in self._running:
+            task.cancel()
+        await asyncio.wait(self._running)
+        for task in self._running:
+            if not task.cancelled():
+                task.result()
+        return cut

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.faults.bulk import Stream, large_batches
+from tests.faults.bulk import UnderWay
 from tests.faults.ground import Ground
 from tests.faults.load import Load
 from tests.faults.scenario import FULL, Row, form, play
@@ -56,19 +55,15 @@ async def rolled(service: Service) -> AsyncIterator[None]:
 @asynccontextmanager
 async def rolled_beside_bulk(load: Load, service: Service) -> AsyncIterator[None]:
     """The same beside large batches, and streams, each of which ends with its worker."""
-    stop = asyncio.Event()
-    batches = [
-        asyncio.create_task(large_batches(load, service.port, stop))
-        for _ in range(2 * service.workers)
-    ]
-    streams = [Stream(load) for _ in range(2 * service.workers)]
-    running = [asyncio.create_task(stream.run(service.port)) for stream in streams]
-    async with rolled(service):
-        yield
-    stop.set()
-    assert sum(await asyncio.gather(*batches)) == 0
-    await asyncio.gather(*running)
-    for stream in streams:
+    bulk = UnderWay(load, service)
+    try:
+        async with rolled(service):
+            yield
+        await bulk.streams_ended()
+    finally:
+        cut = await bulk.end()
+    assert cut == 0
+    for stream in bulk.streams:
         assert b'"complete":false' in stream.summary
         assert 0 < stream.results <= len(stream.asked)
 

@@ -8,7 +8,7 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.faults.bulk import Stream, large_batches
+from tests.faults.bulk import UnderWay
 from tests.faults.ground import Ground
 from tests.faults.load import Load
 from tests.faults.scenario import Row, play
@@ -18,14 +18,7 @@ from tests.faults.service import Service
 @asynccontextmanager
 async def workers_killed(load: Load, service: Service) -> AsyncIterator[None]:
     """Each worker is killed in its turn, in the middle of a stream and of large batches."""
-    stop = asyncio.Event()
-    # So many that each worker has some under way nearly all the time.
-    batches = [
-        asyncio.create_task(large_batches(load, service.port, stop))
-        for _ in range(2 * service.workers)
-    ]
-    streams = [Stream(load) for _ in range(2 * service.workers)]
-    running = [asyncio.create_task(stream.run(service.port)) for stream in streams]
+    bulk = UnderWay(load, service)
     before = service.pids()
     try:
         await asyncio.sleep(0.5)
@@ -34,16 +27,10 @@ async def workers_killed(load: Load, service: Service) -> AsyncIterator[None]:
             await service.replaced([pid])
         yield
     finally:
-        stop.set()
-        cut = sum(await asyncio.gather(*batches))
-        for task in running:
-            task.cancel()
-        await asyncio.wait(running)
+        cut = await bulk.end()
     assert not set(before) & set(service.pids())
     assert cut > 0
-    for stream, task in zip(streams, running, strict=True):
-        if not task.cancelled():
-            task.result()
+    for stream in bulk.streams:
         # Whoever is cut off knows it, and has got a part of the results in their order.
         assert stream.cut
         assert not stream.summary

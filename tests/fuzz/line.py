@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 
 class Ended(Exception):
@@ -26,15 +26,13 @@ class Line:
     @classmethod
     async def open(cls, port: int) -> Line:
         """Connect to a port of this machine."""
-        sock = socket.socket()
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        line = cls(sock)
-        try:
+        with ExitStack() as undo:
+            sock = undo.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            line = cls(sock)
             await line._loop.sock_connect(sock, ("127.0.0.1", port))
-        except BaseException:
-            sock.close()
-            raise
+            undo.pop_all()
         return line
 
     async def send(self, pieces: list[bytes]) -> None:
