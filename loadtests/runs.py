@@ -122,7 +122,7 @@ class Run:
         while (rate := search.rate) is not None:
             name = f"{rate * self._options.rate:,.0f}/s"
             stage = _scaled(Stage(name, steps.seconds, rate), self._options.rate)
-            windows = self._step(crowd, origin, stage)
+            windows = self._step(crowd, origin, stage, fresh=True)
             ran = self._stages[-1]
             middle = (ran.begin + ran.end) // 2
             halves = (
@@ -136,15 +136,23 @@ class Run:
             rate = search.held * factor * self._options.rate
             self._step(crowd, origin, Stage(f"{factor:g} × the knee", steps.seconds, rate))
 
-    def _step(self, crowd: Crowd, origin: float, stage: Stage) -> list[Window]:
+    def _step(
+        self, crowd: Crowd, origin: float, stage: Stage, *, fresh: bool = False
+    ) -> list[Window]:
         # What the step before has left in queues is not this one's.
         second = int(monotonic() - origin + _LEAD) + 2 if self._stages else 0
-        windows = self._send(crowd, [stage], origin, second)
+        windows = self._send(crowd, [stage], origin, second, fresh=fresh)
         self._note([stage], second, windows)
         return windows
 
     def _send(
-        self, crowd: Crowd, stages: Sequence[Stage], origin: float, second: int
+        self,
+        crowd: Crowd,
+        stages: Sequence[Stage],
+        origin: float,
+        second: int,
+        *,
+        fresh: bool = False,
     ) -> list[Window]:
         traffic = self._scenario.traffic
         timestamps = self._options.timestamps
@@ -160,6 +168,7 @@ class Run:
             origin,
             origin + second,
             None if timestamps is None else list(timestamps),
+            fresh,
         )
         return crowd.run(order)
 

@@ -60,7 +60,8 @@ class Order(msgspec.Struct, frozen=True):
 
     ``origin`` is the moment of second 0 and ``begin`` that of the first stage, by the monotonic
     clock. ``parts`` are those of each class, in the scenario's order, for each slope.
-    ``timestamps`` replace the slopes' rates: seconds from ``begin``.
+    ``timestamps`` replace the slopes' rates: seconds from ``begin``. A ``fresh`` order begins with
+    as many connections as the first, however many an overload has opened.
     """
 
     slopes: list[Slope]
@@ -68,6 +69,7 @@ class Order(msgspec.Struct, frozen=True):
     origin: float
     begin: float
     timestamps: list[float] | None = None
+    fresh: bool = False
 
 
 class Sender:
@@ -111,6 +113,8 @@ class Sender:
         """Send all of an order; the windows, once each request has been answered or given up."""
         setup, origin = self._setup, order.origin
         self._windows = {}
+        if order.fresh:
+            self._loop.narrow(setup.connections)
         seconds = sum(slope.seconds for slope in order.slopes)
         whole = self._moments(order)
         mine = arrivals.share(whole, setup.part, setup.parts)

@@ -18,8 +18,8 @@ from urllib.parse import parse_qs, urlsplit
 from loadtests.generator.connections import Address
 from loadtests.processes import Server, children, cores, python
 from loadtests.questions import Book
-from loadtests.quota import quota
 from loadtests.revisions import ROOT
+from loadtests.slowing import slowed
 from loadtests.watching import Parts
 from verifier.cli import demo
 from verifier.cli.balancer import Balancer
@@ -143,7 +143,7 @@ def own(
         if balancer:
             command.append("--port-each")
         if cores_each:
-            command = [*undo.enter_context(quota(workers * cores_each)), *command]
+            undo.enter_context(slowed(first, workers * cores_each))
         server = undo.enter_context(Server(command, environ, serving, log, tree))
         address, balancers = server.address, list[int]()
         if balancer:

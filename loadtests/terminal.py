@@ -35,8 +35,8 @@ Cores = Annotated[
     typer.Option(
         min=0.05,
         max=1.0,
-        help="A worker's part of a core, below 1 by a quota of its cgroup: so that a machine can "
-        "send more than several of them carry.",
+        help="A worker's part of a core, so that a machine can send more than several of them "
+        "carry. What burns the rest takes root.",
     ),
 ]
 

@@ -55,11 +55,12 @@ class Costs(msgspec.Struct, frozen=True):
     def cores(
         self,
         columns: Mapping[str, float],
-        workers: int,
+        room: float,
         end: Literal["value", "low", "high"] = "value",
     ) -> float:
-        """Cores that so many workers take of what there is of each term in a second (``columns``).
+        """Cores that are taken by what there is of each term in a second (``columns``).
 
+        Workers have ``room`` cores together.
         ``end`` takes all costs at that end of their bands. Unknown terms cost nothing: they are
         within those that they were not told apart from.
         """
@@ -67,8 +68,8 @@ class Costs(msgspec.Struct, frozen=True):
         wake = value.pop("wake", 0.0)
         awake = sum(cost * columns.get(name, 0.0) for name, cost in value.items())
         requests = columns.get("wake", 0.0)
-        # cores = awake + wake × requests × (1 − cores ÷ workers), solved for cores.
-        return min(workers, (awake + wake * requests) / (1 + wake * requests / workers))
+        # cores = awake + wake × requests × (1 − cores ÷ room), solved for cores.
+        return min(room, (awake + wake * requests) / (1 + wake * requests / room))
 
 
 def fit(runs: Sequence[Observed], *, seed: int = 0, draws: int = DRAWS) -> Costs:
@@ -117,7 +118,7 @@ def _usable(sample: Sample) -> bool:
 def _of_workers(run: Observed, sample: Sample) -> Row:
     cores = sample.workers_cpu or 0.0
     found = columns(run, sample)
-    found["wake"] *= max(0.0, 1 - cores / run.workers)
+    found["wake"] *= max(0.0, 1 - cores / run.room)
     return Row(found, cores)
 
 

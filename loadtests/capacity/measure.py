@@ -25,10 +25,11 @@ TRIES = 2
 _MATCHES: Mapping[str, int] = {"match": 1}
 # Memory for under 1 % of what is asked about, uniformly.
 _COLD: Mapping[str, str] = {"VERIFIER_CACHE_ENTRIES": "1000"}
-# Small steps that end at the first that is not held: an overload leaves connections open and queues
-# full, and what is held after it is less. Then past the knee, and below it.
-_FACTOR, _BEYOND = 1.15, (1.5, 0.5)
-BATCH = 250
+# Steps up to the first that is not held, and between the two until the knee is known to 5 %. Then
+# past it, and below it.
+_FACTOR, _PRECISION, _BEYOND = 1.4, 0.05, (1.5, 0.5)
+# So few that a second has enough of them for a p99.
+BATCH = 50
 # Different questions: they are all in memory after the warm-up.
 _FEW, _MANY = 2_000, 150_000
 
@@ -74,7 +75,7 @@ def stepped(cores: float, seconds: int) -> list[Scenario]:
             steps=Steps(
                 first=first * cores,
                 factor=_FACTOR,
-                precision=_FACTOR - 1,
+                precision=_PRECISION,
                 seconds=seconds,
                 goodput=HELD,
                 most=30,
@@ -85,7 +86,7 @@ def stepped(cores: float, seconds: int) -> list[Scenario]:
             distinct=_FEW if cached else _MANY,
             settings={} if cached else _COLD,
         )
-        for traffic, first in ((single, 6_000.0), (batch, 150.0))
+        for traffic, first in ((single, 6_000.0), (batch, 400.0))
         for cached in (True, False)
     ]
 

@@ -32,13 +32,16 @@ class Unfit(Exception):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One stage. Rates are a second; ``done`` are answers by term, ``requests`` all that came.
+    """One stage; of those ``searched``, none stands under what an overload before has left.
+
+    Rates are a second; ``done`` are answers by term, ``requests`` all that came.
 
     ``misses`` are keys that were read from databases: not those of refused questions. CPU is in
     cores, None where nobody counted it; ``p99`` (seconds) is that of the run's class.
     """
 
     stage: str
+    searched: bool
     offered: float
     goodput: float
     p99: float
@@ -55,7 +58,7 @@ class Sample(msgspec.Struct, frozen=True):
     @property
     def held(self) -> bool:
         """Whether the stage had a steady state: nearly all was answered well, and soon."""
-        return self.prompt and self.goodput >= HELD * self.offered
+        return self.searched and self.prompt and self.goodput >= HELD * self.offered
 
 
 class Observed(msgspec.Struct, frozen=True):
@@ -83,6 +86,11 @@ class Observed(msgspec.Struct, frozen=True):
     def best(self) -> Sample:
         """The stage with the highest goodput."""
         return max(self.samples, key=lambda sample: sample.goodput)
+
+    @property
+    def room(self) -> float:
+        """The cores that its workers had together."""
+        return self.workers * self.cores_each
 
     @property
     def throughput(self) -> float:
@@ -146,6 +154,7 @@ def _sample(result: Result, stage: StageRun, main: str) -> Sample:
     late = Histogram.of(cell.latency for cell in cells.values())
     return Sample(
         stage=stage.name,
+        searched=stage.held is not None,
         offered=sum(cell.questions for cell in cells.values()) / seconds,
         goodput=sum(cell.good for cell in cells.values()) / seconds,
         p99=_p99(windows, main),

@@ -105,7 +105,7 @@ def _p99s(model: Model, run: Observed) -> list[Trial]:
 
 def _cores(model: Model, run: Observed) -> list[float]:
     return [
-        model.costs.cores(costs.columns(run, each), run.workers) / each.workers_cpu - 1
+        model.costs.cores(costs.columns(run, each), run.room) / each.workers_cpu - 1
         for each in run.samples
         if each.prompt and each.workers_cpu and each.misses is not None
     ]

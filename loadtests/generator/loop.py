@@ -96,6 +96,11 @@ class OpenLoop:
             self._register(connection)
             self._idle.append(connection)
 
+    def narrow(self, count: int) -> None:
+        """Close idle connections, the longest idle first, until so many are left."""
+        while self._idle and len(self._all) > count:
+            self._forget(self._idle.popleft())
+
     def at(self, moment: float, act: Act) -> None:
         """Call ``act(moment)`` at a moment of the monotonic clock, or as soon as may be after."""
         heappush(self._timers, (moment, next(self._order), act))

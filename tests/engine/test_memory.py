@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from prometheus_client import generate_latest
 
 from tests.engine.desk import ABSENT, LONGEST_READ, Desk
 from tests.engine.fakes import turns
@@ -267,7 +268,7 @@ async def test_changes_are_counted() -> None:
     desk = fed(DIGITAL)
     await desk.ask(DIGITAL.minimal())
     await desk.ask(ABSENT.minimal())
-    text = desk.metrics.render().decode()
+    text = generate_latest(desk.metrics.registry).decode()
     assert 'verifier_cache_entries{kind="invoice"} 1.0' in text
     assert 'verifier_cache_entries{kind="absence"} 1.0' in text
     await desk.change(FLUSHED, PAPER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from prometheus_client import generate_latest
 
 from tests.engine.desk import ABSENT, Desk, item_of
 from tests.invoice.samples import DIGITAL, NOON, PAPER, Given, Sample, told_by
@@ -291,7 +292,7 @@ async def test_look_ups_in_memory_are_counted() -> None:
     desk = Desk(DIGITAL)
     await desk.ask(DIGITAL.minimal())
     await desk.ask(DIGITAL.minimal())
-    text = desk.metrics.render().decode()
+    text = generate_latest(desk.metrics.registry).decode()
     assert 'verifier_cache_lookups_total{outcome="miss"} 1.0' in text
     assert 'verifier_cache_lookups_total{outcome="hit"} 1.0' in text
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from loadtests.processes import RigError, forget_peak, peak_bytes, resident_bytes
-from loadtests.quota import held
+from loadtests.processes import RigError, cores, forget_peak, peak_bytes, resident_bytes
+from loadtests.slowing import slowed
 from tests.faults import hostile
 from tests.faults.ground import Ground
 from tests.faults.load import Load, Rates
@@ -26,7 +26,7 @@ MIB = 1 << 20
 # What the step multiplies. The workers share a part of a core, so that the load, on the same
 # machine, can ask several times what they can answer; and it opens connections for that.
 RATES = Rates(singles=100, batches=5, batch=20, writes=20)
-TIMES, CORES, CONNECTIONS = 20, 0.3, 300
+TIMES, LEFT, CONNECTIONS = 20, 0.3, 300
 
 # Idle connections and slow ones, in all.
 IDLE, SLOW = (10_000, 500) if form() is FULL else (1_000, 50)
@@ -41,20 +41,15 @@ OTHERS = 200
 
 
 @pytest.fixture
-def members() -> Iterator[Path]:
-    """Make a cgroup with a part of a core; it takes root."""
+def slow_core() -> Iterator[int]:
+    """Make a core that has only a part of itself left; it takes root."""
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(held(CORES))
+            core, _ = cores()
+            stack.enter_context(slowed(core, LEFT))
         except RigError as error:
             require_tool(str(error), found=False)
-        yield file
-
-
-def hold(service: Service, members: Path) -> None:
-    """Put the workers into the cgroup."""
-    for pid in service.pids():
-        members.write_text(str(pid))
+        yield core
 
 
 @asynccontextmanager
@@ -67,19 +62,20 @@ async def stepped(load: Load) -> AsyncIterator[None]:
         load.times = 1.0
 
 
-async def test_the_load_steps_up(ground: Ground, members: Path, rows: list[Row]) -> None:
+async def test_the_load_steps_up(ground: Ground, slow_core: int, rows: list[Row]) -> None:
     """Scenario 14: who is not refused is answered rightly, and once it is over all are answered."""
     load = Load(ground.items, RATES, ground.load.bound)
     load.connections = CONNECTIONS
     with ground.service() as service:
-        hold(service, members)
+        for pid in service.pids():
+            os.sched_setaffinity(pid, {slow_core})
         row = await play(f"14 {TIMES} × load step", load, service, stepped(load))
     tally = row.tally
     # Otherwise it was no more than they can carry.
     assert tally.reasons["overloaded"] > 0
     row.note = (
         f"{RATES.questions:,.0f} questions a second, then {RATES.questions * TIMES:,.0f}, of "
-        f"workers that share {CORES:g} of a core: {tally.answered:,} answered, "
+        f"workers that share {LEFT:g} of a core: {tally.answered:,} answered, "
         f"{tally.reasons['overloaded']:,} refused"
     )
     rows.append(row)

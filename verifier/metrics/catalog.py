@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 
-from prometheus_client import CollectorRegistry, GCCollector, Info, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, Info
 
 import verifier
 from verifier.metrics.cells import Gauge, Histogram, Tally
@@ -170,10 +170,6 @@ class Metrics:
             {"version": verifier.__version__, "python": platform.python_version()}
         )
         GCCollector(registry)
-
-    def render(self) -> bytes:
-        """All metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
 
 
 class SupervisorMetrics:

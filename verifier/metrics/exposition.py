@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+from asyncio import sleep
 
 from verifier.metrics.catalog import Metrics
-from verifier.metrics.families import of_process, rendered
+from verifier.metrics.families import of_process, rendered, taken
 
 
 class Exposition:
@@ -19,4 +20,10 @@ class Exposition:
 
         Raises Unavailable when they cannot be had; one's own are never shown for everybody's.
         """
-        return self.metrics.render() + rendered(of_process(os.getpid()))
+        # All of one moment. The text takes 2 ms to make, so questions have their turn in between.
+        families = [*taken(self.metrics.registry), *of_process(os.getpid())]
+        parts: list[bytes] = []
+        for family in families:
+            parts.append(rendered([family]))
+            await sleep(0)
+        return b"".join(parts)
