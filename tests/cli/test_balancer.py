@@ -159,6 +159,38 @@ async def test_who_waits_too_long_is_refused_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("installed")
+async def test_a_queue_that_stands_takes_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst may wait; who comes when it has not been short for a while is refused at once."""
+    monkeypatch.setattr(balancer, "QUEUE", "60s")
+    connector = aiohttp.TCPConnector(limit=0)
+    async with balanced(tmp_path) as rig, aiohttp.ClientSession(connector=connector) as session:
+        (worker,) = rig.workers
+        # Otherwise nobody knows since when the queue is long.
+        assert (await rig.post(session, "/v1/verify"))[0] == 200
+        worker.open.clear()
+        burst = [
+            asyncio.create_task(rig.post(session, "/v1/verify"))
+            for _ in range(balancer.SINGLES + 2 * balancer.STANDING)
+        ]
+        await until(lambda: worker.under_way == balancer.SINGLES)
+        # Who comes too early for that waits as well.
+        async with asyncio.timeout(10):
+            while True:
+                late = asyncio.create_task(rig.post(session, "/v1/verify"))
+                if (await asyncio.wait({late}, timeout=2 * balancer.INTERVAL / 1000))[0]:
+                    break
+                burst.append(late)
+        status, text, headers = await late
+        assert (status, json.loads(text)["reason"]) == (503, "overloaded")
+        assert headers["Retry-After"] in ("1", "2", "3")
+        worker.open.set()
+        assert {(await task)[0] for task in burst} == {200}
+        assert (await rig.post(session, "/v1/verify"))[0] == 200
+
+
+@pytest.mark.usefixtures("installed")
 async def test_an_address_has_no_more_than_its_share(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

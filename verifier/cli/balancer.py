@@ -32,6 +32,9 @@ log = structlog.get_logger()
 # Requests of each kind that a worker has at once, and how long a single question waits for one.
 SINGLES, BULK, FEEDS, OPERATORS = 32, 8, 2, 8
 QUEUE = "20ms"
+# When that queue was not below so many for each worker within so many milliseconds, it stands, and
+# takes no more than so many.
+SHORT, INTERVAL, STANDING = 4, 100, 16
 # Connections of a client's address at once, and the addresses for which that does not hold.
 EACH, UNCOUNTED = 1_000, "127.0.0.0/8 ::1"
 
@@ -71,6 +74,9 @@ def configuration(
         clients=clients,
         drain=f"{_DRAIN:.0f}s",
         queue=QUEUE,
+        short=SHORT,
+        interval=INTERVAL,
+        standing=STANDING,
         each=EACH,
         uncounted=UNCOUNTED,
         singles=SINGLES,
