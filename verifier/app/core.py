@@ -10,6 +10,7 @@ import structlog
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.engine.admission import Admission
+from verifier.engine.concurrency import Concurrency
 from verifier.engine.freshness import Freshness
 from verifier.engine.lanes import Limits
 from verifier.engine.loader import Loader
@@ -47,17 +48,19 @@ class Core:
             config.databases, config.ingest, config.requests.max_line, self.fleet.timelines
         )
         fetch_many = memory.keeping(lookup.fetch_many)
-        limits = _limits(config, self.fleet.slots)
-        self._loader = Loader(fetch_many, limits, clocks.steady, metrics)
-        self.verifier = Verifier(self._loader, lookup.fetch_at, memory, freshness, clocks)
-        overload = config.overload
-        self.admission = Admission(
+        overload, slots = config.overload, self.fleet.slots
+        self.admission = admission = Admission(
             overload.standing_delay, overload.standing_interval, clocks.steady
         )
+        concurrency = Concurrency(slots, clocks.steady, lambda: admission.delay)
+        limits = _limits(config, slots)
+        self._loader = Loader(fetch_many, limits, clocks.steady, metrics, concurrency)
+        self.verifier = Verifier(self._loader, lookup.fetch_at, memory, freshness, clocks)
         self._tasks: list[asyncio.Task[None]] = []
         metrics.loader_waiting.labels("single").set_function(lambda: self._loader.waiting[0])
         metrics.loader_waiting.labels("bulk").set_function(lambda: self._loader.waiting[1])
         metrics.loader_reading.set_function(lambda: self._loader.reading)
+        metrics.loader_limit.set_function(lambda: concurrency.limit)
         metrics.trusted.set_function(self.fleet.trusted)
 
     async def start(self) -> None:

@@ -45,8 +45,8 @@ class Admission:
         self._due = 0.0
         # Since when the delay has not been below the target.
         self._stands_since: float | None = None
-        # At the last look; and who waits for it to be short, for so many looks more.
-        self._delay = 0.0
+        # Seconds, at the last look; and who waits for it to be short, for so many looks more.
+        self.delay = 0.0
         # Whether single questions have come since that look, and did before it.
         self._asked = self._people = False
         self._waiting: asyncio.Future[None] | None = None
@@ -65,7 +65,7 @@ class Admission:
         if self._timer is not None:
             self._timer.cancel()
         self.is_full = False
-        self._delay = 0.0
+        self.delay = 0.0
         self._go_on()
 
     def admits(self) -> bool:
@@ -88,7 +88,7 @@ class Admission:
 
     async def calm(self) -> None:
         """Wait for a short delay, a few looks at most, while people ask; one caller at a time."""
-        if self._delay < _SHORT or not (self._people or self._asked):
+        if self.delay < _SHORT or not (self._people or self._asked):
             return
         assert self._loop is not None
         self._patience = _LOOKS
@@ -111,12 +111,12 @@ class Admission:
 
     def _look(self) -> None:
         now = self._clock()
-        self._delay = now - self._due
+        self.delay = now - self._due
         self._people, self._asked = self._asked, False
         self._patience -= 1
-        if self._delay < _SHORT or self._patience <= 0:
+        if self.delay < _SHORT or self._patience <= 0:
             self._go_on()
-        if self._delay < self._target:
+        if self.delay < self._target:
             self._stands_since = None
             self.is_full = False
         elif self._stands_since is None:

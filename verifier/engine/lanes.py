@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 
 import msgspec
 
@@ -11,6 +12,8 @@ import msgspec
 # to be slow. Under load this makes few large reads out of many small ones.
 JUST_NOW = 0.002
 WORTH_A_READ = 20
+# Of ten reads that begin while both wait, so many are people's.
+PEOPLES = 9
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -64,3 +67,41 @@ class Lane:
     def end(self) -> None:
         """A read has ended."""
         self.reads -= 1
+
+
+class Lanes:
+    """The lanes of single questions and of bulk, and which of them has the next read.
+
+    Singles go first, but where they leave nothing idle, one read in ten is bulk's. One slot is kept
+    from bulk as long as there are two, so that a single question never waits for a read of bulk.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        worth = min(WORTH_A_READ, limits.max_batch)
+        self.singles = Lane(limits.waiting_singles, limits.slots, worth)
+        self.bulk = Lane(limits.waiting_bulk, limits.slots, worth)
+        # Reads of singles that began since bulk had one, or had nothing to read.
+        self._in_a_row = 0
+        self.resize(limits.slots)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter((self.singles, self.bulk))
+
+    def resize(self, slots: int) -> None:
+        """Have so many slots from now on."""
+        self.singles.most_reads = slots
+        self.bulk.most_reads = max(1, slots - 1)
+
+    def next(self, now: float) -> Lane | None:
+        """The lane whose read begins now, if there is one."""
+        singles, bulk = self.singles, self.bulk
+        if self._in_a_row >= PEOPLES and bulk.is_ready(now):
+            self._in_a_row = 0
+            return bulk
+        if singles.is_ready(now):
+            self._in_a_row = self._in_a_row + 1 if bulk.queue else 0
+            return singles
+        if bulk.is_ready(now):
+            self._in_a_row = 0
+            return bulk
+        return None

@@ -28,7 +28,8 @@ from verifier.engine.calls import (
     latest_deadline,
     settle,
 )
-from verifier.engine.lanes import WORTH_A_READ, Lane, Limits
+from verifier.engine.concurrency import Concurrency
+from verifier.engine.lanes import WORTH_A_READ, Lane, Lanes, Limits
 from verifier.errors import Unavailable
 from verifier.metrics import Metrics
 from verifier.wire.records import Finding
@@ -55,6 +56,7 @@ class Loader:
         limits: Limits,
         clock: Callable[[], float],
         metrics: Metrics,
+        concurrency: Concurrency | None = None,
     ) -> None:
         self._fetch_many = fetch_many
         self._limits = limits
@@ -63,12 +65,9 @@ class Loader:
         # Who waits for each key, from the first request for it until its outcome. Keys that one
         # caller asked for share one tuple until somebody joins.
         self._calls: dict[str, Calls] = {}
-        worth = min(WORTH_A_READ, limits.max_batch)
-        self._singles = Lane(limits.waiting_singles, limits.slots, worth)
-        # One slot is kept from bulk, so that a single question never waits for a read of bulk.
-        self._bulk = Lane(limits.waiting_bulk, max(1, limits.slots - 1), worth)
-        # Singles go first.
-        self._lanes = (self._singles, self._bulk)
+        self._concurrency = concurrency or Concurrency(limits.slots, clock)
+        self._lanes = Lanes(limits)
+        self._singles, self._bulk = self._lanes
         # Keys in flight.
         self._running: set[str] = set()
         self._reads: set[asyncio.Task[Mapping[str, Finding]]] = set()
@@ -208,15 +207,13 @@ class Loader:
 
     def _dispatch(self) -> None:
         """Start reads while slots are free and a lane has keys that are worth one."""
-        while len(self._reads) < self._limits.slots:
+        while len(self._reads) < self._concurrency.limit:
             now = self._clock()
-            for lane in self._lanes:
-                if lane.is_ready(now):
-                    self._begin(lane, now)
-                    break
-            else:
+            lane = self._lanes.next(now)
+            if lane is None:
                 self._look_again()
                 break
+            self._begin(lane, now)
         self._due.tell()
 
     def _look_again(self) -> None:
@@ -250,7 +247,7 @@ class Loader:
         while queue and queue[0][1] < now - longest:
             settle(self._calls, [queue.popleft()[0]], {}, TIMEOUT)
         # The free slots share what waits, so that the worker has work while PostgreSQL has.
-        share = -(-len(queue) // (self._limits.slots - len(self._reads)))
+        share = -(-len(queue) // (self._concurrency.limit - len(self._reads)))
         most = min(max(share, WORTH_A_READ), self._limits.max_batch)
         keys: list[str] = []
         deadline = -inf
@@ -278,14 +275,17 @@ class Loader:
         self._reads.discard(read)
         self._running.difference_update(keys)
         lane.end()
+        seconds = self._clock() - began
         self._metrics.query_keys.observe(len(keys))
-        self._metrics.query_seconds.observe(self._clock() - began)
+        self._metrics.query_seconds.observe(seconds)
         found: Mapping[str, Finding] = {}
         otherwise = UNCHECKED
         if read.cancelled():
             otherwise = _CLOSING
         elif (error := read.exception()) is None:
             found = read.result()
+            self._concurrency.book(seconds, len(keys))
+            self._lanes.resize(self._concurrency.limit)
         elif isinstance(error, Unavailable):
             otherwise = error
         else:

@@ -100,6 +100,11 @@ class Metrics:
         self.loader_reading = Gauge(
             "verifier_loader_running_queries", "Look-up queries running.", registry=registry
         )
+        self.loader_limit = Gauge(
+            "verifier_loader_query_limit",
+            "Look-up queries that may run at once, by the latency of the databases.",
+            registry=registry,
+        )
         self.query_keys = Histogram(
             registry,
             "verifier_query_keys",
