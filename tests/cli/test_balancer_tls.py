@@ -97,7 +97,7 @@ async def test_versions_that_are_not(tmp_path: Path, port: int) -> None:
     """TLS 1.1 is refused, whatever the client would take."""
     async with balanced(tmp_path):
         context = trusting(tmp_path)
-        with pytest.warns(DeprecationWarning):
+        with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             context.maximum_version = ssl.TLSVersion.TLSv1_1
         with pytest.raises((ssl.SSLError, ConnectionError)):
             spoken(port, context)
