@@ -63,7 +63,7 @@ class Plan(msgspec.Struct, frozen=True):
     spent: Spent
     busy: Estimate
     headroom: Estimate
-    p99: float | None
+    p99: Estimate | None
     cores: Estimate
     memory: int
     memory_limit: int
@@ -175,9 +175,11 @@ def _busy(model: Model, wanted: Wanted) -> Estimate:
     return found
 
 
-def _p99(model: Model, utilisation: float) -> float | None:
+def _p99(model: Model, utilisation: float) -> Estimate | None:
+    """Of kinds that differ in hits, the longest."""
     curves = [kind.curve for kind in model.of("single").values() if kind.curve is not None]
-    return max((curve.fitted.at(utilisation) for curve in curves), default=None)
+    found = [curve.at(utilisation) for curve in curves]
+    return max(found, key=lambda each: each.value, default=None)
 
 
 def _if_contending(model: Model, wanted: Wanted, busy: float, chosen: Size) -> int | None:

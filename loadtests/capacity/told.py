@@ -105,7 +105,8 @@ def _of_load(found: Plan) -> list[tuple[str, str, str, str]]:
     size, least, most = found.size, found.least, found.most
     lost = f"utilisation {share(size.utilisation_without_a_zone)}"
     if found.p99 is not None:
-        lost += f", p99 {duration(found.p99)}"
+        ends = f"{duration(found.p99.low)} … {duration(found.p99.high)}"
+        lost += f", p99 {duration(found.p99.value)} ({ends})"
     contending = "no number" if found.if_contending is None else str(found.if_contending)
     return [
         (

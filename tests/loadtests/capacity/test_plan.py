@@ -11,6 +11,7 @@ from loadtests.capacity.plan import Wanted, plan, pod
 from loadtests.capacity.spending import NoPlan
 from loadtests.capacity.told import told
 from loadtests.capacity.usl import Law, Parameters, Point
+from loadtests.report.words import duration
 from tests.loadtests.capacity import made
 from verifier.config import Config
 
@@ -225,3 +226,17 @@ def test_a_pod_for_the_simulation_is_one_of_the_plan() -> None:
     assert found.capacity == pytest.approx(0.8 / 220e-6)
     assert found.capacity * found.cpu_per_request <= found.cores
     assert found.cpu_per_refusal == pytest.approx(made.WORKERS["refused"])
+
+
+def test_p99_has_a_band_that_is_told() -> None:
+    """It is that of the kind that takes longest, from one of its draws to the other."""
+    slow = MODEL.kinds["single_uncached"]
+    draws = (Shape(0.009, 0.02, 1.2), Shape(0.012, 0.02, 1.2))
+    curve = Curve(Shape(0.01, 0.02, 1.2), draws, slow.curve.stages if slow.curve else ())
+    kinds = {**MODEL.kinds, "single_uncached": msgspec.structs.replace(slow, curve=curve)}
+    model = msgspec.structs.replace(MODEL, kinds=kinds)
+    found = plan(model, WANTED, CONFIG)
+    assert found.p99 is not None
+    assert found.p99.low < found.p99.value < found.p99.high
+    band = f"({duration(found.p99.low)} … {duration(found.p99.high)})"
+    assert f"p99 {duration(found.p99.value)} {band}" in told(found, model, CONFIG)
