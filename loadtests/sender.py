@@ -61,7 +61,7 @@ class Order(msgspec.Struct, frozen=True):
     ``origin`` is the moment of second 0 and ``begin`` that of the first stage, by the monotonic
     clock. ``parts`` are those of each class, in the scenario's order, for each slope.
     ``timestamps`` replace the slopes' rates: seconds from ``begin``. A ``fresh`` order begins with
-    as many connections as the first, however many an overload has opened.
+    no more connections than the first, however many an overload has opened.
     """
 
     slopes: list[Slope]

@@ -19,6 +19,7 @@ from loadtests.processes import RigError
 from loadtests.result import NoResult, Result
 from loadtests.revisions import NoRevision
 from loadtests.scenario import NoScenario
+from loadtests.slowing import LEAST
 from loadtests.target import BadTarget
 from verifier.errors import ClusterError
 
@@ -33,7 +34,7 @@ Output = Annotated[
 Cores = Annotated[
     float,
     typer.Option(
-        min=0.05,
+        min=LEAST,
         max=1.0,
         help="A worker's part of a core, so that a machine can send more than several of them "
         "carry. What burns the rest takes root.",

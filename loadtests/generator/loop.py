@@ -80,6 +80,11 @@ class OpenLoop:
         self._epoll.close()
 
     @property
+    def connections(self) -> int:
+        """Those that are there, busy or idle."""
+        return len(self._all)
+
+    @property
     def open(self) -> int:
         """Requests under way or waiting for a connection."""
         return len(self._waiting) + sum(connection.busy for connection in self._all.values())

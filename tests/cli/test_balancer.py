@@ -164,6 +164,8 @@ async def test_a_queue_that_stands_takes_few(
 ) -> None:
     """A burst may wait; who comes when it has not been short for a while is refused at once."""
     monkeypatch.setattr(balancer, "QUEUE", "60s")
+    # Longer than it takes to send the burst.
+    monkeypatch.setattr(balancer, "INTERVAL", 2_000)
     connector = aiohttp.TCPConnector(limit=0)
     async with balanced(tmp_path) as rig, aiohttp.ClientSession(connector=connector) as session:
         (worker,) = rig.workers
@@ -176,17 +178,18 @@ async def test_a_queue_that_stands_takes_few(
         ]
         await until(lambda: worker.under_way == balancer.SINGLES)
         # Who comes too early for that waits as well.
-        async with asyncio.timeout(10):
-            while True:
-                late = asyncio.create_task(rig.post(session, "/v1/verify"))
-                if (await asyncio.wait({late}, timeout=2 * balancer.INTERVAL / 1000))[0]:
-                    break
-                burst.append(late)
-        status, text, headers = await late
-        assert (status, json.loads(text)["reason"]) == (503, "overloaded")
-        assert headers["Retry-After"] in ("1", "2", "3")
+        late: set[asyncio.Task[tuple[int, str, Mapping[str, str]]]] = set()
+        async with asyncio.timeout(30):
+            while not (refused := {task for task in late if task.done()}):
+                late.add(asyncio.create_task(rig.post(session, "/v1/verify")))
+                await asyncio.wait(late, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+        for task in refused:
+            status, text, headers = await task
+            assert (status, json.loads(text)["reason"]) == (503, "overloaded")
+            assert headers["Retry-After"] in ("1", "2", "3")
         worker.open.set()
         assert {(await task)[0] for task in burst} == {200}
+        await asyncio.gather(*late)
         assert (await rig.post(session, "/v1/verify"))[0] == 200
 
 

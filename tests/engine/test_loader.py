@@ -402,3 +402,47 @@ async def test_each_slow_query_is_found_to_be_slow(monkeypatch: pytest.MonkeyPat
         await timers.pass_by()
     assert desk.ledger.asked == [["a"], ["b"], ["c"]]
     await desk.finish()
+
+
+async def test_slow_reads_lower_how_many_run_at_once() -> None:
+    """More would only wait for each other in the database; what waits here shares the next read."""
+    desk = Desk(Limits(slots=16, max_batch=1, waiting_singles=99, waiting_bulk=99, max_wait=1e9))
+    await answered(desk, rounds=1, seconds=0.001)
+    await answered(desk, rounds=20, seconds=1.0)
+    callers = [await desk.begin(f"last {number}") for number in range(16)]
+    assert desk.loader.reading < 8
+    await desk.finish()
+    assert all([(await caller).outcomes for caller in callers])
+
+
+async def test_reads_that_are_never_answered_are_slow_ones() -> None:
+    """Those that end by their deadline tell the most; those that fail at once tell nothing."""
+    desk = Desk(Limits(slots=16, max_batch=1, waiting_singles=99, waiting_bulk=99, max_wait=1e9))
+    await answered(desk, rounds=1, seconds=0.001)
+    await answered(desk, rounds=20, seconds=0.001, error=Unavailable("no_database"))
+    callers = [await desk.begin(f"between {number}") for number in range(16)]
+    assert desk.loader.reading == 16
+    await desk.finish()
+    await answered(desk, rounds=20, seconds=1.0, error=Unavailable("timeout"))
+    callers += [await desk.begin(f"last {number}") for number in range(16)]
+    assert desk.loader.reading < 8
+    await desk.finish()
+    assert all([(await caller).outcomes for caller in callers])
+
+
+async def answered(
+    desk: Desk, rounds: int, seconds: float, error: Unavailable | None = None
+) -> None:
+    """Ask for many keys so many times, and have each read take so long."""
+    for number in range(rounds):
+        callers = [await desk.begin(f"{number} {seconds} {key}") for key in range(16)]
+        while open_reads := [read for read in desk.ledger.reads if not read.answer.done()]:
+            desk.clock.now += seconds
+            for read in open_reads:
+                if error is None:
+                    read.succeed()
+                else:
+                    read.answer.set_exception(error)
+            await turns()
+        for caller in callers:
+            await caller

@@ -52,6 +52,13 @@ def slow_core() -> Iterator[int]:
         yield core
 
 
+def move(service: Service, core: int) -> None:
+    """Have all threads of the workers run on one core."""
+    for pid in service.pids():
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), {core})
+
+
 @asynccontextmanager
 async def stepped(load: Load) -> AsyncIterator[None]:
     """At once so many times as many questions come, and then no more than before."""
@@ -67,8 +74,7 @@ async def test_the_load_steps_up(ground: Ground, slow_core: int, rows: list[Row]
     load = Load(ground.items, RATES, ground.load.bound)
     load.connections = CONNECTIONS
     with ground.service() as service:
-        for pid in service.pids():
-            os.sched_setaffinity(pid, {slow_core})
+        move(service, slow_core)
         row = await play(f"14 {TIMES} × load step", load, service, stepped(load))
     tally = row.tally
     # Otherwise it was no more than they can carry.

@@ -17,7 +17,7 @@ from loadtests.questions import Book
 from loadtests.result import Cell, Result, StageRun, Window, summaries
 from loadtests.runs import Options, run
 from loadtests.scenario import Scenario, Stage, Steps, Traffic
-from loadtests.sender import Order, Setup
+from loadtests.sender import Order, Sender, Setup
 from loadtests.target import Target, today
 from loadtests.voiding import void
 from tests.loadtests.servers import Behaviour, serving
@@ -73,6 +73,37 @@ def test_the_knee_is_found() -> None:
     assert held == pytest.approx(400, rel=0.1)
     assert held < broken <= 440
     assert found.total.wrong == 0
+
+
+def test_each_step_begins_with_few_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many the one before has opened; those beyond the knee go on with what is there."""
+    orders: list[bool] = []
+    run_order = Crowd.run
+
+    def noted(self: Crowd, order: Order) -> list[Window]:
+        orders.append(order.fresh)
+        return run_order(self, order)
+
+    monkeypatch.setattr(Crowd, "run", noted)
+    steps = Steps(first=50, factor=2.0, precision=0.5, seconds=1, most=1, beyond=(0.5,))
+    load = msgspec.structs.replace(ABSENT, stages=(), steps=steps)
+    with serving(Behaviour()) as address:
+        run(load, target(address), Options())
+    warm_up, *rest = orders
+    assert (warm_up, rest) == (False, [True, False])
+
+
+def test_a_fresh_order_leaves_no_more_connections_than_at_first() -> None:
+    """The others are closed before its first request."""
+    with serving(Behaviour()) as address:
+        setup = Setup(ABSENT, BOOK, today(), address, "test", connections=3)
+        with Sender(setup) as sender:
+            sender._loop.connect(50)
+            for fresh, most in ((False, 53), (True, 3)):
+                begin = monotonic() + 0.1
+                slopes = [Slope(0.5, 20.0, 20.0)]
+                sender.run(Order(slopes, [[1.0]], begin, begin, fresh=fresh))
+                assert sender._loop.connections == most
 
 
 def test_refusals_are_counted_apart() -> None:

@@ -15,13 +15,15 @@ from loadtests.processes import RigError
 from loadtests.slowing import slowed
 from tests.support import require_tool
 
-ROOT = os.geteuid() == 0
-
 
 @pytest.fixture
 def as_root() -> None:
-    """Only root may have the highest priority."""
-    require_tool("root", found=ROOT)
+    """Only root may have such a priority, and not in every container."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        require_tool("the right to a priority (root)", found=False)
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
 
 
 @pytest.mark.usefixtures("as_root")
@@ -41,8 +43,7 @@ def test_it_burns_what_is_not_left() -> None:
         while _seconds(pid) - before < 0.2:
             os.sched_yield()
         burnt = (_seconds(pid) - before) / (monotonic() - begin)
-    # A machine that stops takes time from both, but never gives it.
-    assert burnt < 0.6
+    assert 0.1 < burnt < 0.6
 
 
 @pytest.mark.usefixtures("as_root")

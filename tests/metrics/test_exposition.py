@@ -37,5 +37,6 @@ async def test_nobody_waits_a_round_for_each_family(monkeypatch: pytest.MonkeyPa
     """On a worker that is full, a round takes tens of milliseconds, and a scrape has no second."""
     monkeypatch.setattr(exposition, "_PIECE", 60.0)
     text = Exposition().text()
+    text.send(None)
     with pytest.raises(StopIteration, match="verifier_"):
         text.send(None)

@@ -3,36 +3,31 @@
 A database that is the bottleneck answers no more for being asked more at once, only later. What
 waits in the worker instead leaves in fewer, larger reads, and people's before bulk's. The limit
 follows the gradient between the least latency and that of now, as in Netflix' concurrency-limits
-("Gradient") and, with these parameters, in Envoy's filter "adaptive concurrency":
+("Gradient", with its tolerance of 2, its headroom and its smoothing):
 
-    gradient = (1 + 0.25) × least ÷ now, from 0.5 to 2
-    limit = gradient × limit + √(gradient × limit), from 3 to as many as there are connections
+    gradient = 2 × least ÷ now, from 0.5 to 1
+    limit = 0.8 × limit + 0.2 × (gradient × limit + √limit), at most as many as may ever run
 
-``now`` is the median of at least 5 reads within at least 0.1 s. ``least`` is that of 20 reads
-beside which at most 2 others run, at the start and again after a minute (15 % more or less, so
-that workers do not measure each other). Reads differ in size, so their latency counts by what they
-cost. It tells of a database only while the event loop is on time: otherwise the CPU is the
-bottleneck, nothing is learnt, and admission.py refuses.
+so that it never falls below 4. ``now`` is the median of at least 5 reads within at least 0.1 s.
+``least`` is kept for reads of about the same number of keys each, since a large one takes longer
+and is not slow for that; no reads are held back to measure it. It falls at once and rises by at
+most 2 % a minute: a rush must not pass for how fast the databases are, and one that has become
+slower for good is asked by few but large reads until that has been learnt. While the event loop is
+late, latency tells of the CPU: nothing is concluded then, and admission.py refuses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import sqrt
-from random import uniform
+from math import inf, sqrt
 from statistics import median
 
-from verifier.engine.lanes import WORTH_A_READ
-
-_BUFFER = 0.25
-_LOWEST, _HIGHEST = 0.5, 2.0
-FEWEST = 3
+_TOLERANCE, _LOWEST, _SMOOTHING = 2.0, 0.5, 0.2
 _WINDOW, _ENOUGH = 0.1, 5
-# How many reads show the least latency, how long to wait for them, and when to look again.
-READS, _PATIENCE, AGAIN, _JITTER = 20, 1.0, 60.0, 0.15
-# A part of a read's time by which the event loop may have been late.
+_MINUTE, _RISE = 60.0, 1.02
+# The event loop's lateness that leaves nothing to conclude, as a part of a read's time.
 _LATE = 0.25
-# Clocks have an end to what they tell apart.
+# What clocks do not tell apart, in seconds.
 _SHORTEST = 1e-6
 
 
@@ -47,49 +42,43 @@ class Concurrency:
     ) -> None:
         self.limit = most
         self._most = most
-        self._fewest = min(FEWEST, most)
         self._clock = clock
         self._lag = lag
         # The limit with its fraction.
         self._exact = float(most)
-        # Seconds by unit of cost.
-        self._least: float | None = None
-        self._samples: list[float] = []
-        self._measuring = False
-        self._since = clock()
-        self._again = self._since
+        # Seconds by size: the least that is known, and the least since the minute began.
+        self._least: dict[int, float] = {}
+        self._lately: dict[int, float] = {}
+        self._minute = clock()
+        # Of the reads since the window began: the seconds, and how many times the least that was.
+        self._seconds: list[float] = []
+        self._ratios: list[float] = []
+        self._began = clock()
 
     def book(self, seconds: float, keys: int) -> None:
-        """A read of so many keys took so long, and has succeeded."""
+        """A read of so many keys took so long."""
         now = self._clock()
-        # Those that began earlier ran beside others than do now.
-        if now - seconds >= self._since and self._lag() <= _LATE * seconds:
-            self._samples.append(max(seconds, _SHORTEST) / (WORTH_A_READ + keys))
-        if self._measuring:
-            if len(self._samples) >= READS:
-                self._least = median(self._samples)
-            elif now < self._since + _PATIENCE:
-                return
-            self._measuring = False
-            self._again = now + AGAIN * uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
-            self._set(self._exact, now)
-        elif now >= self._again:
-            self._measuring = True
-            self._set(self._exact, now)
-            self.limit = self._fewest
-        elif now >= self._since + _WINDOW and len(self._samples) >= _ENOUGH:
-            self._follow(now)
+        seconds = max(seconds, _SHORTEST)
+        size = keys.bit_length()
+        self._lately[size] = min(seconds, self._lately.get(size, inf))
+        least = self._least[size] = min(seconds, self._least.get(size, inf))
+        self._seconds.append(seconds)
+        self._ratios.append(seconds / least)
+        if now >= self._minute + _MINUTE:
+            for each, lately in self._lately.items():
+                self._least[each] = min(lately, _RISE * self._least[each])
+            self._lately.clear()
+            self._minute = now
+        if now >= self._began + _WINDOW and len(self._ratios) >= _ENOUGH:
+            if self._lag() <= _LATE * median(self._seconds):
+                self._follow(median(self._ratios))
+            self._seconds.clear()
+            self._ratios.clear()
+            self._began = now
 
-    def _follow(self, now: float) -> None:
-        exact = float(self._most)
-        if self._least is not None:
-            gradient = (1 + _BUFFER) * self._least / median(self._samples)
-            scaled = min(max(gradient, _LOWEST), _HIGHEST) * self._exact
-            exact = scaled + sqrt(scaled)
-        self._set(min(max(exact, self._fewest), self._most), now)
-
-    def _set(self, exact: float, now: float) -> None:
-        self._exact = exact
-        self.limit = int(exact)
-        self._samples.clear()
-        self._since = now
+    def _follow(self, ratio: float) -> None:
+        gradient = min(max(_TOLERANCE / ratio, _LOWEST), 1.0)
+        wanted = gradient * self._exact + sqrt(self._exact)
+        exact = (1 - _SMOOTHING) * self._exact + _SMOOTHING * wanted
+        self._exact = min(exact, self._most)
+        self.limit = int(self._exact)

@@ -72,36 +72,48 @@ class Lane:
 class Lanes:
     """The lanes of single questions and of bulk, and which of them has the next read.
 
-    Singles go first, but where they leave nothing idle, one read in ten is bulk's. One slot is kept
-    from bulk as long as there are two, so that a single question never waits for a read of bulk.
+    At most ``limit`` reads run, singles' first; but where they leave nothing idle, one in ten that
+    begin is bulk's. One slot is kept from bulk as long as there are two; and where reads of bulk
+    are more than a limit that has fallen, a person's begins beside them, within all ``slots``: so
+    that a single question never waits for a read of bulk.
     """
 
     def __init__(self, limits: Limits) -> None:
         worth = min(WORTH_A_READ, limits.max_batch)
         self.singles = Lane(limits.waiting_singles, limits.slots, worth)
         self.bulk = Lane(limits.waiting_bulk, limits.slots, worth)
+        self._slots = limits.slots
+        self._limit = 0
         # Reads of singles that began since bulk had one, or had nothing to read.
         self._in_a_row = 0
-        self.resize(limits.slots)
+        self.limit(limits.slots)
 
     def __iter__(self) -> Iterator[Lane]:
         return iter((self.singles, self.bulk))
 
-    def resize(self, slots: int) -> None:
-        """Have so many slots from now on."""
-        self.singles.most_reads = slots
-        self.bulk.most_reads = max(1, slots - 1)
+    def limit(self, reads: int) -> None:
+        """Have so many reads at once from now on, of at most all slots."""
+        self._limit = reads
+        self.bulk.most_reads = max(1, reads - 1)
+
+    @property
+    def free(self) -> int:
+        """How many more reads may begin within the limit."""
+        return self._limit - self.singles.reads - self.bulk.reads
 
     def next(self, now: float) -> Lane | None:
-        """The lane whose read begins now, if there is one."""
+        """The lane whose read may begin now, if there is one."""
         singles, bulk = self.singles, self.bulk
+        if self.free <= 0:
+            beside = not singles.reads and bulk.reads < self._slots
+            return singles if beside and singles.is_ready(now) else None
         if self._in_a_row >= PEOPLES and bulk.is_ready(now):
-            self._in_a_row = 0
             return bulk
         if singles.is_ready(now):
-            self._in_a_row = self._in_a_row + 1 if bulk.queue else 0
             return singles
-        if bulk.is_ready(now):
-            self._in_a_row = 0
-            return bulk
-        return None
+        return bulk if bulk.is_ready(now) else None
+
+    def begin(self, lane: Lane, now: float) -> None:
+        """A read of a lane begins."""
+        lane.begin(now)
+        self._in_a_row = self._in_a_row + 1 if lane is self.singles and self.bulk.queue else 0

@@ -207,13 +207,12 @@ class Loader:
 
     def _dispatch(self) -> None:
         """Start reads while slots are free and a lane has keys that are worth one."""
-        while len(self._reads) < self._concurrency.limit:
-            now = self._clock()
-            lane = self._lanes.next(now)
-            if lane is None:
-                self._look_again()
-                break
+        now = self._clock()
+        while (lane := self._lanes.next(now)) is not None:
             self._begin(lane, now)
+            now = self._clock()
+        if self._lanes.free > 0:
+            self._look_again()
         self._due.tell()
 
     def _look_again(self) -> None:
@@ -232,7 +231,7 @@ class Loader:
             read = asyncio.create_task(self._fetch_many(keys, deadline))
             self._reads.add(read)
             self._running.update(keys)
-            lane.begin(now)
+            self._lanes.begin(lane, now)
             read.add_done_callback(partial(self._finish, keys, lane, now))
 
     def _take(self, lane: Lane, now: float) -> tuple[list[str], float]:
@@ -247,7 +246,7 @@ class Loader:
         while queue and queue[0][1] < now - longest:
             settle(self._calls, [queue.popleft()[0]], {}, TIMEOUT)
         # The free slots share what waits, so that the worker has work while PostgreSQL has.
-        share = -(-len(queue) // (self._concurrency.limit - len(self._reads)))
+        share = -(-len(queue) // max(1, self._lanes.free))
         most = min(max(share, WORTH_A_READ), self._limits.max_batch)
         keys: list[str] = []
         deadline = -inf
@@ -284,8 +283,6 @@ class Loader:
             otherwise = _CLOSING
         elif (error := read.exception()) is None:
             found = read.result()
-            self._concurrency.book(seconds, len(keys))
-            self._lanes.resize(self._concurrency.limit)
         elif isinstance(error, Unavailable):
             otherwise = error
         else:
@@ -293,5 +290,9 @@ class Loader:
             read.get_loop().call_exception_handler(
                 {"message": "look-up failed", "exception": error, "task": read}
             )
+        if found or otherwise.reason == TIMEOUT.reason:
+            # What failed at once says nothing of how long reads take.
+            self._concurrency.book(seconds, len(keys))
+            self._lanes.limit(self._concurrency.limit)
         settle(self._calls, keys, found, otherwise)
         self._dispatch()

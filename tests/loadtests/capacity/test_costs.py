@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from loadtests.capacity import costs
@@ -86,6 +87,23 @@ def test_cpu_by_hand() -> None:
     """1,000 singles: c = 0.12 + 0.02 + 0.1 × (1 − c), so c = 0.24 ÷ 1.1."""
     columns = {"single": 1_000.0, "poll": 1.0, "wake": 1_000.0}
     assert made.costs().cores(columns, 1) == pytest.approx(0.24 / 1.1)
+
+
+def test_a_part_of_a_core_is_awake_the_more() -> None:
+    """With half a core: c = 0.14 + 0.1 × (1 − c ÷ 0.5), so c = 0.24 ÷ 1.2."""
+    columns = {"single": 1_000.0, "poll": 1.0, "wake": 1_000.0}
+    assert made.costs().cores(columns, 0.5) == pytest.approx(0.24 / 1.2)
+
+
+def test_costs_of_workers_with_a_part_of_a_core() -> None:
+    """The same as those of workers with a whole one: what differs is how long they sleep."""
+    runs = made.runs((1, 2), noise=0.0)
+    part = [msgspec.structs.replace(run, workers=2 * run.workers, cores_each=0.5) for run in runs]
+    known, found = (costs.fit(each, draws=0).workers for each in (runs, part))
+    # There are twice as many workers to poll.
+    assert found["poll"].value == pytest.approx(known["poll"].value / 2)
+    for name in ("single", "item", "wake"):
+        assert found[name].value == pytest.approx(known[name].value)
 
 
 def test_workers_have_no_more_than_their_cores() -> None:

@@ -38,6 +38,13 @@ def test_one_slow_second_is_not_the_stage(result: Result) -> None:
     assert result.merged(12, 18)["asked"].latency.percentile(0.99) > 0.8
 
 
+def test_a_stage_behind_an_overload_has_no_steady_state() -> None:
+    """Its connections are those of the overload: only what the search has tried is of use."""
+    run = made.step_run("single_cached", 1, noise=0.0)
+    run.stages[1].held = None
+    assert [sample.held for sample in observed("run", run).samples[:3]] == [True, False, True]
+
+
 def test_few_answers_have_one_p99_for_all_seconds() -> None:
     """With 30 batches a second, none of their seconds can tell its own."""
     run = made.step_run("batch_cached", 1, noise=0.0)

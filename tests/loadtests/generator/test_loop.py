@@ -257,6 +257,22 @@ def test_connections_are_renewed() -> None:
         assert {reply.status for reply in found} == {200}
 
 
+def test_connections_that_a_rush_has_opened_are_closed() -> None:
+    """Until so many are left; those that are left go on."""
+    with serving(Behaviour()) as address, OpenLoop(address) as loop:
+        found: list[Reply] = []
+        for _ in range(6):
+            loop.send(REQUEST, monotonic(), found.append)
+        loop.run(lambda: len(found) == 6)
+        assert loop.connections == 6
+        loop.narrow(2)
+        assert loop.connections == 2
+        loop.send(REQUEST, monotonic(), found.append)
+        loop.run(lambda: len(found) == 7)
+        assert loop.connections == 2
+        assert {reply.status for reply in found} == {200}
+
+
 def test_moments_that_are_due_together_are_all_acted_on() -> None:
     """A loop that was held up sends all that was due meanwhile, with their own moments."""
     seen: list[float] = []
