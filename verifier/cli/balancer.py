@@ -30,11 +30,11 @@ from verifier.wire.problems import CONTENT_TYPE, unavailable
 log = structlog.get_logger()
 
 # Requests of each kind that a worker has at once, and how long a single question waits for one.
-SINGLES, BULK, FEEDS, OPERATORS = 32, 8, 2, 8
+SINGLES, BULK, FEEDS, OPERATORS = 16, 8, 2, 8
 QUEUE = "20ms"
 # When that queue was not below so many for each worker within so many milliseconds, it stands, and
 # takes no more than so many.
-SHORT, INTERVAL, STANDING = 4, 100, 16
+SHORT, INTERVAL, STANDING = 2, 100, 8
 # Connections of a client's address at once, and the addresses for which that does not hold.
 EACH, UNCOUNTED = 1_000, "127.0.0.0/8 ::1"
 
