@@ -60,9 +60,8 @@ class Costs(msgspec.Struct, frozen=True):
     ) -> float:
         """Cores that are taken by what there is of each term in a second (``columns``).
 
-        Workers have ``room`` cores together.
-        ``end`` takes all costs at that end of their bands. Unknown terms cost nothing: they are
-        within those that they were not told apart from.
+        Workers have ``room`` cores together. ``end`` takes all costs at that end of their bands.
+        Unknown terms cost nothing: they are within those that they were not told apart from.
         """
         value: dict[str, float] = {name: getattr(each, end) for name, each in self.workers.items()}
         wake = value.pop("wake", 0.0)

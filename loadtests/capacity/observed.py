@@ -32,9 +32,10 @@ class Unfit(Exception):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """One stage; of those ``searched``, none stands under what an overload before has left.
+    """One stage. Rates are a second; ``done`` are answers by term, ``requests`` all that came.
 
-    Rates are a second; ``done`` are answers by term, ``requests`` all that came.
+    ``searched`` are stages of the search for the knee, which begin with few connections; others may
+    come behind an overload, and have those that it has opened.
 
     ``misses`` are keys that were read from databases: not those of refused questions. CPU is in
     cores, None where nobody counted it; ``p99`` (seconds) is that of the run's class.

@@ -112,6 +112,14 @@ async def balanced(folder: Path, count: int = 1) -> AsyncIterator[Rig]:
         await worker.close()
 
 
+def check_refusal(status: int, text: str, headers: Mapping[str, str]) -> None:
+    """It is the worker's document, with a time to come again that is its Retry-After too."""
+    said = json.loads(text)
+    assert (status, said["code"], said["reason"]) == (503, "unavailable", "overloaded")
+    assert headers["Retry-After"] == str(said["retry_after"]) in ("1", "2", "3")
+    assert headers["Content-Type"] == "application/problem+json"
+
+
 def test_the_configuration_that_is_shipped_is_this_one() -> None:
     """deploy/haproxy/haproxy.cfg is what the module prints."""
     printed = subprocess.check_output(
@@ -134,7 +142,7 @@ def test_haproxy_takes_the_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("installed")
 async def test_who_waits_too_long_is_refused_there(tmp_path: Path) -> None:
-    """With the worker's document, and a time to come again that is its Retry-After too."""
+    """The others have the worker's places, and are answered."""
     connector = aiohttp.TCPConnector(limit=0)
     async with balanced(tmp_path) as rig, aiohttp.ClientSession(connector=connector) as session:
         (worker,) = rig.workers
@@ -149,11 +157,7 @@ async def test_who_waits_too_long_is_refused_there(tmp_path: Path) -> None:
             refused |= more
         assert worker.most == len(others) == balancer.SINGLES
         for task in refused:
-            status, text, headers = await task
-            said = json.loads(text)
-            assert (status, said["code"], said["reason"]) == (503, "unavailable", "overloaded")
-            assert headers["Retry-After"] == str(said["retry_after"]) in ("1", "2", "3")
-            assert headers["Content-Type"] == "application/problem+json"
+            check_refusal(*await task)
         worker.open.set()
         assert {(await task)[0] for task in others} == {200}
 
@@ -184,9 +188,7 @@ async def test_a_queue_that_stands_takes_few(
                 late.add(asyncio.create_task(rig.post(session, "/v1/verify")))
                 await asyncio.wait(late, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
         for task in refused:
-            status, text, headers = await task
-            assert (status, json.loads(text)["reason"]) == (503, "overloaded")
-            assert headers["Retry-After"] in ("1", "2", "3")
+            check_refusal(*await task)
         worker.open.set()
         assert {(await task)[0] for task in burst} == {200}
         await asyncio.gather(*late)

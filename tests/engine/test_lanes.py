@@ -75,7 +75,7 @@ def test_bulk_has_what_people_leave() -> None:
 def test_no_more_than_the_limit_begin() -> None:
     """Which may be below the slots, and above them never is."""
     lanes = waiting(8)
-    lanes.limit(3)
+    lanes.limit_to(3)
     fill(lanes)
     assert sum(lane.reads for lane in lanes) == 3
     assert lanes.free == 0
@@ -87,7 +87,7 @@ def test_a_person_begins_beside_bulk_that_is_more_than_a_limit_that_fell() -> No
     people = lanes.singles.queue.copy()
     lanes.singles.queue.clear()
     fill(lanes)
-    lanes.limit(3)
+    lanes.limit_to(3)
     lanes.singles.queue.extend(people)
     fill(lanes)
     assert [lane.reads for lane in lanes] == [1, 7]
@@ -101,5 +101,5 @@ def test_a_person_begins_beside_bulk_that_is_more_than_a_limit_that_fell() -> No
 def test_fewer_slots_leave_less_for_bulk(limit: int, bulk: int) -> None:
     """One stays free for people, as long as there are two."""
     lanes = waiting(4)
-    lanes.limit(limit)
+    lanes.limit_to(limit)
     assert lanes.bulk.most_reads == bulk

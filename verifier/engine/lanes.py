@@ -13,7 +13,7 @@ import msgspec
 JUST_NOW = 0.002
 WORTH_A_READ = 20
 # Of ten reads that begin while both wait, so many are people's.
-PEOPLES = 9
+_OF_PEOPLE = 9
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -79,26 +79,24 @@ class Lanes:
     """
 
     def __init__(self, limits: Limits) -> None:
-        worth = min(WORTH_A_READ, limits.max_batch)
-        self.singles = Lane(limits.waiting_singles, limits.slots, worth)
-        self.bulk = Lane(limits.waiting_bulk, limits.slots, worth)
-        self._slots = limits.slots
-        self._limit = 0
+        worth, slots = min(WORTH_A_READ, limits.max_batch), limits.slots
+        self.singles = Lane(limits.waiting_singles, slots, worth)
+        self.bulk = Lane(limits.waiting_bulk, _of_bulk(slots), worth)
+        self._slots = self._limit = slots
         # Reads of singles that began since bulk had one, or had nothing to read.
         self._in_a_row = 0
-        self.limit(limits.slots)
 
     def __iter__(self) -> Iterator[Lane]:
         return iter((self.singles, self.bulk))
 
-    def limit(self, reads: int) -> None:
+    def limit_to(self, reads: int) -> None:
         """Have so many reads at once from now on, of at most all slots."""
         self._limit = reads
-        self.bulk.most_reads = max(1, reads - 1)
+        self.bulk.most_reads = _of_bulk(reads)
 
     @property
     def free(self) -> int:
-        """How many more reads may begin within the limit."""
+        """How many more reads may begin within the limit; negative once that has fallen."""
         return self._limit - self.singles.reads - self.bulk.reads
 
     def next(self, now: float) -> Lane | None:
@@ -107,7 +105,7 @@ class Lanes:
         if self.free <= 0:
             beside = not singles.reads and bulk.reads < self._slots
             return singles if beside and singles.is_ready(now) else None
-        if self._in_a_row >= PEOPLES and bulk.is_ready(now):
+        if self._in_a_row >= _OF_PEOPLE and bulk.is_ready(now):
             return bulk
         if singles.is_ready(now):
             return singles
@@ -117,3 +115,8 @@ class Lanes:
         """A read of a lane begins."""
         lane.begin(now)
         self._in_a_row = self._in_a_row + 1 if lane is self.singles and self.bulk.queue else 0
+
+
+def _of_bulk(reads: int) -> int:
+    """How many of so many reads may be bulk's."""
+    return max(1, reads - 1)

@@ -206,7 +206,7 @@ class Loader:
         self._dispatch()
 
     def _dispatch(self) -> None:
-        """Start reads while slots are free and a lane has keys that are worth one."""
+        """Start reads while the limit allows them and a lane has keys that are worth one."""
         now = self._clock()
         while (lane := self._lanes.next(now)) is not None:
             self._begin(lane, now)
@@ -245,7 +245,7 @@ class Loader:
         longest = self._limits.max_wait if lane is self._singles else inf
         while queue and queue[0][1] < now - longest:
             settle(self._calls, [queue.popleft()[0]], {}, TIMEOUT)
-        # The free slots share what waits, so that the worker has work while PostgreSQL has.
+        # Reads that may begin share what waits, so that the worker has work while PostgreSQL has.
         share = -(-len(queue) // max(1, self._lanes.free))
         most = min(max(share, WORTH_A_READ), self._limits.max_batch)
         keys: list[str] = []
@@ -293,6 +293,6 @@ class Loader:
         if found or otherwise.reason == TIMEOUT.reason:
             # What failed at once says nothing of how long reads take.
             self._concurrency.book(seconds, len(keys))
-            self._lanes.limit(self._concurrency.limit)
+            self._lanes.limit_to(self._concurrency.limit)
         settle(self._calls, keys, found, otherwise)
         self._dispatch()
