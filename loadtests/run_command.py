@@ -191,9 +191,11 @@ def _load(
     """A scenario with what the command line changes of it."""
     load = scenario.load(name)
     changes: dict[str, object] = {}
-    if load.steps is not None and (duration is not None or curve is not None):
+    given = {"--duration": duration, "--curve": curve}
+    if load.steps is not None and any(value is not None for value in given.values()):
         raise typer.BadParameter(
-            f"{name} finds its rates and its length by itself", param_hint="--duration, --curve"
+            f"{name} finds its rates and its length by itself",
+            param_hint=", ".join(option for option, value in given.items() if value is not None),
         )
     if curve is not None:
         peak = max(stage.rate for stage in load.stages)
@@ -261,9 +263,16 @@ def _target(
     balancer: bool,
 ) -> Iterator[Target]:
     if host is not None:
-        if settings or cores_each or workers != 1 or balancer:
+        given = {
+            "--setting": settings,
+            "--cores": cores_each,
+            "--workers": workers != 1,
+            "--balancer": balancer,
+        }
+        if wrong := [option for option, value in given.items() if value]:
             raise typer.BadParameter(
-                "not with --host", param_hint="--setting, --cores, --workers, --balancer"
+                "these are of a service that is brought up, not with --host",
+                param_hint=", ".join(wrong),
             )
         yield there(host, book)
         return

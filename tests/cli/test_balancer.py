@@ -25,6 +25,7 @@ from verifier.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+NOT_READY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 2\r\n\r\n{}"
 
 
 @pytest.fixture
@@ -41,6 +42,7 @@ class Worker:
         self.open.set()
         self.asked: list[str] = []
         self.most = self.under_way = 0
+        self.ready = True
         # Requests whose connection ends without an answer.
         self.cut = 0
         self._writers: set[asyncio.StreamWriter] = set()
@@ -67,7 +69,7 @@ class Worker:
         await reader.readexactly(int(length or 0))
         path = head.split()[1]
         if path == "/readyz":
-            writer.write(OK)
+            writer.write(OK if self.ready else NOT_READY)
             return
         self.asked.append(path)
         if self.cut:
@@ -112,10 +114,12 @@ async def balanced(folder: Path, count: int = 1) -> AsyncIterator[Rig]:
         await worker.close()
 
 
-def check_refusal(status: int, text: str, headers: Mapping[str, str]) -> None:
+def check_refusal(
+    status: int, text: str, headers: Mapping[str, str], reason: str = "overloaded"
+) -> None:
     """It is the worker's document, with a time to come again that is its Retry-After too."""
     said = json.loads(text)
-    assert (status, said["code"], said["reason"]) == (503, "unavailable", "overloaded")
+    assert (status, said["code"], said["reason"]) == (503, "unavailable", reason)
     assert headers["Retry-After"] == str(said["retry_after"]) in ("1", "2", "3")
     assert headers["Content-Type"] == "application/problem+json"
 
@@ -193,6 +197,35 @@ async def test_a_queue_that_stands_takes_few(
         assert {(await task)[0] for task in burst} == {200}
         await asyncio.gather(*late)
         assert (await rig.post(session, "/v1/verify"))[0] == 200
+
+
+@pytest.mark.usefixtures("installed")
+async def test_without_a_worker_that_is_ready(tmp_path: Path) -> None:
+    """Nobody is overloaded, and what monitors ask is the worker's to answer."""
+    async with balanced(tmp_path) as rig, aiohttp.ClientSession() as session:
+        (worker,) = rig.workers
+        worker.ready = False
+        async with asyncio.timeout(10):
+            while (answer := await rig.post(session, "/v1/verify"))[0] == 200:
+                pass
+        check_refusal(*answer, reason="failed")
+        check_refusal(*await rig.post(session, "/v1/verify/batch"), reason="failed")
+        for path, status in (("/metrics", 200), ("/livez", 200), ("/readyz", 503)):
+            async with session.get(f"{rig.url}{path}") as response:
+                assert response.status == status
+                assert await response.text() == "{}"
+
+
+@pytest.mark.usefixtures("installed")
+async def test_monitors_are_told_too_when_no_worker_is_there(tmp_path: Path) -> None:
+    """By a problem document."""
+    async with (
+        balanced(tmp_path, 0) as rig,
+        aiohttp.ClientSession() as session,
+        session.get(f"{rig.url}/metrics") as response,
+    ):
+        text = await response.text()
+        check_refusal(response.status, text, response.headers, reason="failed")
 
 
 @pytest.mark.usefixtures("installed")

@@ -430,6 +430,37 @@ async def test_reads_that_are_never_answered_are_slow_ones() -> None:
     assert all([(await caller).outcomes for caller in callers])
 
 
+@pytest.mark.parametrize("bulk", [False, True])
+async def test_who_waits_for_longer_is_not_cut_off_with_others(bulk: bool) -> None:
+    """A read that ended with the time of those for whom it began is begun anew for the others."""
+    desk = Desk(slots(2))
+    now = desk.clock.now
+    hasty = await desk.begin("a", deadline=now + 1)
+    patient = await desk.begin("a", "b", deadline=now + 10, bulk=bulk)
+    desk.clock.now += 1.1
+    desk.ledger.reads[0].answer.set_exception(Unavailable("timeout"))
+    await turns()
+    assert reason(await hasty, "a") == "timeout"
+    assert not patient.done()
+    assert "a" in desk.ledger.asked[-1]
+    assert desk.ledger.reads[-1].deadline == now + 10
+    await desk.finish()
+    outcomes = (await patient).outcomes
+    assert [isinstance(outcomes[key], Absence) for key in "ab"] == [True, True]
+
+
+async def test_a_read_that_no_caller_s_time_has_ended_is_not_begun_anew() -> None:
+    """Databases that answer nobody in time are not asked for as long as somebody waits."""
+    desk = Desk()
+    hasty = await desk.begin("a", deadline=desk.clock.now + 5)
+    patient = await desk.begin("a", deadline=desk.clock.now + 10)
+    desk.clock.now += 1.1
+    desk.ledger.reads[0].answer.set_exception(Unavailable("timeout"))
+    await turns()
+    assert [reason(await task, "a") for task in (hasty, patient)] == ["timeout", "timeout"]
+    desk.check_empty()
+
+
 async def answered(
     desk: Desk, rounds: int, seconds: float, error: Unavailable | None = None
 ) -> None:

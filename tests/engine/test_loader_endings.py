@@ -10,8 +10,7 @@ import pytest
 from tests.engine.fakes import turns
 from tests.engine.loader_desk import LIMITS, Desk, reason
 from tests.invoice.samples import NOON
-from verifier.engine.calls import Call
-from verifier.engine.loader import UNCHECKED
+from verifier.engine.calls import UNCHECKED, Call
 from verifier.errors import Unavailable
 
 

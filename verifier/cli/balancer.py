@@ -40,6 +40,8 @@ EACH, UNCOUNTED = 1_000, "127.0.0.0/8 ::1"
 
 # The seconds after which a caller may come again, in HAProxy's words.
 _RETRY = "%[var(txn.retry)]"
+# Why a request is refused, likewise.
+_REASON = "%[var(txn.reason)]"
 
 _BACKLOG = 4_096
 # Clients at once, each of whom may take two descriptors; and what else takes some.
@@ -57,14 +59,14 @@ def configuration(
     """HAProxy's configuration, before workers at these addresses; for so many clients at once."""
     named = [(f"w{number}", address) for number, address in enumerate(workers, 1)]
 
-    def servers(most: int) -> str:
+    def servers(most: int, *, ready: bool = True) -> str:
         return "\n".join(
-            f"    server {name} {address} track single/{name} maxconn {most}"
+            f"    server {name} {address}{f' track single/{name}' * ready} maxconn {most}"
             for name, address in named
         )
 
     # HAProxy fills in what stands where the seconds do.
-    refusal = unavailable("zh", "overloaded", 0).decode()
+    refusal = unavailable("zh", "overloaded", 0).decode().replace("overloaded", _REASON)
     refusal = refusal.replace('"retry_after":0', f'"retry_after":{_RETRY}')
     error, document = "http-error status", f"content-type {CONTENT_TYPE}"
     template = Template(resources.files("verifier.cli").joinpath("haproxy.cfg").read_text("utf-8"))
@@ -90,7 +92,7 @@ def configuration(
         single_servers="\n".join(f"    server {name} {address}" for name, address in named),
         bulk_servers=servers(BULK),
         ledger_servers=servers(FEEDS),
-        operators_servers=servers(OPERATORS),
+        operators_servers=servers(OPERATORS, ready=False),
     )
 
 

@@ -15,6 +15,14 @@ from verifier.wire.records import Finding
 
 Outcome = Finding | Unavailable
 
+# A key that a read left out: its server could not say.
+UNCHECKED = Unavailable("unchecked")
+# A key that was not read in time.
+TIMEOUT = Unavailable("timeout")
+# A key that nobody reads any more, and one whose read did not work for a reason of ours.
+CLOSING = Unavailable("closing")
+_FAILED = Unavailable("failed")
+
 
 class Call:
     """One caller: its outcomes so far, and a future for when none of its keys is open any more.
@@ -132,11 +140,46 @@ def latest_deadline(calls: Calls) -> float:
     return latest
 
 
+def still_awaited(
+    calls: dict[str, Calls], keys: Sequence[str], now: float, otherwise: Unavailable
+) -> list[str]:
+    """The keys for which some wait beyond now; who else waits for these is told ``otherwise``."""
+    found = []
+    for key in keys:
+        sharing = calls[key]
+        later = tuple(call for call in sharing if latest_deadline((call,)) > now)
+        if later:
+            found.append(key)
+            calls[key] = later
+            for call in sharing:
+                if call not in later:
+                    call.deliver(key, otherwise)
+    return found
+
+
 class Loaded(msgspec.Struct, frozen=True):
     """An outcome for every key asked, and which keys were read on behalf of another caller."""
 
     outcomes: Mapping[str, Outcome]
     joined: set[str]
+
+
+def ended(read: asyncio.Task[Mapping[str, Finding]]) -> tuple[Mapping[str, Finding], Unavailable]:
+    """What a read has found, and why there is nothing for its other keys.
+
+    An error that nobody foresaw is the event loop's to report.
+    """
+    if read.cancelled():
+        return {}, CLOSING
+    error = read.exception()
+    if error is None:
+        return read.result(), UNCHECKED
+    if isinstance(error, Unavailable):
+        return {}, error
+    read.get_loop().call_exception_handler(
+        {"message": "look-up failed", "exception": error, "task": read}
+    )
+    return {}, _FAILED
 
 
 def settle(

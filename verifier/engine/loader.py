@@ -17,6 +17,8 @@ from typing import Any
 
 from verifier.engine import lanes
 from verifier.engine.calls import (
+    CLOSING,
+    TIMEOUT,
     Call,
     Calls,
     Due,
@@ -25,8 +27,10 @@ from verifier.engine.calls import (
     Outside,
     Single,
     Told,
+    ended,
     latest_deadline,
     settle,
+    still_awaited,
 )
 from verifier.engine.concurrency import Concurrency
 from verifier.engine.lanes import WORTH_A_READ, Lane, Lanes, Limits
@@ -37,14 +41,7 @@ from verifier.wire.records import Finding
 # Reads distinct keys; no query runs beyond the deadline (steady clock).
 FetchMany = Callable[[Sequence[str], float], Coroutine[Any, Any, Mapping[str, Finding]]]
 
-# A key that a read left out: its server could not say.
-UNCHECKED = Unavailable("unchecked")
-# A key that was not read in time.
-TIMEOUT = Unavailable("timeout")
-
 _OVERLOADED = Unavailable("overloaded")
-_CLOSING = Unavailable("closing")
-_FAILED = Unavailable("failed")
 
 
 class Loader:
@@ -117,7 +114,7 @@ class Loader:
             return True
         lane = self._singles
         if self._closed or len(lane.queue) >= lane.most_waiting:
-            return _CLOSING if self._closed else _OVERLOADED
+            return CLOSING if self._closed else _OVERLOADED
         self._calls[key] = (call,)
         lane.queue.append((key, self._clock()))
         self._gather()
@@ -157,7 +154,7 @@ class Loader:
                 call.joined.add(key)
             elif self._closed or len(queue) >= bound:
                 why = TIMEOUT if bulk else _OVERLOADED
-                call.outcomes[key] = _CLOSING if self._closed else why
+                call.outcomes[key] = CLOSING if self._closed else why
                 continue
             else:
                 calls[key] = alone
@@ -177,7 +174,7 @@ class Loader:
             self._reminder.cancel()
         for lane in self._lanes:
             while lane.queue:
-                settle(self._calls, [lane.queue.popleft()[0]], {}, _CLOSING)
+                settle(self._calls, [lane.queue.popleft()[0]], {}, CLOSING)
         try:
             self._due.tell()
         finally:
@@ -232,7 +229,7 @@ class Loader:
             self._reads.add(read)
             self._running.update(keys)
             self._lanes.begin(lane, now)
-            read.add_done_callback(partial(self._finish, keys, lane, now))
+            read.add_done_callback(partial(self._finish, keys, deadline, lane, now))
 
     def _take(self, lane: Lane, now: float) -> tuple[list[str], float]:
         """The next keys for a read, and its deadline: the latest that one of their callers has.
@@ -268,31 +265,32 @@ class Loader:
         return keys, deadline
 
     def _finish(
-        self, keys: list[str], lane: Lane, began: float, read: asyncio.Task[Mapping[str, Finding]]
+        self,
+        keys: list[str],
+        deadline: float,
+        lane: Lane,
+        began: float,
+        read: asyncio.Task[Mapping[str, Finding]],
     ) -> None:
         """Hand out the outcomes of a read, however it ended, and start the next."""
         self._reads.discard(read)
         self._running.difference_update(keys)
         lane.end()
-        seconds = self._clock() - began
+        now = self._clock()
+        seconds = now - began
         self._metrics.query_keys.observe(len(keys))
         self._metrics.query_seconds.observe(seconds)
-        found: Mapping[str, Finding] = {}
-        otherwise = UNCHECKED
-        if read.cancelled():
-            otherwise = _CLOSING
-        elif (error := read.exception()) is None:
-            found = read.result()
-        elif isinstance(error, Unavailable):
-            otherwise = error
-        else:
-            otherwise = _FAILED
-            read.get_loop().call_exception_handler(
-                {"message": "look-up failed", "exception": error, "task": read}
-            )
-        if found or otherwise.reason == TIMEOUT.reason:
+        found, otherwise = ended(read)
+        late = otherwise.reason == TIMEOUT.reason
+        if found or late:
             # What failed at once says nothing of how long reads take.
             self._concurrency.book(seconds, len(keys))
             self._lanes.limit_to(self._concurrency.limit)
-        settle(self._calls, keys, found, otherwise)
+        if late and now >= deadline and not self._closed:
+            # Those for whom it began have no time left, but some have joined it who do.
+            again = still_awaited(self._calls, keys, now, otherwise)
+            lane.queue.extendleft((key, now) for key in reversed(again))
+            keys = sorted(set(keys).difference(again))
+        if keys:
+            settle(self._calls, keys, found, otherwise)
         self._dispatch()

@@ -18,12 +18,12 @@ from collections.abc import (
 from math import inf
 
 from verifier.clocks import Clocks
-from verifier.engine.calls import Loaded, Told
+from verifier.engine.calls import TIMEOUT, UNCHECKED, Loaded, Told
 from verifier.engine.drafts import Draft, Unread
 from verifier.engine.duplicates import Duplicates
 from verifier.engine.freshness import Freshness, Terms
 from verifier.engine.laps import Laps
-from verifier.engine.loader import TIMEOUT, UNCHECKED, Loader
+from verifier.engine.loader import Loader
 from verifier.engine.memory import Memory
 from verifier.engine.steps import Steps
 from verifier.errors import Unavailable
