@@ -83,10 +83,10 @@ def leave(found: Result, output: Path | None) -> None:
                 file=sys.stderr,
             )
         raise typer.Exit(1)
-    if found.void:
-        raise typer.Exit(2)
     if not found.total.right:
         print("error: no question was answered", file=sys.stderr)
+        raise typer.Exit(2)
+    if found.void:
         raise typer.Exit(2)
 
 

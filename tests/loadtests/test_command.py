@@ -11,10 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import typer
 
 from loadtests import result
 from loadtests.target import Target, own, today
+from loadtests.terminal import leave
 from tests.loadtests.lying import lying
+from tests.loadtests.samples import Made, peak_hour, void
 from tests.loadtests.servers import Behaviour, serving
 
 ROWS = 5_000
@@ -145,6 +148,18 @@ def test_a_service_that_answers_nothing_is_no_success(tmp_path: Path) -> None:
         thread.join()
     assert done.returncode == 2, done.stderr
     assert "no question was answered" in done.stderr
+
+
+def test_a_void_run_that_answered_nothing_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whether the generator was late does not matter to whoever asked at a wrong address."""
+    with pytest.raises(typer.Exit) as left:
+        leave(void(peak_hour(service=Made(refusing=1.0))), tmp_path)
+    assert (left.value.exit_code, capsys.readouterr().err) == (
+        2,
+        "error: no question was answered\n",
+    )
 
 
 def test_a_command_that_is_ended_cleans_up() -> None:
