@@ -186,7 +186,7 @@ def test_parts_of_a_run_are_merged(tmp_path: Path) -> None:
     """Two machines each send their share; merged it is the whole."""
     folders = [tmp_path / "one", tmp_path / "two"]
     start = subprocess.run(
-        ["date", "-d", "+4 seconds", "+%Y-%m-%dT%H:%M:%S%z"],
+        ["date", "-d", "+7 seconds", "+%Y-%m-%dT%H:%M:%S%z"],
         capture_output=True,
         text=True,
         check=True,
