@@ -49,15 +49,17 @@ class Ground:
 
     @contextmanager
     def service(self, *more: str, **settings: object) -> Iterator[Service]:
-        """A service over the servers; ``settings`` are in place of those of the form.
+        """A service over the servers; ``settings``, and ``workers``, in place of those of the form.
 
         ``more`` are options of ``verifier serve``.
         """
         size = form()
         replicas = ",".join(replica.dsn for replica in self.cluster.replicas)
         dsns = {"primary_dsn": self.cluster.primary.dsn, "replica_dsns": replicas}
-        settings = size.settings | dsns | settings
-        service = Service(self._path / "service.log", size.workers, settings, *more)
+        settings = {"workers": size.workers} | size.settings | dsns | settings
+        workers = settings.pop("workers")
+        assert isinstance(workers, int)
+        service = Service(self._path / "service.log", workers, settings, *more)
         try:
             yield service
         finally:

@@ -48,8 +48,8 @@ OVERSIZED: dict[str, tuple[int, Sequence[bytes]]] = {
 _PAUSE = 0.5
 # Connections that are being opened at once: more would fill the queue of those to be accepted.
 _OPENING = 64
-# Where the system keeps others waiting for the sake of a crowd, it is not the service that does.
-_NICE = 5
+# Bytes handed to the system at once: it copies them without a break, and others wait on this core.
+_HANDED = 1 << 15
 _PATIENCE = 20.0
 
 
@@ -141,7 +141,9 @@ class Hostile:
             try:
                 async with asyncio.timeout(_PATIENCE):
                     for piece in pieces:
-                        writer.write(piece)
+                        for start in range(0, len(piece), _HANDED):
+                            writer.write(piece[start : start + _HANDED])
+                            await writer.drain()
                         # So that they arrive one by one.
                         await asyncio.sleep(0.005)
                     return (await reader.read(12)).decode()[9:] or "cut"
@@ -167,7 +169,8 @@ def main() -> None:
     port, idle, slow = map(int, sys.argv[1:4])
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    os.nice(_NICE)
+    # Where the system keeps others waiting for the sake of a crowd, the service does not.
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     sys.stdout.write(json.dumps(asyncio.run(attack(port, idle, slow, sys.argv[4].encode()))))
 
 
