@@ -55,13 +55,18 @@ class Concurrency:
         self._ratios: list[float] = []
         self._began = clock()
 
-    def book(self, seconds: float, keys: int) -> None:
-        """A read of so many keys took so long."""
+    def book(self, seconds: float, keys: int) -> bool:
+        """A read of so many keys took so long; whether the limit may be another one now."""
         now = self._clock()
-        seconds = max(seconds, _SHORTEST)
+        if seconds < _SHORTEST:
+            seconds = _SHORTEST
         size = keys.bit_length()
-        self._lately[size] = min(seconds, self._lately.get(size, inf))
-        least = self._least[size] = min(seconds, self._least.get(size, inf))
+        # No min(): this runs for every read, and that costs three times as much.
+        if seconds < self._lately.get(size, inf):
+            self._lately[size] = seconds
+        least = self._least.get(size, inf)
+        if seconds < least:
+            least = self._least[size] = seconds
         self._seconds.append(seconds)
         self._ratios.append(seconds / least)
         if now >= self._minute + _MINUTE:
@@ -69,12 +74,14 @@ class Concurrency:
                 self._least[each] = min(lately, _RISE * self._least[each])
             self._lately.clear()
             self._minute = now
-        if now >= self._began + _WINDOW and len(self._ratios) >= _ENOUGH:
-            if self._lag() <= _LATE * median(self._seconds):
-                self._follow(median(self._ratios))
-            self._seconds.clear()
-            self._ratios.clear()
-            self._began = now
+        if now < self._began + _WINDOW or len(self._ratios) < _ENOUGH:
+            return False
+        if self._lag() <= _LATE * median(self._seconds):
+            self._follow(median(self._ratios))
+        self._seconds.clear()
+        self._ratios.clear()
+        self._began = now
+        return True
 
     def _follow(self, ratio: float) -> None:
         gradient = min(max(_TOLERANCE / ratio, _LOWEST), 1.0)

@@ -284,8 +284,8 @@ class Loader:
         late = otherwise.reason == TIMEOUT.reason
         if found or late:
             # What failed at once says nothing of how long reads take.
-            self._concurrency.book(seconds, len(keys))
-            self._lanes.limit_to(self._concurrency.limit)
+            if self._concurrency.book(seconds, len(keys)):
+                self._lanes.limit_to(self._concurrency.limit)
         if late and now >= deadline and not self._closed:
             # Those for whom it began have no time left, but some have joined it who do.
             again = still_awaited(self._calls, keys, now, otherwise)
