@@ -19,6 +19,7 @@ from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
 from verifier.api.server.refusals import Lines, Refusals
 from verifier.api.server.respond import Responder
+from verifier.api.server.rounds import Rounds
 from verifier.api.server.router import application, handlers_of, shorten
 from verifier.api.server.server import Runner
 from verifier.api.verify.batch import Batches
@@ -101,8 +102,9 @@ def _server(full: bool) -> web.Server:
     routes = [Single(resources).route(), Batches(resources).route()]
     handlers = handlers_of(routes, boundary)
     refusals = Refusals(metrics.http_errors.add, Lines(1, lambda: NOON))
+    rounds = Rounds(lambda: NOON, resources.admission.waited)
     crowd = Crowd(bounds.max_connections, bounds, refusals)
-    app, desk = application(handlers, boundary, 1 << 24), Desk(routes, bounds)
+    app, desk = application(handlers, boundary, 1 << 24), Desk(routes, bounds, rounds)
     runner = Runner(app, refusals, crowd, desk, bounds)
     loop().run_until_complete(runner.setup())
     assert runner.server is not None

@@ -105,6 +105,36 @@ async def test_heads_that_differ_each_time_are_answered_too(side: Side) -> None:
     assert ways(side) == (52, 0)
 
 
+async def test_a_quick_client_comes_back_to_the_desk(side: Side) -> None:
+    """Though it asks again before aiohttp waits for it; and so does its first question."""
+    line = Line(side)
+    line.protocol.data_received(asking())
+    await answered(line)
+    line.protocol.data_received(asking(ABSENT, "Server-Timing: 1"))
+    async with asyncio.timeout(5):
+        while line.said.count(b"HTTP/1.1 200 ") < 2:
+            await asyncio.sleep(0)
+    assert not waits(line.protocol)
+    line.protocol.data_received(asking())
+    await answered(line, 3)
+    assert ways(side) == (2, 1)
+
+
+@pytest.mark.parametrize("half_closes", [False, True])
+async def test_what_a_quick_client_sends_in_pieces_is_put_together(
+    side: Side, half_closes: bool
+) -> None:
+    """Whatever it does before its turn."""
+    line = Line(side)
+    request = asking()
+    line.protocol.data_received(request[:50])
+    line.protocol.data_received(request[50:])
+    if half_closes:
+        assert line.protocol.eof_received()
+    await answered(line)
+    assert line.said.count(b'"verdict":"not_found"') == 1
+
+
 async def test_the_number_of_heads_is_bounded() -> None:
     """The oldest makes room."""
     side = Side(3)
@@ -380,7 +410,7 @@ async def full(heads: int, monkeypatch: pytest.MonkeyPatch) -> Side:
 async def test_a_refusal_is_the_same_at_the_desk_and_past_it(
     field: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And it reads no question: nonsense is refused as well."""
+    """And nonsense is refused as well, not explained."""
     desk, without = await full(1_000, monkeypatch), await full(0, monkeypatch)
     said = [
         await ask(side, *[asking(ABSENT, *field)] * 3, asking(b"nonsense", *field))
@@ -396,6 +426,33 @@ async def test_a_refusal_is_the_same_at_the_desk_and_past_it(
         timed = {"endpoint": "verify", "outcome": "unavailable"}
         assert side.value("verifier_request_duration_seconds_count", **timed) == 4
         await side.runner.cleanup()
+
+
+async def test_what_memory_has_is_answered_when_there_is_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A match costs no more than a refusal does; what would have to be looked into is refused."""
+    side = Side(1_000)
+    await side.start()
+    known, other = bodies()[:2]
+    await ask(side, *[asking(known)] * 3)
+    monkeypatch.setattr(side.admission, "admits", lambda: False)
+    differs = msgspec.json.encode({**msgspec.json.decode(known), "date": "2024-01-01"})
+    said = await ask(side, asking(known), asking(other), asking(differs), asking(b"nonsense"))
+    assert re.findall(rb"HTTP/1.1 (\d+) ", said) == [b"200", b"503", b"503", b"503"]
+    assert said.count(b'"verdict":"match"') == 1
+    assert offered(side, "verify") == (7, 3)
+    await side.runner.cleanup()
+
+
+async def test_a_question_that_is_too_large_is_not_read_when_there_is_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is refused with the others."""
+    side = await full(1_000, monkeypatch)
+    large = b'{"number":"%b"}' % (b"1" * 100_000)
+    assert b"HTTP/1.1 503 " in await ask(side, asking(large))
+    await side.runner.cleanup()
 
 
 async def test_a_refusal_tells_the_date_of_its_second(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
 from verifier.api.server.refusals import Lines, Refusals
 from verifier.api.server.respond import Responder
+from verifier.api.server.rounds import Rounds
 from verifier.api.server.router import application, handlers_of, shorten
 from verifier.api.server.server import Runner, Server
 from verifier.api.verify.batch import Batches
@@ -110,7 +111,7 @@ class Side:
         refusals = Refusals(metrics.http_errors.add, Lines(1, clock))
         bounds = config.connections
         self.crowd = Crowd(bounds.max_connections, bounds, refusals)
-        self.desk = Desk(self.routes, bounds)
+        self.desk = Desk(self.routes, bounds, Rounds(clock, self.admission.waited))
         self._handlers = handlers_of(self.routes, self.boundary)
         app = application(self._handlers, self.boundary, config.requests.max_batch_body)
         self.runner = Runner(app, refusals, self.crowd, self.desk, bounds)

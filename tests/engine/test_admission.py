@@ -17,12 +17,11 @@ TARGET, INTERVAL = 2**-8, 2**-3
 
 
 class Loop:
-    """An event loop of which only its timer and its rounds are there."""
+    """An event loop of which only its timer is there."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._timers: list[tuple[float, Callable[[], None]]] = []
-        self._soon: list[Callable[[], None]] = []
 
     def create_future(self) -> asyncio.Future[None]:
         """One of the loop that runs."""
@@ -33,10 +32,6 @@ class Loop:
         self._timers.append((self._clock() + delay, callback))
         # Whoever stops it empties the list.
         return cast("asyncio.TimerHandle", self)
-
-    def call_soon(self, callback: Callable[[], None]) -> None:
-        """Have a callback run by ``next_round``."""
-        self._soon.append(callback)
 
     def cancel(self) -> None:
         """Cancel the timer."""
@@ -49,12 +44,6 @@ class Loop:
         self._clock.now = due + late
         callback()
 
-    def next_round(self) -> None:
-        """Begin another round."""
-        for callback in self._soon:
-            callback()
-        self._soon.clear()
-
 
 class Rig:
     """An admission whose loop is moved by hand."""
@@ -65,18 +54,17 @@ class Rig:
         self.admission = Admission(TARGET, INTERVAL, self.clock)
         self.admission.start(cast("asyncio.AbstractEventLoop", self.loop))
 
-    def fill(self) -> None:
-        """Let the delay stand."""
+    def fill(self, delay: float = 2 * TARGET) -> None:
+        """Let a delay stand."""
         for _ in range(20):
-            self.loop.look(2 * TARGET)
+            self.loop.look(delay)
 
     def admitted(self, questions: int, seconds: float) -> int:
-        """How many questions of one round are taken in, which come so many seconds apart."""
+        """How many questions are taken in that come so many seconds apart."""
         taken = 0
         for _ in range(questions):
             taken += self.admission.admits()
             self.clock.now += seconds
-        self.loop.next_round()
         return taken
 
 
@@ -115,12 +103,26 @@ def test_one_short_delay_ends_it() -> None:
     assert not rig.admission.is_full
 
 
-def test_each_round_takes_in_for_as_long_as_the_target() -> None:
-    """The first ones of each, one at least, however long it takes."""
+@pytest.mark.parametrize("times", [2, 10])
+def test_of_each_delay_questions_are_taken_in_for_as_long_as_the_target(times: int) -> None:
+    """The first ones of each; one at least, however long it takes."""
     rig = Rig()
-    rig.fill()
-    assert [rig.admitted(100, TARGET / 8) for _ in range(3)] == [8, 8, 8]
-    assert rig.admitted(5, 2 * TARGET) == 1
+    rig.fill(times * TARGET)
+    assert rig.admitted(3 * times * 8, TARGET / 8) == 3 * 8
+    assert rig.admitted(5, times * TARGET) == 5
+
+
+def test_who_was_not_heard_has_waited_as_well() -> None:
+    """Though the event loop is not late at all."""
+    rig = Rig()
+    for _ in range(20):
+        rig.admission.waited(2 * TARGET)
+        rig.admission.waited(TARGET)
+        rig.loop.look(0.0)
+    assert rig.admission.is_full
+    assert (rig.admission.late, rig.admission.delay) == (0.0, 2 * TARGET)
+    rig.loop.look(0.0)
+    assert not rig.admission.is_full
 
 
 def test_bulk_waits_for_better_times() -> None:

@@ -52,7 +52,7 @@ class Core:
         self.admission = admission = Admission(
             overload.standing_delay, overload.standing_interval, clocks.steady
         )
-        concurrency = Concurrency(slots, clocks.steady, lambda: admission.delay)
+        concurrency = Concurrency(slots, clocks.steady, lambda: admission.late)
         limits = _limits(config, slots)
         self._loader = Loader(fetch_many, limits, clocks.steady, metrics, concurrency)
         self.verifier = Verifier(self._loader, lookup.fetch_at, memory, freshness, clocks)

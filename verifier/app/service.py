@@ -23,6 +23,7 @@ from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
 from verifier.api.server.refusals import Lines, Refusals
 from verifier.api.server.respond import Responder
+from verifier.api.server.rounds import Rounds
 from verifier.api.server.router import application, handlers_of, shorten
 from verifier.api.server.server import Runner, affordable_connections
 from verifier.api.verify.bulk import Resources
@@ -62,6 +63,7 @@ class Service:
         exposition = exposition or Exposition()
         metrics = exposition.metrics
         self._config = config
+        self._clocks = clocks
         self._metrics = metrics
         self._core = core = Core(config, clocks, metrics)
         fleet = core.fleet
@@ -116,7 +118,7 @@ class Service:
         most = affordable_connections(bounds.max_connections)
         crowd = Crowd(most, bounds, self._refusals)
         self._metrics.connections.set_function(lambda: len(crowd))
-        desk = Desk(self.routes, bounds)
+        desk = Desk(self.routes, bounds, Rounds(self._clocks.steady, self._core.admission.waited))
         self._runner = runner = Runner(self.application, self._refusals, crowd, desk, bounds)
         await runner.setup()
         assert runner.server is not None

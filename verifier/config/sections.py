@@ -227,8 +227,9 @@ class Overload(Section, frozen=True, kw_only=True):
         float,
         _bound(
             "A worker is overloaded when what arrives has to wait for longer than this without a "
-            "break (`VERIFIER_STANDING_INTERVAL`). Then each round of its event loop takes in "
-            "single questions for as long, and refuses the others and all new bulk.",
+            "break (`VERIFIER_STANDING_INTERVAL`). Then of each time as long as they wait it takes "
+            "in single questions for as long as this; of the others it answers matches from memory "
+            "and refuses the rest, as all new bulk.",
             gt=0,
             le=10,
         ),

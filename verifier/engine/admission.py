@@ -2,11 +2,12 @@
 
 A worker whose event loop is saturated slows down for everybody: each round of the loop takes in
 what has arrived during the last one, is longer for it, and all are answered late. So the time for
-which what arrives waits for its round is watched as Controlled Delay (CoDel; Nichols and Jacobson,
-RFC 8289) watches that of a queue: it *stands* when it was not once below ``target`` within
-``interval``. A burst, or a pause of the machine, is worked off before that. While the delay stands,
-each round takes in questions for ``target`` seconds and refuses the others, so that those who are
-taken in wait for little more than a round, and the rest know at once. Bulk is refused as a whole.
+which what arrives waits for its round, or for its client to be heard again, is watched as
+Controlled Delay (CoDel; Nichols and Jacobson, RFC 8289) watches that of a queue: it *stands* when
+it was not once below ``target`` within ``interval``. A burst, or a pause of the machine, is worked
+off before that. While the delay stands, of every time as long as it questions are taken in for
+``target`` seconds and others are not, so that those who are taken in wait for little more, and the
+rest know at once. Bulk is refused as a whole.
 
 Bulk that was taken in before gives way much earlier: after a delay that people would notice, its
 next piece waits until there is none (``calm``), though never for long, so that it always goes on.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from math import inf
 from random import random
 
 from verifier.errors import Unavailable
@@ -43,16 +45,20 @@ class Admission:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0
+        # The longest that a client has waited to be heard since the last look.
+        self._longest = 0.0
         # Since when the delay has not been below the target.
         self._stands_since: float | None = None
-        # Seconds, at the last look; and who waits for it to be short, for so many looks more.
+        # Seconds, at the last look: for which the event loop was late, and the whole delay; and who
+        # waits for that to be short, for so many looks more.
+        self.late = 0.0
         self.delay = 0.0
         # Whether single questions have come since that look, and did before it.
         self._asked = self._people = False
         self._waiting: asyncio.Future[None] | None = None
         self._patience = 0
-        # When the round began, while a queue stands.
-        self._began: float | None = None
+        # Since when questions are taken in, while a queue stands.
+        self._began = -inf
         self.is_full = False
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -65,20 +71,21 @@ class Admission:
         if self._timer is not None:
             self._timer.cancel()
         self.is_full = False
-        self.delay = 0.0
+        self.late = self.delay = 0.0
         self._go_on()
 
+    def waited(self, seconds: float) -> None:
+        """A client has waited for so long to be heard again."""
+        self._longest = max(self._longest, seconds)
+
     def admits(self) -> bool:
-        """Whether a single question that has arrived in this round is taken in."""
+        """Whether a single question that has arrived now is taken in."""
         self._asked = True
         if not self.is_full:
             return True
         now = self._clock()
-        if self._began is None:
-            assert self._loop is not None
+        if now - self._began >= self.delay:
             self._began = now
-            self._loop.call_soon(self._end_round)
-            return True
         return now - self._began < self._target
 
     def check_bulk(self) -> None:
@@ -111,7 +118,8 @@ class Admission:
 
     def _look(self) -> None:
         now = self._clock()
-        self.delay = now - self._due
+        self.late = now - self._due
+        self.delay, self._longest = max(self.late, self._longest), 0.0
         self._people, self._asked = self._asked, False
         self._patience -= 1
         if self.delay < _SHORT or self._patience <= 0:
@@ -128,6 +136,3 @@ class Admission:
     def _go_on(self) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
-
-    def _end_round(self) -> None:
-        self._began = None

@@ -282,10 +282,9 @@ class Loader:
         self._metrics.query_seconds.observe(seconds)
         found, otherwise = ended(read)
         late = otherwise.reason == TIMEOUT.reason
-        if found or late:
-            # What failed at once says nothing of how long reads take.
-            if self._concurrency.book(seconds, len(keys)):
-                self._lanes.limit_to(self._concurrency.limit)
+        # What failed at once says nothing of how long reads take.
+        if (found or late) and self._concurrency.book(seconds, len(keys)):
+            self._lanes.limit_to(self._concurrency.limit)
         if late and now >= deadline and not self._closed:
             # Those for whom it began have no time left, but some have joined it who do.
             again = still_awaited(self._calls, keys, now, otherwise)

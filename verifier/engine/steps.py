@@ -77,6 +77,19 @@ class Steps:
                 return key
         return self.look_closer(item, terms)
 
+    def recall_match(self, item: Item, terms: Terms) -> Match | None:
+        """The match of one item from memory, if it is one that need not be parsed."""
+        (key,) = raw_keys((item,))
+        if key and isinstance(item, Question):
+            record, reading = self._memory.recall_one(key, terms)
+            if (
+                isinstance(record, Record)
+                and reading is not None
+                and agrees(item, record, self._window)
+            ):
+                return Match(key, record, reading, "cache", item.reference)
+        return None
+
     def recall(self, items: Sequence[Item], keys: Sequence[str], terms: Terms) -> Recalled | Draft:
         """Match many items with memory, without parsing; ``keys`` are their ``raw_keys``."""
         # What has a key is a Question, and memory finds nothing for what has none.

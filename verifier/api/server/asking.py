@@ -11,6 +11,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from verifier.api.server.desk import Head, is_whole
+from verifier.api.server.rounds import LONG, LOOK
 from verifier.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ class Asking(RequestHandler):
         "_desk",
         "_has_paused",
         "_has_upgraded",
+        "_held",
         "_parser_is_empty",
+        "_rounds",
         "_server",
         "_set_aside",
     )
@@ -37,9 +40,12 @@ class Asking(RequestHandler):
         super().__init__(server, loop=loop, **settings)
         self._server = server
         self._desk = server.desk
+        self._rounds = server.desk.rounds
         # While a question of the desk waits for its read, the waiter of the connection's loop: so
         # nobody takes up the requests that come behind it.
         self._set_aside: asyncio.Future[None] | None = None
+        # Bytes that arrived while aiohttp was about to wait for them.
+        self._held = b""
         # Whether reading was ever paused: then the parser may hold what has arrived.
         self._has_paused = False
         # Whether another protocol was ever asked for: aiohttp declines, and has what came behind it
@@ -73,6 +79,41 @@ class Asking(RequestHandler):
             return False
         message, body = self._messages[-1]
         return isinstance(message, RawRequestMessage) and body.is_eof() and is_whole(data, message)
+
+    def _is_held(self, data: bytes) -> bool:
+        """Whether bytes are kept for a round, since aiohttp is about to wait for a request.
+
+        From an answer to that it takes a round of the event loop, in which a quick client has asked
+        again: who was answered past the desk once would never come back to it.
+        """
+        held = self._held
+        if data is held:
+            self._held = b""
+            return False
+        if held:
+            # One after the other: what is wrong with one piece is not to concern another.
+            self.data_received(held)
+            self.data_received(data)
+            return True
+        is_about_to_wait = (
+            self._desk.is_open
+            and self._parser_is_empty
+            and not self._messages
+            and self._current_request is None
+            and self._set_aside is None
+            and not self._has_paused
+        )
+        if is_about_to_wait:
+            self._held = data
+            self._loop.call_soon(self._go_on)
+        return is_about_to_wait
+
+    def _go_on(self) -> None:
+        """Receive what was held; the long way, if aiohttp does not wait for it after all."""
+        if held := self._held:
+            if self._waiter is not None:
+                self._held = b""
+            self.data_received(held)
 
     def _receive_first(self, data: bytes) -> bool:
         """Receive the first bytes of a request, on a connection that waits for one.
@@ -120,6 +161,12 @@ class Asking(RequestHandler):
         else:
             transport.write(answer)
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            rounds = self._rounds
+            rounds.answered = answered = rounds.answered + 1
+            if answered == LOOK:
+                rounds.look_for_end()
+            elif answered >= LONG:
+                rounds.rest(transport)
         return True
 
     def answer_later(self, make: Callable[[], bytes]) -> None:

@@ -105,8 +105,10 @@ class Connection(Asking):
         if is_first:
             if self._receive_first(data):
                 return
+        elif waiter is None and self._is_held(data):
+            return
         else:
-            # Not super(): this runs for every request, and that takes twice as long.
+            # Not super(), for each request, which takes twice as long.
             receive(self, data)
         if self._upgraded:
             self._has_upgraded = True
@@ -222,6 +224,7 @@ class Connection(Asking):
         """Whether to keep the other direction open: while requests wait for their answers."""
         if self._half_closed:
             return True
+        self._go_on()
         waiter = self._waiter
         idle = waiter is not None and not waiter.done()
         if idle or (self._force_close and self._current_request is None):

@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 from aiohttp import HttpVersion11, hdrs
 from aiohttp.http_parser import RawRequestMessage
 
+from verifier.api.server.rounds import Rounds
 from verifier.api.server.route import AtOnce, Route
 from verifier.config import Connections
 from verifier.engine.doorkeeper import Doorkeeper
@@ -55,9 +56,10 @@ class Head(NamedTuple):
 
 
 class Desk:
-    """The heads that are known; one per process."""
+    """The heads that are known; one per process. ``rounds`` are those of its event loop."""
 
-    def __init__(self, routes: Iterable[Route], bounds: Connections) -> None:
+    def __init__(self, routes: Iterable[Route], bounds: Connections, rounds: Rounds) -> None:
+        self.rounds = rounds
         # Who answers, and the fields that are not for them, by method and path.
         self._routes: dict[tuple[str, str], tuple[AtOnce, frozenset[str]]] = {
             (route.method, route.path): (route.at_once, _SPECIAL | route.heeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from time import perf_counter
 
 from aiohttp import web
@@ -103,10 +104,7 @@ class Single:
         started = perf_counter()
         resources = self._resources
         if not resources.admission.admits():
-            self._refused.count += 1
-            self._counts.offered.refuse()
-            self._unavailable.observe(perf_counter() - started)
-            return resources.responder.overloaded(language, resources.admission.retry_after)
+            return self._when_full(body, language, started)
         self._counts.offered.take_in()
         if len(body) > resources.requests.max_body:
             raise BadRequest("body_too_large", f"expected at most {resources.requests.max_body}")
@@ -118,6 +116,22 @@ class Single:
         deadline = resources.clock() + resources.requests.single_timeout
         answer = resources.verifier.verify_soon(item, told, deadline=deadline)
         return None if answer is None else self._response(answer, language, started)
+
+    def _when_full(self, body: bytes, language: Language, started: float) -> bytes:
+        """A match that memory has, which costs little more than a refusal; or that."""
+        resources = self._resources
+        match = None
+        if len(body) <= resources.requests.max_body:
+            # What cannot be read is refused with the others: to say why would cost more.
+            with suppress(BadRequest):
+                match = resources.verifier.recall_match(decode_question(body))
+        if match is not None:
+            self._counts.offered.take_in()
+            return self._response(match, language, started)
+        self._refused.count += 1
+        self._counts.offered.refuse()
+        self._unavailable.observe(perf_counter() - started)
+        return resources.responder.overloaded(language, resources.admission.retry_after)
 
     def _response(self, answer: Answer, language: Language, started: float) -> bytes:
         self._counts.count(answer)
