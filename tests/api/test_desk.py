@@ -10,6 +10,7 @@ import inspect
 import re
 from collections.abc import AsyncIterator
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -118,6 +119,66 @@ async def test_a_quick_client_comes_back_to_the_desk(side: Side) -> None:
     line.protocol.data_received(asking())
     await answered(line, 3)
     assert ways(side) == (2, 1)
+
+
+async def test_an_error_about_a_quick_question_ends_its_connection(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that the transport gets to see: nobody waits for ever."""
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
+    monkeypatch.setattr(Steps, "recall_one", Mock(side_effect=KeyError))
+    line = Line(side)
+    line.protocol.data_received(asking())
+    await rounds(5)
+    assert line.closed
+    assert [type(what["exception"]) for what in reported] == [KeyError]
+
+
+async def test_bytes_that_are_the_same_are_not_one(side: Side) -> None:
+    """Python has one object for all bytes objects of one byte."""
+    line = Line(side)
+    for piece in (b"P", b"P", asking()[1:]):
+        line.protocol.data_received(piece)
+    await rounds(20)
+    assert b" 400 Bad Request\r\n" in line.said
+
+
+async def test_who_has_just_asked_is_not_silent(side: Side) -> None:
+    """Others do not get the connection."""
+    line = Line(side)
+    assert line.protocol.asked_nothing()
+    line.protocol.data_received(asking())
+    assert not line.protocol.asked_nothing()
+    line.close()
+    await rounds(3)
+    assert line.said == b""
+
+
+async def test_bytes_that_nobody_is_about_to_wait_for_are_received_at_once(side: Side) -> None:
+    """A body in pieces, and what is sent ahead while a request is under way, wait for nothing."""
+    line = await connected(side)
+    side.ledger.open.clear()
+    line.protocol.data_received(asking(ABSENT, "Server-Timing: 1"))
+    await rounds(10)
+    line.protocol.data_received(asking())
+    assert line.protocol._messages
+    side.ledger.open.set()
+    await answered(line, 2)
+    side.server.drain()
+    other = Line(side)
+    other.protocol.data_received(asking())
+    assert other.protocol._messages
+    await answered(other)
+
+
+async def test_a_quick_client_that_is_gone_is_not_answered(side: Side) -> None:
+    """Nobody would get it."""
+    line = Line(side)
+    line.protocol.data_received(asking(b"{}"))
+    line.close()
+    await rounds(5)
+    assert ways(side) == (0, 0)
 
 
 @pytest.mark.parametrize("half_closes", [False, True])
@@ -448,10 +509,13 @@ async def test_what_memory_has_is_answered_when_there_is_no_time(
 async def test_a_question_that_is_too_large_is_not_read_when_there_is_no_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is refused with the others."""
-    side = await full(1_000, monkeypatch)
-    large = b'{"number":"%b"}' % (b"1" * 100_000)
-    assert b"HTTP/1.1 503 " in await ask(side, asking(large))
+    """It is refused with the others, though memory knows the answer."""
+    side = Side(1_000)
+    await side.start()
+    known = bodies()[0]
+    await ask(side, *[asking(known)] * 3)
+    monkeypatch.setattr(side.admission, "admits", lambda: False)
+    assert b"HTTP/1.1 503 " in await ask(side, asking(known + b" " * 70_000))
     await side.runner.cleanup()
 
 

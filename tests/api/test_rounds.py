@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -90,6 +93,23 @@ async def test_of_many_some_are_heard_in_each_round(side: Side) -> None:
     assert [at for at, line in enumerate(lines) if rests(line)] == [0, 2 * HEARD]
     await rounds(1)
     assert not any(map(rests, lines))
+
+
+async def test_who_cannot_be_heard_again_keeps_nobody_else_from_it(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error is reported, and the others have their turns."""
+    lines = [await connected(side) for _ in range(HEARD)]
+    ask_within_one_round(await connected(side), LOOK)
+    side.desk.rounds.answered = LONG
+    for line in lines:
+        ask_within_one_round(line, 1)
+    reported: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: reported.append(what))
+    monkeypatch.setattr(lines[3], "resume_reading", Mock(side_effect=KeyError))
+    await rounds(2)
+    assert [at for at, line in enumerate(lines) if rests(line)] == [3]
+    assert [type(what["exception"]) for what in reported] == [KeyError]
 
 
 async def test_the_time_of_resting_is_told() -> None:

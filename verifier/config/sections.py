@@ -228,8 +228,8 @@ class Overload(Section, frozen=True, kw_only=True):
         _bound(
             "A worker is overloaded when what arrives has to wait for longer than this without a "
             "break (`VERIFIER_STANDING_INTERVAL`). Then of each time as long as they wait it takes "
-            "in single questions for as long as this; of the others it answers matches from memory "
-            "and refuses the rest, as all new bulk.",
+            "in single questions for as long as this; of the others the front desk answers matches "
+            "from memory and refuses the rest, as all new bulk.",
             gt=0,
             le=10,
         ),

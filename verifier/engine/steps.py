@@ -65,8 +65,11 @@ class Steps:
             self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
         return Terms(started, self._freshness.oldest(started), at_least, deadline)
 
-    def recall_one(self, item: Item, terms: Terms) -> Answer | Unread:
-        """The answer to one item from memory, or what the ledger has to be read for."""
+    def recall_one(self, item: Item, terms: Terms) -> Match | str | None:
+        """The match of one item from memory, or the key that the ledger has to be read for.
+
+        Nothing when the item has to be looked at more closely.
+        """
         (key,) = raw_keys((item,))
         if key and isinstance(item, Question):
             finding, reading = self._memory.recall_one(key, terms)
@@ -75,19 +78,6 @@ class Steps:
                     return Match(key, finding, reading, "cache", item.reference)
             elif finding is None and is_canonical(key):
                 return key
-        return self.look_closer(item, terms)
-
-    def recall_match(self, item: Item, terms: Terms) -> Match | None:
-        """The match of one item from memory, if it is one that need not be parsed."""
-        (key,) = raw_keys((item,))
-        if key and isinstance(item, Question):
-            record, reading = self._memory.recall_one(key, terms)
-            if (
-                isinstance(record, Record)
-                and reading is not None
-                and agrees(item, record, self._window)
-            ):
-                return Match(key, record, reading, "cache", item.reference)
         return None
 
     def recall(self, items: Sequence[Item], keys: Sequence[str], terms: Terms) -> Recalled | Draft:

@@ -118,7 +118,7 @@ class Verifier:
         """
         steps = self._steps
         terms = steps.begin(at_least, deadline)
-        one = steps.recall_one(item, terms)
+        one = steps.recall_one(item, terms) or steps.look_closer(item, terms)
         if laps is not None:
             laps.end("memory")
         if isinstance(one, Answer):
@@ -149,7 +149,7 @@ class Verifier:
         """
         steps = self._steps
         terms = steps.begin(None, deadline)
-        one = steps.recall_one(item, terms)
+        one = steps.recall_one(item, terms) or steps.look_closer(item, terms)
         if isinstance(one, Answer):
             return one
         key = one if isinstance(one, str) else one.key
@@ -158,7 +158,8 @@ class Verifier:
 
     def recall_match(self, item: Item) -> Match | None:
         """The answer to one question, if it is a match from memory, which costs next to nothing."""
-        return self._steps.recall_match(item, self._steps.begin(None, inf))
+        one = self._steps.recall_one(item, self._steps.begin(None, inf))
+        return one if isinstance(one, Match) else None
 
     async def verify_many(
         self,

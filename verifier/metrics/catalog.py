@@ -79,7 +79,10 @@ class Metrics:
             ("feed", "outcome"),
         )
         self.cache_lookups = Tally(
-            registry, "verifier_cache_lookups", "Look-ups in memory.", ("outcome",)
+            registry,
+            "verifier_cache_lookups",
+            "Look-ups in memory, also for questions that are refused for want of time.",
+            ("outcome",),
         )
         self.changes = Tally(
             registry,

@@ -27,6 +27,7 @@ class Asking(RequestHandler):
 
     __slots__ = (
         "_desk",
+        "_goes_on",
         "_has_paused",
         "_has_upgraded",
         "_held",
@@ -46,6 +47,8 @@ class Asking(RequestHandler):
         self._set_aside: asyncio.Future[None] | None = None
         # Bytes that arrived while aiohttp was about to wait for them.
         self._held = b""
+        # Whether these are being received.
+        self._goes_on = False
         # Whether reading was ever paused: then the parser may hold what has arrived.
         self._has_paused = False
         # Whether another protocol was ever asked for: aiohttp declines, and has what came behind it
@@ -86,22 +89,18 @@ class Asking(RequestHandler):
         From an answer to that it takes a round of the event loop, in which a quick client has asked
         again: who was answered past the desk once would never come back to it.
         """
-        held = self._held
-        if data is held:
-            self._held = b""
+        if self._goes_on:
             return False
-        if held:
+        if self._held:
             # One after the other: what is wrong with one piece is not to concern another.
-            self.data_received(held)
+            self._go_on()
             self.data_received(data)
             return True
         is_about_to_wait = (
             self._desk.is_open
             and self._parser_is_empty
-            and not self._messages
             and self._current_request is None
             and self._set_aside is None
-            and not self._has_paused
         )
         if is_about_to_wait:
             self._held = data
@@ -110,10 +109,17 @@ class Asking(RequestHandler):
 
     def _go_on(self) -> None:
         """Receive what was held; the long way, if aiohttp does not wait for it after all."""
-        if held := self._held:
-            if self._waiter is not None:
-                self._held = b""
+        held, self._held = self._held, b""
+        if not held or self.transport is None or self.transport.is_closing():
+            return
+        self._goes_on = True
+        try:
             self.data_received(held)
+            self._goes_on = False
+        finally:
+            if self._goes_on:
+                # Nobody else does, as where the transport delivers it: the client would wait.
+                self.force_close()
 
     def _receive_first(self, data: bytes) -> bool:
         """Receive the first bytes of a request, on a connection that waits for one.

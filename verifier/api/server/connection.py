@@ -86,7 +86,7 @@ class Connection(Asking):
 
     def asked_nothing(self) -> bool:
         """Whether no request has come yet."""
-        return not self._request_count
+        return not (self._request_count or self._held)
 
     def data_received(self, data: bytes) -> None:
         """Hand bytes to the parser, and bound what it has not completed."""

@@ -9,13 +9,14 @@ takes aiohttp's way.
 
 The order of checks, for who adds one: what the head means (a key would be checked there, and heads
 forgotten with it); the body is whole; the client has read what it got; the question can be read;
-only then it is counted and answered. To refuse for want of room belongs before the question is
-read.
+only then it is counted and answered. Where a refusal for want of room belongs depends on what it
+costs: a match from memory is answered at the same cost.
 
 What it relies on in aiohttp's RequestHandler (tests/api/test_desk.py holds each): a pending
 ``_waiter`` means that the connection waits for a request, with no message queued and no task under
-way; of the parser, ``feed_data`` is all that ``data_received`` asks, and ``message_consumed`` frees
-a place; ``_next_keepalive_close_time`` moves the keep-alive timer, ``_request_in_progress`` and
+way; neither a waiter nor a ``_current_request``, that it mostly does a round later; of the parser,
+``feed_data`` is all that ``data_received`` asks, and ``message_consumed`` frees a place;
+``_next_keepalive_close_time`` moves the keep-alive timer, ``_request_in_progress`` and
 ``_handler_waiter`` make a shutdown wait. Whether the parser holds a part of the next message is for
 the connection to know (``is_whole``): nothing in aiohttp tells.
 """

@@ -14,8 +14,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-# Answers at once after which the end of the round is looked for, and those after which, if it has
-# not come, who is answered rests: fewer than libuv takes at a time.
+# Answers at once, in one round or several, after which the end of the round is looked for, and
+# those after which, if it has not come, who is answered rests: fewer than libuv takes at a time.
 LOOK, LONG = 256, 768
 
 # Clients that are heard again in each round: for some 5 ms.
@@ -25,9 +25,10 @@ _HEARD = 256
 class Rounds:
     """Those who rest; one per event loop.
 
-    ``answered`` counts answers at once since the end of a round that was looked for: whoever gives
-    one counts it, looks for the end at ``LOOK`` of them, and has the client rest from ``LONG`` on.
-    ``waited`` is told for how long (seconds of the ``clock``) clients rested who are heard again.
+    ``answered`` counts answers at once since the end of a round that was looked for, from ``LONG``
+    on while there are any who rest. Whoever gives one counts it, looks for the end at ``LOOK`` of
+    them, and has the client rest from ``LONG`` on. ``waited`` is told for how long (seconds of the
+    ``clock``) clients rested who are heard again.
     """
 
     def __init__(self, clock: Callable[[], float], waited: Callable[[float], object]) -> None:
@@ -57,11 +58,13 @@ class Rounds:
         if not resting:
             return
         self._waited(self._clock() - resting[0][1])
-        for _ in range(min(_HEARD, len(resting))):
-            transport, _since = resting.popleft()
-            if not transport.is_closing():
-                transport.resume_reading()
-        if resting:
-            # Whoever is answered takes a place behind them.
-            self.answered = LONG
-            self.look_for_end()
+        try:
+            for _ in range(min(_HEARD, len(resting))):
+                transport, _since = resting.popleft()
+                if not transport.is_closing():
+                    transport.resume_reading()
+        finally:
+            if resting:
+                # Whoever is answered takes a place behind them.
+                self.answered = LONG
+                self.look_for_end()
