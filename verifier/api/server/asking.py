@@ -71,6 +71,10 @@ class Asking(RequestHandler):
         if self._has_paused:
             super().resume_reading(resume_parser)
 
+    def asked_nothing(self) -> bool:
+        """Whether no request has come yet."""
+        return not (self._request_count or self._held)
+
     def count_taken(self) -> None:
         """Count a request that aiohttp does not get to know."""
         self._request_count += 1

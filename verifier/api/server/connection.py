@@ -84,10 +84,6 @@ class Connection(Asking):
             self._body.set_exception(ConnectionResetError("the client is gone"))
         self._body = EMPTY_PAYLOAD
 
-    def asked_nothing(self) -> bool:
-        """Whether no request has come yet."""
-        return not (self._request_count or self._held)
-
     def data_received(self, data: bytes) -> None:
         """Hand bytes to the parser, and bound what it has not completed."""
         if self._close or self._force_close:
