@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.api.twins import Line, Side, rounds
 from verifier.api.server.readers import as_lost
@@ -22,22 +23,38 @@ def test_d24_whatever_the_network_says_a_connection_is_lost(error: OSError) -> N
     assert as_lost(None) is None
 
 
-@pytest.mark.parametrize("turns", range(6))
-async def test_who_goes_within_a_body_is_nobody_s_fault(turns: int) -> None:
-    """Whatever of the request has begun by then, its task as the last."""
+@pytest.mark.parametrize("path", ["/v1/verify", "/nowhere"])
+@pytest.mark.parametrize("turns", range(12))
+async def test_who_goes_within_a_body_is_nobody_s_fault(turns: int, path: str) -> None:
+    """Whatever of the request has begun by then, or is over but for the rest of the body."""
     side = Side(1_000)
     await side.start()
     line = Line(side)
     await rounds(2)
     line.protocol.data_received(
-        b"POST /v1/verify HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{"
+        b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{" % path.encode()
     )
     await rounds(turns)
     line.closed = True
-    line.protocol.connection_lost(None)
-    await rounds(20)
+    with capture_logs() as logged:
+        line.protocol.connection_lost(None)
+        await rounds(20)
     await side.runner.cleanup()
+    assert not logged
     assert side.value("verifier_http_errors_total", route="server", code="internal") == 0
+
+
+@pytest.mark.parametrize(("gone", "lines"), [(True, 0), (False, 1)])
+async def test_what_a_client_that_is_gone_leaves_is_not_logged(gone: bool, lines: int) -> None:
+    """A fuzzer saw it in the rest of a body; whatever else it is has to be told."""
+    side = Side(1_000)
+    await side.start()
+    line = Line(side)
+    line.closed = gone
+    with capture_logs() as logged:
+        line.protocol.log_exception("", exc_info=ConnectionResetError("the client is gone"))
+    assert len(logged) == lines
+    await side.runner.cleanup()
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,7 @@ def test_what_the_money_is(code: str, number: str, field: str) -> None:
         "https://example.com/verify/scan?hash=1&total_amount=1",
         "https://example.com/verify/scan?bill_num=12345678&total_amount=1.5",
         "https://example.com/verify/scan?bill_num=12345678&bill_num=12345679",
+        "https://example.com/verify/scan?bill_num=+",
         "https://example.com/verify/scanner?bill_num=12345678",
         "https:///verify/scan?bill_num=12345678",
         "http://[/verify/scan?bill_num=12345678",

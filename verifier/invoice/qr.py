@@ -160,7 +160,7 @@ def _parse_url(text: str) -> Scan | None:
     if kind is None:
         return None
     numbers, totals = given.get("bill_num", []), given.get("total_amount", [])
-    if len(numbers) != 1 or len(totals) > 1:
+    if len(numbers) != 1 or not numbers[0].strip() or len(totals) > 1:
         return None
     total = None
     if totals:

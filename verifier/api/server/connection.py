@@ -282,8 +282,10 @@ class Connection(Asking):
     def log_exception(self, *args: Any, **kw: Any) -> None:
         """Log an exception that aiohttp reports, without its text, which may quote the request."""
         error = kw.get("exc_info") or sys.exc_info()[1]
-        # A broken rest of a body that is skipped after the answer is nobody's problem.
-        if not isinstance(error, RequestPayloadError):
+        # The rest of a body is skipped after the answer: that it is broken, or that the client has
+        # gone meanwhile, is nobody's problem.
+        gone = isinstance(error, ConnectionError) and is_gone(self.transport)
+        if not gone and not isinstance(error, RequestPayloadError):
             self._server.refusals.note(error)
         if error is not None:
             drop_frames(error)
