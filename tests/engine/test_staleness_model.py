@@ -253,7 +253,7 @@ class Unguarded(Databases):
 def test_without_the_refill_guard_an_old_answer_is_found() -> None:
     """The same search finds an answer beyond the bound once the guard is taken away."""
     search = settings(
-        max_examples=3_000,
+        max_examples=10_000,
         stateful_step_count=60,
         deadline=None,
         derandomize=True,
