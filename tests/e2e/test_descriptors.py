@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -90,3 +91,13 @@ async def test_c18_clients_take_no_more_descriptors_than_the_limit_was_raised_fo
             taken = len(table(process)) - before
             # Those that come and go meanwhile are to its database.
             assert 160 + 160 // LINGERING <= taken <= 160 + 160 // LINGERING + 5
+
+
+async def test_many_connections_are_accepted_in_a_round() -> None:
+    """The listening socket has as many descriptors, each of which the event loop accepts from."""
+    async with started({}) as process:
+        folder = f"/proc/{process.pid}/fd"
+        links = Counter(os.readlink(f"{folder}/{number}") for number in os.listdir(folder))
+        assert [count for count in links.values() if count == 16] == [16]
+        answers = await asyncio.gather(*(raw.said(process.port, LAST) for _ in range(100)))
+        assert [raw.statuses(answer) for answer in answers] == [[200]] * 100
