@@ -22,6 +22,7 @@ class Stream:
 
     def __init__(self, load: Load) -> None:
         self._load = load
+        self.accepted = asyncio.Event()
         self.asked: list[tuple[Item, float]] = []
         self.results = 0
         # Its last line, if it came to that.
@@ -29,7 +30,16 @@ class Stream:
         self.cut = 0.0
 
     async def run(self, port: int) -> None:
-        """Ask line by line; each result is held against the oracle. Ends when it is cut."""
+        """Ask line by line; each result is held against the oracle. Ends when it is cut.
+
+        Refused on a busy machine, it comes again, as it is told to.
+        """
+        while not await self._attempt(port):
+            self.asked.clear()
+            await asyncio.sleep(0.05)
+
+    async def _attempt(self, port: int) -> bool:
+        """One stream to its end; False if the service refused it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(
             b"POST /v1/verify/stream HTTP/1.1\r\nHost: faults\r\n"
@@ -37,7 +47,10 @@ class Stream:
         )
         asking = asyncio.create_task(self._ask(writer))
         try:
-            await reader.readuntil(b"\r\n\r\n")
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"HTTP/1.1 503"):
+                return False
+            self.accepted.set()
             while True:
                 size = int(await reader.readline(), 16)
                 block = await reader.readexactly(size + 2)
@@ -45,6 +58,7 @@ class Stream:
                     self._take(line)
         except (OSError, asyncio.IncompleteReadError, ValueError):
             self.cut = monotonic()
+            return True
         finally:
             asking.cancel()
             await asyncio.wait({asking})
@@ -125,6 +139,11 @@ class UnderWay:
         ]
         self.streams = [Stream(load) for _ in count]
         self._running = [asyncio.create_task(each.run(service.port)) for each in self.streams]
+
+    async def streams_accepted(self) -> None:
+        """Return when each stream has been accepted, which a busy worker may refuse for a while."""
+        for each in self.streams:
+            await each.accepted.wait()
 
     async def streams_ended(self) -> None:
         """Return when each stream has come to its end by itself."""

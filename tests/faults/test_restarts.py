@@ -57,6 +57,7 @@ async def rolled_beside_bulk(load: Load, service: Service) -> AsyncIterator[None
     """The same beside large batches, and streams, each of which ends with its worker."""
     bulk = UnderWay(load, service)
     try:
+        await bulk.streams_accepted()
         async with rolled(service):
             yield
         await bulk.streams_ended()
