@@ -144,6 +144,7 @@ class Programs:
             "VERIFIER_PRIMARY_DSN": rig.primary(rig.name),
             "VERIFIER_REPLICA_DSNS": rig.replica,
             "VERIFIER_LOG_LEVEL": "error",
+            "VERIFIER_AUTH": "off",
         }
         begin = perf_counter()
         with (

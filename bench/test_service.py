@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import repeat
 from typing import TYPE_CHECKING, cast
+from uuid import UUID
 
 from aiohttp import web
 
 from bench.engine import loop, make_verifier, repeated
 from bench.samples import NOON, Case, batch, bodies
+from verifier.access.callers import KeyState, TenantState
+from verifier.access.keyring import Keyring
+from verifier.access.keys import checksum, digest, make
+from verifier.access.limits import Shares
+from verifier.access.noticing import Noticing
+from verifier.access.usage import Usage
 from verifier.api.server.body import Bodies
 from verifier.api.server.boundary import Boundary
 from verifier.api.server.crowd import Crowd
+from verifier.api.server.denials import Denials
 from verifier.api.server.desk import Desk
 from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
@@ -25,6 +35,8 @@ from verifier.api.server.server import Runner
 from verifier.api.verify.batch import Batches
 from verifier.api.verify.bulk import Resources
 from verifier.api.verify.single import Single
+from verifier.api.verify.veil import Veil
+from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.engine.admission import Admission
 from verifier.metrics import Metrics
@@ -83,9 +95,32 @@ class _Client(asyncio.Transport):
 _A_ROUND = 100
 
 
+_KEY = f"ivk_live_{'0' * 30}{checksum('0' * 30)}"
+
+
+def _keyring() -> Keyring:
+    """One with a key that has a limit, as its tenant has; neither is ever reached."""
+    pepper = b"p" * 32
+    clock = repeat(NOON).__next__
+    keyring = Keyring(
+        (pepper,), Clocks(clock, clock), Shares(UUID(int=1), clock), bound=2.0, kept=60.0
+    )
+    rate, burst = 1e9, 10**9
+    keyring.put_tenant(TenantState(1, "bench", rate, burst), (1, 1))
+    scopes = frozenset({"verify", "explain"})
+    keyring.put_key(
+        KeyState(1, 1, digest(pepper, _KEY).hex(), scopes, rate=rate, burst=burst), (1, 1)
+    )
+    keyring.shown(NOON)
+    return keyring
+
+
 @cache
-def _server(full: bool) -> web.Server:
-    """That of a service whose memory holds all sample invoices, or next to none."""
+def _server(full: bool, keyed: bool) -> web.Server:
+    """That of a service whose memory holds all sample invoices, or next to none.
+
+    One that is ``keyed`` asks for keys, of which it knows one.
+    """
     config, metrics, turns = Config(), Metrics(), Turns()
     readers, bounds = Readers(config.answers, metrics), config.connections
     resources = Resources(
@@ -100,15 +135,23 @@ def _server(full: bool) -> web.Server:
         readers=readers,
         requests=config.requests,
         answers=config.answers,
+        veil=Veil(config.access.veil, lambda: NOON),
         metrics=metrics,
+        usage=Usage(lambda: NOON),
+        noticing=Noticing(lambda: NOON, metrics),
     )
-    boundary = Boundary(metrics, readers, Guard(config.access))
+    guard = Guard(config.access, _keyring() if keyed else None)
+    boundary = Boundary(metrics, readers, guard)
     routes = [Single(resources).route(), Batches(resources).route()]
     handlers = handlers_of(routes, boundary)
     refusals = Refusals(metrics.http_errors.add, Lines(1, lambda: NOON))
     rounds = Rounds(lambda: NOON, resources.admission.waited)
     crowd = Crowd(bounds.max_connections, bounds, refusals)
-    app, desk = application(handlers, boundary, 1 << 24), Desk(routes, bounds, rounds)
+    denials = Denials(resources.responder, metrics, bounds, lambda: NOON)
+    app, desk = (
+        application(handlers, boundary, 1 << 24),
+        Desk(routes, bounds, rounds, guard, denials),
+    )
     runner = Runner(app, refusals, crowd, desk, bounds)
     loop().run_until_complete(runner.setup())
     assert runner.server is not None
@@ -117,15 +160,23 @@ def _server(full: bool) -> web.Server:
 
 
 def _asked(
-    path: str, sent: Sequence[bytes], size: int, *, full: bool = True, connections: int = 1
+    path: str,
+    sent: Sequence[bytes],
+    size: int,
+    *,
+    full: bool = True,
+    connections: int = 1,
+    key: str = "",
 ) -> Callable[[], object]:
     """Requests over some connections at once, each when the answer to the last one is there.
 
-    ``size`` is less than that of an answer, and more than all of it but its last bytes.
+    ``size`` is less than that of an answer, and more than all of it but its last bytes. With a
+    ``key`` they are of a service that asks for one.
     """
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: "
+    field = f"Authorization: Bearer {key}\r\n" if key else ""
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{field}Content-Length: "
     requests = [f"{head}{len(body)}\r\n\r\n".encode() + body for body in sent]
-    server = _server(full)
+    server = _server(full, bool(key))
 
     async def ask(client: _Client, connection: asyncio.Protocol) -> None:
         for number, request in enumerate(requests):
@@ -154,9 +205,25 @@ def single() -> Callable[[], object]:
     return _asked("/v1/verify", bodies(), 300)
 
 
+def denied() -> Callable[[], object]:
+    """The same with a key that nobody knows: none is answered."""
+    key = make("live", secrets.choice)
+    return _asked("/v1/verify", bodies(), 300, key=key)
+
+
 def many() -> Callable[[], object]:
     """The same in one batch."""
     return _asked("/v1/verify/batch", [batch()], 400_000)
+
+
+def keyed_single() -> Callable[[], object]:
+    """A thousand known questions with a key, its limits and its usage."""
+    return _asked("/v1/verify", bodies(), 300, key=_KEY)
+
+
+def keyed_many() -> Callable[[], object]:
+    """The same in one batch."""
+    return _asked("/v1/verify/batch", [batch()], 400_000, key=_KEY)
 
 
 def several() -> Callable[[], object]:
@@ -164,7 +231,14 @@ def several() -> Callable[[], object]:
     return _asked("/v1/verify/batch", [batch()], 400_000, full=False, connections=3)
 
 
-CASES: dict[str, Case] = {"single": single, "batch": many, "batches": several}
+CASES: dict[str, Case] = {
+    "single": single,
+    "denied": denied,
+    "batch": many,
+    "batches": several,
+    "single keyed": keyed_single,
+    "batch keyed": keyed_many,
+}
 
 
 def test_service(benchmark: BenchmarkFixture, case: Case) -> None:

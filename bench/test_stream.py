@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from bench.engine import make_verifier, repeated
 from bench.samples import Case, bodies
+from verifier.access.noticing import Noticing
+from verifier.access.usage import Usage
 from verifier.api.verify.bulk import Bulk, Counts
 from verifier.metrics import Metrics
 from verifier.pacing import Turns
@@ -22,7 +24,10 @@ def _lines(times: int) -> Callable[[], object]:
     metrics = Metrics()
     verifier = make_verifier(metrics, full=True)
     turns = Turns()
-    encode, counts = answers.Encoder("0123456789ab").encode_lines, Counts(metrics, "stream")
+    encode, counts = (
+        answers.Encoder("0123456789ab").encode_lines,
+        Counts(metrics, Usage(lambda: 0.0), Noticing(lambda: 0.0, metrics), "stream"),
+    )
     block = b"\n".join(bodies() * times)
 
     async def work() -> None:

@@ -19,7 +19,7 @@ import msgspec
 from loadtests.generator.connections import Address
 from loadtests.oracle import History, State
 from loadtests.questions import Book, Question, Shown
-from loadtests.requests import Caller, Request
+from loadtests.requests import Caller, Request, fields_of
 from loadtests.scenario import Traffic
 from verifier.config import Config
 from verifier.invoice.kinds import USABLE_STATUSES
@@ -71,9 +71,7 @@ class Changing:
         """Bring them into the ledger. NotFed when the service refuses."""
         body = b"".join(msgspec.json.encode(item.invoice) + b"\n" for item in self._items)
         connection = http.client.HTTPConnection(*address, timeout=30.0)
-        head, _, _ = self._caller.headers.rpartition("\r\n")
-        extra = dict(line.split(": ", 1) for line in head.split("\r\n") if line)
-        headers = {"Content-Type": "application/x-ndjson", **extra}
+        headers = {"Content-Type": "application/x-ndjson", **fields_of(self._caller.headers)}
         try:
             connection.request("POST", "/v1/ledger/invoices", body, headers)
             response = connection.getresponse()

@@ -13,13 +13,19 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 from loadtests.revisions import ROOT
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+# What a service is given unless told otherwise: nobody asks any more when it ends, and no key is
+# asked for.
+_SERVICE: Mapping[str, str] = MappingProxyType(
+    {"VERIFIER_DRAIN_ACCEPT": "0", "VERIFIER_AUTH": "off"}
+)
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -119,8 +125,7 @@ class Server:
             self._process = subprocess.Popen(
                 pinned(core, command),
                 cwd=tree,
-                # Nobody asks any more when it ends.
-                env={**os.environ, "VERIFIER_DRAIN_ACCEPT": "0", **environ},
+                env={**os.environ, **_SERVICE, **environ},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=sink,

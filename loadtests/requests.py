@@ -32,6 +32,16 @@ class Request(msgspec.Struct, frozen=True):
         return _media(self.traffic.endpoint)
 
 
+def bearing(key: str | None) -> str:
+    """The line of headers that carries a key, with its line end; empty without one."""
+    return "" if key is None else f"Authorization: Bearer {key}\r\n"
+
+
+def fields_of(lines: str) -> dict[str, str]:
+    """Lines of headers by their names."""
+    return dict(line.split(": ", 1) for line in lines.splitlines())
+
+
 class Caller(msgspec.Struct, frozen=True):
     """Who asks: the Host header, and further lines of headers, each with its line end."""
 

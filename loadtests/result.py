@@ -92,6 +92,8 @@ class Service(msgspec.Struct):
     connections: float | None = None
     replica_lag_seconds: float | None = None
     loop_lag_p99: float | None = None
+    # Keys that were found to ask as guessers do.
+    suspicions: float | None = None
 
 
 class Window(msgspec.Struct):

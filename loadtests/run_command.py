@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,14 @@ import typer
 from loadtests import curves, scenario
 from loadtests.generator.arrivals import replay
 from loadtests.questions import Book
+from loadtests.requests import bearing
 from loadtests.runs import Options
 from loadtests.runs import run as run_it
 from loadtests.scenario import Arrivals, Scenario
+from loadtests.suspecting import suspected_wrongly
 from loadtests.target import Target, own, there, today
-from loadtests.terminal import Cores, Output, check_output, leave, pairs, part_of, plainly
+from loadtests.terminal import Cores, Output, check_output, leave, pairs, part_of, plainly, warn
+from verifier.cli.credentials import KeyFile, take_key
 from verifier.synthetic.questions import DEFAULT_MIX
 
 
@@ -34,7 +38,7 @@ def run(
             "brought up on this machine, with databases and a synthetic ledger.",
         ),
     ] = None,
-    key: Annotated[str | None, typer.Option(help="A key of that service.")] = None,
+    key: KeyFile = None,
     rows: Annotated[
         int, typer.Option(min=1_000, help="Invoices in the synthetic ledger.")
     ] = 200_000,
@@ -152,8 +156,9 @@ def run(
             raise typer.BadParameter(
                 f"{name} needs what it is to do there: --hook {load.hooks[0].name}=COMMAND"
             )
-        if key is not None and not (key.isascii() and key.isprintable()):
-            raise typer.BadParameter("expected one line of ASCII", param_hint="--key")
+        bearer = take_key(key, os.environ, warn)
+        if key is not None and host is None:
+            raise typer.BadParameter("expected --host with it", param_hint="--key")
         if start_at is not None and start_at < datetime.now(UTC):
             raise typer.BadParameter("expected a moment to come", param_hint="--start-at")
         mine, parts = _part(part)
@@ -163,7 +168,8 @@ def run(
             rate=rate,
             generators=generators,
             seed=seed,
-            headers=f"Authorization: Bearer {key}\r\n" if key else "",
+            # What is brought up here asks for none, and is shown none.
+            headers=bearing(bearer if host else None),
             part=mine,
             parts=parts,
             start_at=start_at.timestamp() if start_at else None,
@@ -177,6 +183,9 @@ def run(
             print(f"{load.name}: {load.summary}; http://{target.host}", file=sys.stderr, flush=True)
             found = run_it(load, target, options)
         leave(found, output)
+        if wrong := suspected_wrongly(load, found):
+            print(f"error: {wrong}", file=sys.stderr)
+            raise typer.Exit(1)
 
 
 def _load(
@@ -285,5 +294,6 @@ def _target(
         turned=turned,
         cores_each=cores_each,
         balancer=balancer,
+        keyed=True,
     ) as target:
         yield target

@@ -14,6 +14,7 @@ from loadtests.crowd import Crowd
 from loadtests.environment import environment, revision
 from loadtests.generator.arrivals import Slope
 from loadtests.hooks import Hooks
+from loadtests.requests import bearing
 from loadtests.result import (
     Cell,
     ClassInfo,
@@ -39,9 +40,10 @@ _LIBRARIES = ("aiohttp", "asyncpg", "msgspec", "uvloop")
 class Options(msgspec.Struct, frozen=True):
     """How a scenario is run: ``rate`` times its rates, by so many ``generators``.
 
-    ``headers`` end with a line end each (a key). ``part`` of ``parts`` is this machine's share of a
-    load that several machines send, which all begin at ``start_at`` (seconds since the epoch).
-    ``commands`` replace hooks by name, ``timestamps`` the arrivals.
+    ``headers`` end with a line end each; they may hold a key, and no result has them. ``part`` of
+    ``parts`` is this machine's share of a load that several machines send, which all begin at
+    ``start_at`` (seconds since the epoch). ``commands`` replace hooks by name, ``timestamps`` the
+    arrivals.
     """
 
     rate: float = 1.0
@@ -72,7 +74,7 @@ class Run:
             today=today(),
             address=target.address,
             host=target.host,
-            headers=options.headers,
+            headers=options.headers or bearing(target.key),
             seed=options.seed,
             part=options.part,
             parts=options.parts,
@@ -91,7 +93,8 @@ class Run:
             if options.start_at is not None:
                 origin = monotonic() + options.start_at - datetime.now(UTC).timestamp()
             began = datetime.now(UTC).astimezone().isoformat(timespec="seconds")
-            watch = undo.enter_context(Watch(self._target.address, origin, self._target.parts))
+            target, headers = self._target, self._setup.headers
+            watch = undo.enter_context(Watch(target.address, origin, target.parts, headers))
             hooks = Hooks(self._scenario.hooks, options.commands, self._target, origin)
             with hooks.going_on():
                 if self._scenario.steps is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import socket
 import sys
 import tempfile
@@ -21,11 +22,14 @@ from loadtests.questions import Book
 from loadtests.revisions import ROOT
 from loadtests.slowing import slowed
 from loadtests.watching import Parts
+from verifier.access.keys import SCOPES, make
+from verifier.access.store import Store
 from verifier.cli import demo
 from verifier.cli.balancer import Balancer
 from verifier.config import Config
 from verifier.database import demand
 from verifier.database.migrate import migrate
+from verifier.database.primary import Primary
 from verifier.embedded import Cluster
 from verifier.embedded import Server as Database
 from verifier.invoice.verdict import SHANGHAI
@@ -47,7 +51,8 @@ class Target(NamedTuple):
 
     ``cores_each`` is a worker's part of a core, None for a whole one. ``generator_core`` is where
     the load belongs, ``cluster`` the databases; both None when the service is somebody else's, of
-    which ``parts`` knows nothing. ``settings`` are those that it was given.
+    which ``parts`` knows nothing. ``settings`` are those that it was given; ``key`` is one that may
+    do everything, where it asks for keys.
     """
 
     address: Address
@@ -60,6 +65,7 @@ class Target(NamedTuple):
     log: Path | None = None
     cores_each: float | None = None
     settings: Mapping[str, str] = MappingProxyType({})
+    key: str | None = None
 
 
 def there(url: str, book: Book) -> Target:
@@ -99,6 +105,7 @@ def own(
     tree: Path = ROOT,
     cores_each: float | None = None,
     balancer: bool = False,
+    keyed: bool = False,
 ) -> Iterator[Target]:
     """A primary, replicas, a synthetic ledger and a service, for as long as the context lasts.
 
@@ -106,9 +113,9 @@ def own(
     the first one (``cores_each``, together at most 1); databases and load have the last one. The
     ledger is kept for the next run, but not when the run turns the servers' roles around
     (``turned``): the service then looks for its primary among all of them. A ``balancer`` stands
-    before workers with a port each, on the last core. ``tree`` has the
-    service's code; the databases are made by ours. RigError and ClusterError say what does not
-    start.
+    before workers with a port each, on the last core. It asks for a key when it is ``keyed``.
+    ``tree`` has the service's code; the databases are made by ours. RigError and ClusterError say
+    what does not start.
     """
     with ExitStack() as undo:
         if turned:
@@ -128,6 +135,9 @@ def own(
         _await(migrate(cluster.primary.dsn))
         book = _filled(config.replaced(primary_dsn=cluster.primary.dsn), folder, rows)
         servers = (cluster.primary, *cluster.replicas)
+        key, asked = None, dict[str, str]()
+        if keyed:
+            key, asked = _await(_keyed(config.replaced(primary_dsn=cluster.primary.dsn)))
         environ = {
             "VERIFIER_PRIMARY_DSN": any_of(servers) if turned else cluster.primary.dsn,
             "VERIFIER_REPLICA_DSNS": ",".join(
@@ -135,6 +145,7 @@ def own(
             ),
             # Before what is installed, for its workers as well.
             "PYTHONPATH": str(tree),
+            **asked,
             **settings,
         }
         log = folder / "service.log"
@@ -161,7 +172,27 @@ def own(
             }
 
         host = f"{address[0]}:{address[1]}"
-        yield Target(address, host, book, parts, workers, last, cluster, log, cores_each, settings)
+        yield Target(
+            address, host, book, parts, workers, last, cluster, log, cores_each, settings, key
+        )
+
+
+async def _keyed(config: Config) -> tuple[str, dict[str, str]]:
+    """A new key that may do everything, and the settings of a service that asks for it."""
+    pepper, key = secrets.token_hex(32), make("test", secrets.choice)
+    primary = Primary(config.databases, config.ingest)
+    try:
+        store = Store(primary, (pepper.encode(),), "loadtests")
+        await store.ensure_key("loadtests", "load", key, "test", SCOPES)
+    finally:
+        await primary.close()
+    return key, {
+        "VERIFIER_AUTH": "on",
+        "VERIFIER_KEY_PEPPERS": pepper,
+        # An invoice that everybody asks about fails as often as that in a second, and the oracle
+        # knows of no limit.
+        "VERIFIER_FAILED_ATTEMPTS": str(10**9),
+    }
 
 
 @contextmanager
@@ -188,8 +219,8 @@ def any_of(servers: Sequence[Database]) -> str:
 
 def _connections(config: Config, workers: int, replicas: int) -> int:
     """How many each server has to admit."""
-    alone = not replicas
-    primary = demand.of_primary(config.databases, config.ingest, workers, alone=alone)
+    alone, keyed = not replicas, config.access.auth == "on"
+    primary = demand.of_primary(config.databases, config.ingest, workers, alone=alone, keyed=keyed)
     return max(primary.connections, demand.of_replica(config.databases, workers).connections)
 
 

@@ -21,6 +21,7 @@ from loadtests.revisions import NoRevision
 from loadtests.scenario import NoScenario
 from loadtests.slowing import LEAST
 from loadtests.target import BadTarget
+from verifier.cli.credentials import BadKey
 from verifier.errors import ClusterError
 
 RESULTS = Path("loadtests-results")
@@ -41,8 +42,12 @@ Cores = Annotated[
     ),
 ]
 
+# Statuses of who is not known, and of who may not.
+_DENIED = frozenset({"401", "403"})
+
 # What is said in one line, without a traceback.
 _SAID = (
+    BadKey,
     BadTarget,
     BadTimestamps,
     ClusterError,
@@ -85,6 +90,8 @@ def leave(found: Result, output: Path | None) -> None:
         raise typer.Exit(1)
     if not found.total.right:
         print("error: no question was answered", file=sys.stderr)
+        if found.total.failures.keys() & _DENIED:
+            print("hint: the service wants a key that may ask: --key FILE", file=sys.stderr)
         raise typer.Exit(2)
     if found.void:
         raise typer.Exit(2)
@@ -100,6 +107,11 @@ def part_of(cores: float, workers: int) -> float | None:
             param_hint="--cores",
         )
     return cores
+
+
+def warn(text: str) -> None:
+    """Say what does not keep a command from its work."""
+    print(f"warning: {text}", file=sys.stderr, flush=True)
 
 
 def _ended(*_: object) -> NoReturn:

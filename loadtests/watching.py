@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from loadtests.generator.connections import Address
 from loadtests.processes import tree_cpu_seconds
+from loadtests.requests import fields_of
 from loadtests.result import Service
 
 _PATIENCE = 0.9
@@ -65,9 +66,15 @@ def quantile(before: Mapping[float, float], after: Mapping[float, float], share:
 
 
 class Watch:
-    """Scrapes in a thread of its own from ``origin`` on; ``with Watch(...) as watch``."""
+    """Scrapes in a thread of its own from ``origin`` on; ``with Watch(...) as watch``.
 
-    def __init__(self, address: Address, origin: float, parts: Callable[[], Parts]) -> None:
+    ``headers`` end with a line end each (a key).
+    """
+
+    def __init__(
+        self, address: Address, origin: float, parts: Callable[[], Parts], headers: str = ""
+    ) -> None:
+        self._headers = fields_of(headers)
         self.seconds: dict[int, Service] = {}
         self._address = address
         self._origin = origin
@@ -125,13 +132,14 @@ class Watch:
         service.cache_misses = grown("verifier_cache_lookups_total", outcome="miss")
         service.queries = grown("verifier_query_keys_count")
         service.query_keys = grown("verifier_query_keys_sum")
+        service.suspicions = grown("verifier_suspicions_total")
         lag = "verifier_event_loop_lag_seconds"
         service.loop_lag_p99 = quantile(before.buckets(lag), now.buckets(lag), 0.99)
 
     def _get(self) -> Scrape | None:
         connection = http.client.HTTPConnection(*self._address, timeout=_PATIENCE)
         try:
-            connection.request("GET", "/metrics")
+            connection.request("GET", "/metrics", headers=self._headers)
             response = connection.getresponse()
             text = response.read().decode()
             return Scrape(text) if response.status == 200 else None

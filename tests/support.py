@@ -6,15 +6,21 @@ import asyncio
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
+from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar
+from uuid import UUID
 
 import asyncpg
 import pytest
 
+from verifier.access.keys import Scope
+from verifier.access.limits import Shares
+from verifier.access.store import Store
 from verifier.cli.balancer import program
-from verifier.config import Config
+from verifier.config import Config, Ingest
+from verifier.database.primary import Primary
 from verifier.database.timelines import Timelines
 from verifier.errors import ConfigError
 from verifier.ledger.ingest.writer import Writer
@@ -38,6 +44,15 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
         yield connection
     finally:
         await connection.close()
+
+
+def variables(**settings: object) -> dict[str, str]:
+    """Settings by their names, as the environment of a program that is started has them.
+
+    Keys are not asked for, unless the settings say so: few tests are about them.
+    """
+    given = {"auth": "off"} | settings
+    return {f"VERIFIER_{name.upper()}": str(value) for name, value in given.items()}
 
 
 def writer_of(config: Config, timelines: Timelines | None = None) -> Writer:
@@ -112,3 +127,24 @@ async def wait_replayed(
                     await asyncio.sleep(0.005)
             finally:
                 await replica.close()
+
+
+# For keys of tests.
+PEPPER = "a pepper of tests that is long enough"
+
+
+async def made_key(dsn: str, scopes: Sequence[Scope] = ("verify", "explain")) -> str:
+    """A new key of a tenant of its own, on a primary whose schema is up to date."""
+    primary = Primary(Config.of(primary_dsn=dsn).databases, Ingest())
+    store = Store(primary, (PEPPER.encode(),))
+    tenant = f"tenant-{token_hex(4)}"
+    try:
+        await store.create_tenant(tenant, None)
+        return await store.create_key(tenant, "test", "test", scopes)
+    finally:
+        await primary.close()
+
+
+def no_shares() -> Shares:
+    """What a keyring needs where no limits matter."""
+    return Shares(UUID(int=0), lambda: 0.0)

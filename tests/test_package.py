@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import variables
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -28,11 +30,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_serve_needs_no_more_than_the_package(installed: Path, tmp_path: Path) -> None:
     """It says ready and answers; that it has no database is no reason not to."""
-    settings = {
-        "VERIFIER_PRIMARY_DSN": "postgresql://127.0.0.1:1/nowhere",
-        "VERIFIER_CONNECT_TIMEOUT": "0.25",
-        "VERIFIER_QUERY_TIMEOUT": "0.25",
-    }
+    settings = variables(
+        primary_dsn="postgresql://127.0.0.1:1/nowhere", connect_timeout=0.25, query_timeout=0.25
+    )
     with subprocess.Popen(
         [installed / "verifier", "serve", "--port", "0"],
         cwd=tmp_path,
@@ -57,6 +57,7 @@ def test_up_says_what_it_lacks(installed: Path, tmp_path: Path) -> None:
     result = subprocess.run(
         [installed / "verifier", "up", "--port", "0"],
         cwd=tmp_path,
+        env=os.environ | variables(),
         capture_output=True,
         text=True,
         check=False,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from argparse import Namespace
 from pathlib import Path
 from signal import Signals
@@ -21,10 +23,12 @@ from loadtests.locust_users.options import BadOption, Choices
 from loadtests.locust_users.running import LocustRun
 from loadtests.locust_users.timetable import PATIENCE
 from loadtests.questions import Book
+from loadtests.requests import bearing
 from loadtests.result import Result
 from loadtests.runs import Options
 from loadtests.scenario import Scenario
 from loadtests.target import Target, today
+from verifier.cli.credentials import BadKey, take_key
 
 _RESULTS = Path("loadtests-results")
 # As `python -m loadtests run` exits: an answer was wrong; the run does not count, or did not begin.
@@ -50,6 +54,7 @@ class Leader:
         self._environment = environment
         self._runner = runner
         self._commands = options.hooks(_given(environment))
+        self._key = _key(_given(environment))
         self._crew = Crew(environment, runner)
         # Workers and users are still there when a test is about to stop. Without workers a master
         # stops without a word.
@@ -91,7 +96,7 @@ class Leader:
         target = _target(environment.host, choices, scenario)
         settings = Options(
             rate=choices.rate_factor,
-            headers=f"Authorization: Bearer {choices.key}\r\n" if choices.key else "",
+            headers=bearing(self._key),
             patience=PATIENCE,
             commands=self._commands,
         )
@@ -150,6 +155,16 @@ def _given(environment: Environment) -> Namespace:
     given: Namespace | None = environment.parsed_options
     assert given is not None
     return given
+
+
+def _key(given: Namespace) -> str | None:
+    """The key to ask with. Ends Locust when it cannot be used."""
+    try:
+        return take_key(given.key, os.environ, _logger.warning)
+    except BadKey as error:
+        _logger.error("%s", error)
+        # Locust goes on after any other exception of a listener.
+        sys.exit(_VOID)
 
 
 def _target(url: str, choices: Choices, scenario: Scenario) -> Target:

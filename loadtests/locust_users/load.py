@@ -14,7 +14,7 @@ from loadtests.changing import Changing
 from loadtests.generator.connections import Reply
 from loadtests.locust_users.timetable import Shares
 from loadtests.questions import Question
-from loadtests.requests import Caller, Request
+from loadtests.requests import Caller, Request, fields_of
 from loadtests.result import Cell, Window, encode
 from loadtests.scenario import Traffic
 from loadtests.sender import Setup
@@ -39,7 +39,7 @@ class Load:
     def __init__(self, setup: Setup) -> None:
         scenario = setup.scenario
         self.traffic = scenario.traffic
-        self.headers = dict(line.split(": ", 1) for line in setup.headers.splitlines())
+        self.headers = fields_of(setup.headers)
         # Moments of the monotonic clock: second 0 of the run; from when on, and until when to send.
         self._origin = self._begin = self._end = 0.0
         # Requests under way.

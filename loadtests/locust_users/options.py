@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from loadtests.scenario import Scenario, squeezed
+from verifier.cli.credentials import KEY_HELP
 from verifier.synthetic.questions import DEFAULT_MIX
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ class Choices(msgspec.Struct, frozen=True):
     rows: int
     ledger_seed: int
     until: date | None
-    key: str
     rate_factor: float
     mix: Mapping[str, int] | None
     duration: int | None
@@ -49,7 +49,6 @@ class _Option(NamedTuple):
     help: str
     # What the text says. ValueError tells what was expected in its place.
     read: Callable[[str], object]
-    secret: bool = False
 
     @property
     def field(self) -> str:
@@ -92,12 +91,6 @@ def _day(text: str) -> date | None:
         raise ValueError(f"expected a day like 2026-11-15, got {text!r}") from None
 
 
-def _key(text: str) -> str:
-    if not text.isascii() or not (text.isprintable() or not text):
-        raise ValueError("expected a key of printable ASCII")
-    return text
-
-
 def _factor(text: str) -> float:
     try:
         factor = float(text)
@@ -132,7 +125,6 @@ _OPTIONS = (
     _Option("rows", "200000", "Invoices in the synthetic ledger that the service holds.", _rows),
     _Option("ledger-seed", "1", "The seed of that ledger.", _seed),
     _Option("until", "", "The day on which that ledger was made; today if left out.", _day),
-    _Option("key", "", "A key of the service.", _key, secret=True),
     _Option("rate-factor", "1.0", "Times the scenario's rates.", _factor),
     _Option(
         "mix",
@@ -148,15 +140,16 @@ _OPTIONS = (
 
 
 def add(parser: LocustArgumentParser) -> None:
-    """Add all options to Locust's command line, and all but --hook to its web page."""
+    """Add all options to Locust's command line, and to its web page those that may be anybody's."""
     for option in _OPTIONS:
         parser.add_argument(
             f"--{option.name}",
             default=option.default,
             type=option.checked,
             help=option.help,
-            is_secret=option.secret,
         )
+    # Of the files of this machine, and its page is not the place of a secret.
+    parser.add_argument("--key", metavar="FILE", help=KEY_HELP, include_in_web_ui=False)
     # It runs a command, which only who starts Locust may do.
     parser.add_argument(
         "--hook",

@@ -26,7 +26,7 @@ from verifier.pacing import Turns
 def around(metrics: Metrics, handler: Handler, cost: Cost = "one") -> Handler:
     """The handler as that of a route called verify."""
     route = Route("POST", "/", "verify", handler, Operation("", {}), cost=cost)
-    return Boundary(metrics, Readers(Answers(), metrics), Guard(Access())).around(route)
+    return Boundary(metrics, Readers(Answers(), metrics), Guard(Access(), None)).around(route)
 
 
 def outcomes(metrics: Metrics) -> dict[str, float]:

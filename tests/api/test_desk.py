@@ -18,7 +18,12 @@ from aiohttp.web_protocol import RequestHandler
 
 from bench.samples import bodies
 from tests.api.twins import OWN, Line, Side, rounds
+from tests.support import no_shares
+from verifier.access.callers import KeyState
+from verifier.access.keyring import Keyring
+from verifier.access.keys import Scope, checksum, digest
 from verifier.api.server.desk import MAX_HEAD
+from verifier.clocks import Clocks
 from verifier.engine.drafts import Unread
 from verifier.engine.steps import Steps
 from verifier.invoice.verdict import Answer
@@ -538,3 +543,141 @@ async def test_no_batch_is_begun_without_time(monkeypatch: pytest.MonkeyPatch) -
     # As many as its length suggests.
     assert offered(side, "batch") == (10_000, 10_000)
     await side.runner.cleanup()
+
+
+# -- keys
+
+BODIES = ("0" * 30, "1" * 30)
+KEYS = [f"ivk_live_{body}{checksum(body)}" for body in BODIES]
+
+
+class Keyed(Side):
+    """A server that asks for keys: two of a tenant's, known now and for a minute."""
+
+    def __init__(self, heads: int = 1_000) -> None:
+        self.steady = 0.0
+        clocks = Clocks(lambda: self.steady, lambda: 1_800_000_000.0)
+        self.keyring = Keyring((b"p" * 32,), clocks, no_shares(), bound=2.0, kept=60.0)
+        super().__init__(heads, self.keyring)
+        for number in range(len(KEYS)):
+            self.change(number, 1)
+        self.keyring.shown(0.0)
+
+    def change(
+        self,
+        number: int,
+        changed: int,
+        *,
+        scopes: frozenset[Scope] = frozenset({"verify", "explain"}),
+        revoked: bool = False,
+    ) -> None:
+        """Let the worker hear what a key is now."""
+        kept = digest(b"p" * 32, KEYS[number]).hex()
+        self.keyring.put_key(KeyState(number, 1, kept, scopes, revoked=revoked), (1, changed))
+
+
+@pytest.fixture
+async def keyed() -> AsyncIterator[Keyed]:
+    """Run a server with a desk that asks for keys."""
+    side = Keyed()
+    await side.start()
+    yield side
+    await side.runner.cleanup()
+
+
+def bearing(number: int, *fields: str) -> bytes:
+    """A request with a key."""
+    return asking(ABSENT, f"Authorization: Bearer {KEYS[number]}", *fields)
+
+
+@pytest.mark.parametrize("field", ["Authorization: Bearer", "X-API-Key:"])
+async def test_a_head_with_a_good_key_is_kept(keyed: Keyed, field: str) -> None:
+    """With the caller, so that nothing has to be hashed."""
+    await ask(keyed, *[asking(ABSENT, f"{field} {KEYS[0]}")] * 3)
+    assert [head.caller.id for head in keyed.desk._heads.values() if head.caller] == [0]
+    assert ways(keyed) == (3, 0)
+
+
+@pytest.mark.parametrize("field", ["Cookie: a=b", "X-Session: 1", "X-Auth-User: me"])
+async def test_a_head_with_a_key_and_another_secret_is_not_kept(keyed: Keyed, field: str) -> None:
+    """The key is known to hold; of the other nothing is known."""
+    await ask(keyed, *[bearing(0, field)] * 4)
+    assert len(keyed.desk) == 0
+    assert ways(keyed) == (4, 0)
+
+
+async def test_another_key_is_another_head(keyed: Keyed) -> None:
+    """Though all else is the same: each has its own caller."""
+    await ask(keyed, *[bearing(number) for number in (0, 1, 0, 1, 0, 1)])
+    callers = [head.caller for head in keyed.desk._heads.values()]
+    assert [caller.id for caller in callers if caller] == [0, 1]
+    keyed.change(0, 2, revoked=True)
+    said = await ask(keyed, bearing(0), bearing(1))
+    assert re.findall(rb"HTTP/1.1 (\d+) ", said) == [b"401", b"200"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [({"revoked": True}, b"401"), ({"scopes": frozenset({"explain"})}, b"403")],
+)
+async def test_a_head_that_is_kept_is_refused_with_its_key(
+    keyed: Keyed, change: dict[str, Any], status: bytes
+) -> None:
+    """On the same connection, and the head is forgotten; as it would be asked without the desk."""
+    line = await connected(keyed)
+    for number in range(1, 4):
+        line.protocol.data_received(bearing(0))
+        await answered(line, number)
+    assert len(keyed.desk) == 1
+    keyed.change(0, 2, **change)
+    line.protocol.data_received(bearing(0))
+    await answered(line, 4)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", line.said) == [b"200"] * 3 + [status]
+    assert len(keyed.desk) == 0
+    line.close()
+    await rounds(2)
+
+
+async def test_a_head_that_is_kept_says_nothing_without_news(keyed: Keyed) -> None:
+    """Whoever comes with it hears that the key cannot be looked up, and is not told it is wrong."""
+    await ask(keyed, *[bearing(0)] * 3)
+    keyed.steady = 60.0
+    assert b'"reason":"keys_unknown"' in await ask(keyed, bearing(0))
+    keyed.keyring.shown(60.0)
+    assert b"HTTP/1.1 200 " in await ask(keyed, bearing(0))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (),
+        ("Authorization: Bearer ivk_live_x",),
+        ("Authorization: Basic aTp2",),
+        (f"Authorization: Bearer {KEYS[0]}", f"X-API-Key: {KEYS[1]}"),
+        (f"Authorization: Bearer {KEYS[0]}", f"Authorization: Bearer {KEYS[1]}"),
+        (f"Authorization: Bearer {KEYS[0][:-1]}x",),
+    ],
+)
+async def test_a_head_without_one_good_key_is_refused_and_not_kept(
+    keyed: Keyed, fields: tuple[str, ...]
+) -> None:
+    """However often it comes."""
+    said = await ask(keyed, *[asking(ABSENT, *fields)] * 4)
+    assert said.count(b"HTTP/1.1 401 ") == 4
+    assert len(keyed.desk) == 0
+    assert ways(keyed) == (0, 0)
+
+
+async def test_a_key_that_is_sent_twice_is_one(keyed: Keyed) -> None:
+    """A gateway may put into one field what came in the other."""
+    await ask(keyed, *[bearing(0, f"X-API-Key: {KEYS[0]}")] * 3)
+    assert len(keyed.desk) == 1
+    assert ways(keyed) == (3, 0)
+
+
+async def test_steps_are_not_timed_under_the_veil(keyed: Keyed) -> None:
+    """A step more, or one less, would tell whether the invoice is there."""
+    keyed.change(0, 2, scopes=frozenset({"verify"}))
+    said = [await ask(keyed, bearing(number, "Server-Timing: 1")) for number in (0, 1)]
+    assert all(each.startswith(b"HTTP/1.1 200 ") for each in said)
+    assert [b"Server-Timing: " in each for each in said] == [False, True]

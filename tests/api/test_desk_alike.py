@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -16,10 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.samples import bodies
+from tests.api import keyed
 from tests.api.smuggling import BODY, CORPUS
 from tests.api.twins import Sent, Twins
+from verifier.access.keyring import Keyring
 
 STREAMS = int(os.environ.get("STREAMS", "2000"))
+KEYED_STREAMS = STREAMS // 2
 
 _FOUND = msgspec.json.decode(bodies()[0])
 QUESTIONS = [
@@ -84,6 +90,25 @@ def request(line: bytes, fields: list[bytes], body: bytes, *, length: int | None
     return b"\r\n".join(head) + b"\r\n\r\n" + body
 
 
+# The fields of a request that bring a key; none where nobody needs one.
+Keys = Callable[[Random], list[bytes]]
+
+
+def no_keys(_: Random) -> list[bytes]:
+    """None."""
+    return []
+
+
+def some_key(random: Random) -> list[bytes]:
+    """A good one mostly; one with a limit; one that is refused; none."""
+    which = random.random()
+    if which < 0.55:
+        return [random.choice(keyed.GOOD_FIELDS)]
+    if which < 0.75:
+        return [random.choice(keyed.FEW_FIELDS)]
+    return [random.choice(keyed.REFUSED_FIELDS)] if which < 0.95 else []
+
+
 # What nearly all requests are like, so that heads come again and streams go on.
 USUAL = [[HOST], FIELDS[:2], [HOST, FIELDS[2]], FIELDS[:5]]
 BETWEEN = [b""] * 8 + [b"\r\n", b"\n", b"\r", b" ", b"\0", b"x"]
@@ -91,16 +116,16 @@ LENGTHS = [0, 0, 0, 1, -1, 40, None]
 TURNS = [0, 1, 2, 5, 30, 30]
 
 
-def any_request(random: Random) -> bytes:
+def any_request(random: Random, keys: Keys) -> bytes:
     """A usual request, one with something that the desk must leave to aiohttp, or an odd one."""
     pick, shape = random.choice, random.random()
     if shape < 0.5:
-        return request(LINES[0], pick(USUAL), pick(QUESTIONS[:-1]))
+        return request(LINES[0], [*pick(USUAL), *keys(random)], pick(QUESTIONS[:-1]))
     if shape < 0.75:
         line = pick([LINES[0], LINES[0], LINES[1], LINES[6]])
         more = [pick(FIELDS[1:]) for _ in range(random.randint(1, 2))]
-        return request(line, [HOST, *more], pick(QUESTIONS))
-    fields = [pick(FIELDS) for _ in range(random.randint(0, 5))]
+        return request(line, [HOST, *keys(random), *more], pick(QUESTIONS))
+    fields = [pick(FIELDS) for _ in range(random.randint(0, 5))] + keys(random)
     return request(pick(LINES), fields, pick(QUESTIONS), length=pick(LENGTHS))
 
 
@@ -111,16 +136,16 @@ def _cut(random: Random, whole: bytes, ends: list[int]) -> int:
     return random.randint(0, len(whole))
 
 
-def stream(random: Random) -> list[Sent]:
+def stream(random: Random, keys: Keys = no_keys) -> list[Sent]:
     """What a client sends: some requests, each in one piece, cut anywhere, or several a piece."""
     pick = random.choice
-    parts = [any_request(random) + pick(BETWEEN) for _ in range(random.randint(1, 5))]
+    parts = [any_request(random, keys) + pick(BETWEEN) for _ in range(random.randint(1, 5))]
     if random.random() < 0.5:
         return [Sent(part, pick(TURNS)) for part in parts]
     if random.random() < 0.3:
         # A request that looks whole, in the middle of another one that came with what was before.
         cut = random.randint(1, len(parts[-1]))
-        known = request(LINES[0], [HOST], pick(QUESTIONS))
+        known = request(LINES[0], [HOST, *keys(random)], pick(QUESTIONS))
         before, after = b"".join(parts[:-1]) + parts[-1][:cut], parts[-1][cut:]
         pieces = [before, known, after, known] if random.random() < 0.5 else [before, known]
         return [Sent(piece, pick(TURNS)) for piece in pieces if piece]
@@ -270,3 +295,78 @@ def test_both_count_alike(twins: Twins) -> None:
         )
         assert by_desk == plainly
         assert sum(by_desk) >= 8
+
+
+class Keyed(NamedTuple):
+    """Servers that ask for keys, and the keyrings that they have."""
+
+    twins: Twins
+    rings: list[keyed.Keys]
+
+    def after(self, seconds: float) -> None:
+        """Let time pass for the limits."""
+        for ring in self.rings:
+            ring.steady += seconds
+            ring.wall += seconds
+
+
+@pytest.fixture
+def with_keys() -> Iterator[Keyed]:
+    """Run both servers, each with the same keys."""
+    rings: list[keyed.Keys] = []
+
+    def ring() -> Keyring:
+        rings.append(keyed.Keys())
+        return rings[-1].keyring
+
+    twins = Twins(ring)
+    yield Keyed(twins, rings)
+    twins.close()
+
+
+def test_nothing_differs_with_keys(with_keys: Keyed) -> None:
+    """Good ones, wrong ones, several at once and limits that are used up, in many streams."""
+    statuses = Counter[bytes]()
+    for seed in range(KEYED_STREAMS):
+        random = Random(seed)
+        pieces = stream(random, some_key)
+        said = with_keys.twins.alike(pieces, half_close=random.random() < 0.3)
+        statuses.update(re.findall(rb"HTTP/1\.1 (\d{3}) ", said))
+        with_keys.after(random.random() / 2)
+    # Each was there, or this would prove little.
+    assert min(statuses[each] for each in (b"200", b"400", b"401", b"403", b"429")) > 10, statuses
+
+
+def asking(field: bytes, body: bytes = QUESTION) -> bytes:
+    """A usual request with a key."""
+    return request(LINES[0], [HOST, field], body)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [*keyed.GOOD_FIELDS, *keyed.FEW_FIELDS, *keyed.REFUSED_FIELDS, b"X: none"],
+)
+def test_nothing_differs_with_a_key(with_keys: Keyed, field: bytes) -> None:
+    """Again and again on one connection, of which the desk soon knows the head."""
+    for body in (QUESTION, QUESTIONS[6], QUESTIONS[11], QUESTIONS[15]):
+        with_keys.twins.alike([Sent(asking(field, body), 30)] * 6)
+        with_keys.after(0.7)
+
+
+def test_nothing_differs_when_a_known_key_is_revoked(with_keys: Keyed) -> None:
+    """Between two requests with a head that the desk knows by heart."""
+    (field, *_) = keyed.GOOD_FIELDS
+    before = with_keys.twins.alike([Sent(asking(field), 30)] * 4)
+    for ring in with_keys.rings:
+        ring.put(keyed.GOOD, revoked=True, version=2)
+    after = with_keys.twins.alike([Sent(asking(field), 30)] * 4)
+    assert (before.count(b"HTTP/1.1 200"), after.count(b"HTTP/1.1 401")) == (4, 4)
+
+
+def test_the_desk_was_there_with_keys(with_keys: Keyed) -> None:
+    """It answered and denied; the other side never did at a desk."""
+    desk, plain = with_keys.twins.desk, with_keys.twins.plain
+    with_keys.twins.alike([Sent(asking(keyed.GOOD_FIELDS[0]), 30)] * 4)
+    name = "verifier_single_questions_total"
+    assert (desk.value(name, way="desk"), plain.value(name, way="desk")) == (4, 0)
+    assert plain.value(name, way="aiohttp") == 4

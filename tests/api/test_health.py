@@ -21,7 +21,7 @@ async def test_freshness_has_moments_as_text_and_seconds_to_the_millisecond() ->
             DatabaseStatus("replica-2", "unknown", False, None, None),
         ],
     )
-    health = Health(Exposition(), lambda: True, lambda: True, lambda: status)
+    health = Health(Exposition(), lambda: True, lambda: True, lambda: status, "on")
     freshness = next(each for each in health.routes() if each.name == "freshness")
     response = await freshness.handler(None)  # type: ignore[arg-type]
     assert isinstance(response, web.Response)

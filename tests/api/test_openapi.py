@@ -22,7 +22,7 @@ async def handler(_: web.Request) -> web.Response:
 def shape_of(field: str) -> dict[str, Any]:
     """What the document of a route that takes a question says of one field."""
     operation = Operation("asks", {}, body=Content(Question))
-    said = document([Route("POST", "/ask", "ask", handler, operation)])
+    said = document([Route("POST", "/ask", "ask", handler, operation)], keyed=False)
     shape: dict[str, Any] = said["components"]["schemas"]["Question"]["properties"][field]
     return shape
 
@@ -47,7 +47,7 @@ def test_each_field_is_explained(field: str) -> None:
 
 def responses(own: dict[int, Content]) -> dict[str, Any]:
     """What the document says of the responses of an operation."""
-    said = document([Route("GET", "/it", "it", handler, Operation("tells", own))])
+    said = document([Route("GET", "/it", "it", handler, Operation("tells", own))], keyed=False)
     found: dict[str, Any] = said["paths"]["/it"]["get"]["responses"]
     return found
 
@@ -84,6 +84,27 @@ def test_a_parameter_may_be_one_of_a_few() -> None:
     """The document lists them, as region codes."""
     region = Parameter("region", "path", "A region.", choices=("1100", "1200"))
     operation = Operation("sets", {}, parameters=(region,))
-    said = document([Route("PUT", "/{region}", "it", handler, operation)])
+    said = document([Route("PUT", "/{region}", "it", handler, operation)], keyed=False)
     (parameter,) = said["paths"]["/{region}"]["put"]["parameters"]
     assert parameter["schema"] == {"type": "string", "enum": ("1100", "1200")}
+
+
+def test_who_needs_a_key_is_told_how_and_what_comes_of_it() -> None:
+    """A route with a scope has both schemes, and what is answered without a good key."""
+    routes = [
+        Route("POST", "/ask", "ask", handler, Operation("asks", {}), "verify", "one"),
+        Route("PUT", "/feed", "feed", handler, Operation("feeds", {}), "ingest", "items"),
+        Route("GET", "/live", "live", handler, Operation("lives", {})),
+    ]
+    said = document(routes, keyed=True)
+    ask, feed, live = (said["paths"][path][way] for path, way in WAYS)
+    assert set(said["components"]["securitySchemes"]) == {"bearer", "key"}
+    assert ask["security"] == feed["security"] == [{"bearer": []}, {"key": []}]
+    assert {"401", "403", "429"} <= ask["responses"].keys()
+    assert {"401", "403"} <= feed["responses"].keys()
+    assert "429" not in feed["responses"]
+    assert "security" not in live
+    assert not {"401", "403", "429"} & live["responses"].keys()
+
+
+WAYS = (("/ask", "post"), ("/feed", "put"), ("/live", "get"))

@@ -33,7 +33,7 @@ async def test_c17_groups_of_many_answers_are_written_in_turns() -> None:
             transport=mock.Mock(writelines=writelines),
         )
         responder = Responder(lambda: 0.0, Readers(Answers(), Metrics()), turns, 1_000)
-        await responder.parts(request, "batch", [b"x" * 400] * 20)
+        await responder.parts(request, "batch", [b"x" * 400] * 20, None)
 
     async with other_work() as other:
         await asyncio.gather(*(answer() for _ in range(8)))

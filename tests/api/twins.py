@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple, cast
 
 from bench.samples import READING, findings
 from tests.engine.fakes import Clock
+from verifier.access.keyring import Keyring
+from verifier.access.noticing import Noticing
+from verifier.access.usage import Usage
 from verifier.api.server.body import Bodies
 from verifier.api.server.boundary import Boundary
 from verifier.api.server.crowd import Crowd
+from verifier.api.server.denials import Denials
 from verifier.api.server.desk import Desk
 from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
@@ -28,6 +32,7 @@ from verifier.api.server.server import Runner, Server
 from verifier.api.verify.batch import Batches
 from verifier.api.verify.bulk import Resources
 from verifier.api.verify.single import Single
+from verifier.api.verify.veil import Veil
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.engine.admission import Admission
@@ -76,9 +81,12 @@ class Ledger:
 
 
 class Side:
-    """One of the two servers; its desk may keep so many ``heads``."""
+    """One of the two servers; its desk may keep so many ``heads``.
 
-    def __init__(self, heads: int, **settings: float) -> None:
+    With a ``keyring`` it asks for keys.
+    """
+
+    def __init__(self, heads: int, keyring: Keyring | None = None, **settings: float) -> None:
         config = Config.of(known_heads=heads, **settings)
         self.metrics = metrics = Metrics()
         self.ledger = ledger = Ledger()
@@ -104,14 +112,19 @@ class Side:
             readers=readers,
             requests=config.requests,
             answers=config.answers,
+            veil=Veil(config.access.veil, clock),
             metrics=metrics,
+            usage=Usage(clock),
+            noticing=Noticing(clock, metrics),
         )
-        self.boundary = Boundary(metrics, readers, Guard(config.access))
+        guard = Guard(config.access, keyring)
+        self.boundary = Boundary(metrics, readers, guard)
         self.routes = [Single(resources).route(), Batches(resources).route()]
         refusals = Refusals(metrics.http_errors.add, Lines(1, clock))
         bounds = config.connections
         self.crowd = Crowd(bounds.max_connections, bounds, refusals)
-        self.desk = Desk(self.routes, bounds, Rounds(clock, self.admission.waited))
+        denials = Denials(resources.responder, metrics, bounds, clock)
+        self.desk = Desk(self.routes, bounds, Rounds(clock, self.admission.waited), guard, denials)
         self._handlers = handlers_of(self.routes, self.boundary)
         app = application(self._handlers, self.boundary, config.requests.max_batch_body)
         self.runner = Runner(app, refusals, self.crowd, self.desk, bounds)
@@ -132,10 +145,11 @@ class Side:
 
 
 class Line(asyncio.Transport):
-    """A client's end of a connection, in memory."""
+    """A client's end of a connection, in memory; ``peer`` is its address, if it has one."""
 
-    def __init__(self, side: Side) -> None:
+    def __init__(self, side: Side, peer: tuple[str, int] | None = None) -> None:
         super().__init__()
+        self._peer = peer
         self._loop = asyncio.get_running_loop()
         self.said = bytearray()
         self.closed = False
@@ -171,8 +185,8 @@ class Line(asyncio.Transport):
         return self.closed
 
     def get_extra_info(self, name: str, default: object = None) -> object:
-        """Tell nothing."""
-        return default
+        """Tell its address, and nothing else."""
+        return self._peer if name == "peername" else default
 
     def get_write_buffer_size(self) -> int:
         """Tell what waits."""
@@ -235,14 +249,14 @@ async def told(side: Side, pieces: Sequence[Sent], *, half_close: bool) -> tuple
 
 
 class Twins:
-    """Both servers, in an event loop of their own."""
+    """Both servers, in an event loop of their own; with keyrings if ``ring`` makes one for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, ring: Callable[[], Keyring] | None = None) -> None:
         self._loop = asyncio.new_event_loop()
-        self._loop.run_until_complete(self._start())
+        self._loop.run_until_complete(self._start(ring))
 
-    async def _start(self) -> None:
-        self.desk, self.plain = Side(1_000), Side(0)
+    async def _start(self, ring: Callable[[], Keyring] | None) -> None:
+        self.desk, self.plain = (Side(heads, ring() if ring else None) for heads in (1_000, 0))
         for side in (self.desk, self.plain):
             await side.start()
 

@@ -18,6 +18,8 @@ class Turn:
     """How one request is answered."""
 
     status: int = 200
+    # In Retry-After, of another status; seconds.
+    retry_after: str = "7"
     # Answers before the connection is closed, without the last line; None: all of them.
     cut_after: int | None = None
     # Text after those answers, e.g. half a line.
@@ -37,14 +39,17 @@ class FakeService:
     def __init__(self, turns: Iterable[Turn] = ()) -> None:
         self.turns = list(turns)
         self.asked: list[list[str]] = []
+        # Authorization of each request.
+        self.keys: list[str | None] = []
         self.url = ""
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Answer while the questions still arrive."""
+        self.keys.append(request.headers.get("Authorization"))
         turn = self.turns.pop(0) if self.turns else Turn()
         if turn.status != 200:
             return web.json_response(
-                {"detail": "as told"}, status=turn.status, headers={"Retry-After": "7"}
+                {"detail": "as told"}, status=turn.status, headers={"Retry-After": turn.retry_after}
             )
         names: list[str] = []
         self.asked.append(names)

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.cli.fake_service import FakeService, Turn
-from verifier.cli.asking import Answer, Asker, GaveUp
+from verifier.cli.asking import Answer, Asker, Denied, GaveUp
 from verifier.cli.lines import Chunk
 
 
@@ -28,12 +28,16 @@ class Waits(list[float]):
 
 
 async def ask(
-    service: FakeService, questions: Chunk, waits: Waits | None = None, attempts: int = 3
+    service: FakeService,
+    questions: Chunk,
+    waits: Waits | None = None,
+    attempts: int = 3,
+    key: str | None = None,
 ) -> tuple[list[Answer | None], str]:
     """The answers, and what the asker says was wrong."""
     noted = Waits() if waits is None else waits
     async with service.serving(), aiohttp.ClientSession() as session:
-        asker = Asker(session, service.url, attempts=attempts, sleep=noted.sleep)
+        asker = Asker(session, service.url, key=key, attempts=attempts, sleep=noted.sleep)
         return await asker.answers(questions), asker.why
 
 
@@ -94,6 +98,70 @@ async def test_overload_is_waited_for() -> None:
     answers, _ = await ask(service, chunk("a"), waits)
     assert names(answers) == ["a"]
     assert waits == [7.0]
+
+
+async def test_a_full_limit_is_waited_for_as_told() -> None:
+    """A 429 is asked again when the service says, though that be longer than for a 503."""
+    service = FakeService(
+        [Turn(status=429, retry_after="60"), Turn(status=503, retry_after="60"), Turn(cut_after=1)]
+    )
+    waits, told = Waits(), list[float]()
+    async with service.serving(), aiohttp.ClientSession() as session:
+        asker = Asker(
+            session, service.url, sleep=waits.sleep, jitter=lambda: 0.0, limited=told.append
+        )
+        assert names(await asker.answers(chunk("ab"))) == ["a", "b"]
+    assert waits[:2] == [60.0, 30.0]
+    assert told == [60.0]
+
+
+async def test_a_limit_that_is_full_for_long_is_not_waited_for() -> None:
+    """Whoever has used up a day's questions hears it at once, with the time."""
+    service, waits = FakeService([Turn(status=429, retry_after="40000")]), Waits()
+    with pytest.raises(GaveUp, match=r"answered 429 .* wants to be asked again in 40,000 s"):
+        await ask(service, chunk("a"), waits)
+    assert waits == []
+
+
+async def test_every_request_has_the_key() -> None:
+    """Those after a cut and a refusal as well; none has one when there is none."""
+    service = FakeService([Turn(cut_after=1), Turn(status=503)])
+    await ask(service, chunk("ab"), key="secret")
+    assert service.keys == ["Bearer secret"] * 3
+    service = FakeService()
+    await ask(service, chunk("ab"))
+    assert service.keys == [None]
+
+
+@pytest.mark.parametrize(
+    ("status", "key", "remedy"),
+    [
+        (401, None, "without a key: --key FILE or VERIFIER_KEY gives one"),
+        (403, None, "without a key: --key FILE or VERIFIER_KEY gives one"),
+        (401, "secret", "`verifier keys list`, on the service's side, shows which keys there are"),
+        (403, "secret", "`verifier keys list`, on the service's side, shows what the key"),
+    ],
+)
+async def test_who_is_denied_is_told_what_to_do(status: int, key: str | None, remedy: str) -> None:
+    """At once, after what the service says of it; the key is not told."""
+    service, waits = FakeService([Turn(status=status)] * 2), Waits()
+    with pytest.raises(Denied) as caught:
+        await ask(service, chunk("a"), waits, key=key)
+    said = str(caught.value)
+    assert f"/v1/verify/stream answered {status} " in said
+    assert "as told" in said
+    assert remedy in said
+    assert "secret" not in said
+    assert waits == []
+    assert len(service.keys) == 1
+
+
+async def test_who_is_denied_with_much_to_ask_is_told_too() -> None:
+    """The refusal comes while most of the questions are still to be sent."""
+    with pytest.raises(Denied, match="answered 401"):
+        await ask(
+            FakeService([Turn(status=401)]), chunk([f"q{each}" * 60 for each in range(9_000)])
+        )
 
 
 async def test_dead_service_is_given_up() -> None:

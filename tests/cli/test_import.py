@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.support import Database
+from tests.support import Database, variables
 from verifier.cli.loading import LoadError
 from verifier.cli.root import app
 from verifier.errors import ConfigError
@@ -19,7 +19,7 @@ from verifier.synthetic.ledger import generate
 @pytest.fixture
 def runner(database: Database) -> CliRunner:
     """Run commands against a fresh database, whose schema is up to date."""
-    runner = CliRunner(env={"VERIFIER_PRIMARY_DSN": database.primary_dsn})
+    runner = CliRunner(env=variables(primary_dsn=database.primary_dsn))
     result = runner.invoke(app, ["migrate"])
     assert result.exit_code == 0
     assert "applied 0001_invoice" in result.stderr
@@ -69,7 +69,7 @@ def test_database_without_schema(database: Database, tmp_path: Path) -> None:
     """Importing before migrating says so."""
     file = tmp_path / "ledger.ndjson"
     file.write_bytes(b"".join(generate(3, 7, date(2026, 11, 24))))
-    runner = CliRunner(env={"VERIFIER_PRIMARY_DSN": database.primary_dsn})
+    runner = CliRunner(env=variables(primary_dsn=database.primary_dsn))
     result = runner.invoke(app, ["ledger", "import", str(file)])
     assert isinstance(result.exception, LoadError)
     assert "run `verifier migrate`" in str(result.exception)
@@ -78,6 +78,6 @@ def test_database_without_schema(database: Database, tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [["migrate"], ["serve"], ["ledger", "import", "-"]])
 def test_primary_must_be_named(command: list[str]) -> None:
     """Commands on given databases say which variable they miss."""
-    result = CliRunner(env={"VERIFIER_PRIMARY_DSN": ""}).invoke(app, command)
+    result = CliRunner(env=variables(primary_dsn="")).invoke(app, command)
     assert isinstance(result.exception, ConfigError)
     assert "VERIFIER_PRIMARY_DSN is not set" in str(result.exception)

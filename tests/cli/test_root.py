@@ -9,6 +9,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from tests.support import variables
 from verifier import __version__
 from verifier.cli.root import app
 
@@ -21,6 +22,19 @@ COMMANDS = [
     ["ledger", "generate"],
     ["ledger", "questions"],
     ["ledger", "import"],
+    ["keys", "create"],
+    ["keys", "list"],
+    ["keys", "show"],
+    ["keys", "revoke"],
+    ["keys", "rotate"],
+    ["keys", "release"],
+    ["tenants", "usage"],
+    ["tenants", "events"],
+    ["tenants", "create"],
+    ["tenants", "list"],
+    ["tenants", "limits"],
+    ["audit", "verify"],
+    ["audit", "list"],
 ]
 
 
@@ -28,7 +42,7 @@ def verifier(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str
     """Run the program itself."""
     return subprocess.run(
         [sys.executable, "-m", "verifier", *arguments],
-        env=os.environ | environ,
+        env=os.environ | variables() | environ,
         capture_output=True,
         text=True,
         check=False,

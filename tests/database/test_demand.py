@@ -29,12 +29,20 @@ def test_each_worker_takes_its_look_ups_its_writers_and_one_to_watch(
     """Workers, and one that is being replaced, take what Config allows; the sum is shown."""
     given = Config()
     assert (
-        demand.of_primary(given.databases, given.ingest, workers, alone=False).connections
+        demand.of_primary(
+            given.databases, given.ingest, workers, alone=False, keyed=False
+        ).connections
         == primary
     )
     assert (
-        demand.of_primary(given.databases, given.ingest, workers, alone=True).connections == alone
+        demand.of_primary(
+            given.databases, given.ingest, workers, alone=True, keyed=False
+        ).connections
+        == alone
     )
+    counting = demand.of_primary(given.databases, given.ingest, workers, alone=True, keyed=True)
+    assert counting.connections == alone + workers + 1
+    assert "+ 4 writing + 1 counting + 1 watching" in counting.sum
     assert demand.of_replica(given.databases, workers).connections == replica
     shown = demand.of_replica(given.databases, 45).sum
     assert shown == "(45 workers + 1 being replaced) × (4 look-ups + 1 watching) + 12 spare = 242"
@@ -42,7 +50,7 @@ def test_each_worker_takes_its_look_ups_its_writers_and_one_to_watch(
 
 async def warn(given: Config, workers: int) -> None:
     """Warn of servers that admit too few."""
-    await demand.warn(given.databases, given.ingest, workers)
+    await demand.warn(given.databases, given.ingest, workers, keyed=False)
 
 
 async def test_a_worker_takes_no_more_than_that(ledger: Database) -> None:
@@ -58,8 +66,8 @@ async def test_a_worker_takes_no_more_than_that(ledger: Database) -> None:
         for dsn, one, two in (
             (
                 ledger.primary_dsn,
-                demand.of_primary(given.databases, given.ingest, 1, alone=False),
-                demand.of_primary(given.databases, given.ingest, 2, alone=False),
+                demand.of_primary(given.databases, given.ingest, 1, alone=False, keyed=False),
+                demand.of_primary(given.databases, given.ingest, 2, alone=False, keyed=False),
             ),
             (
                 ledger.replica_dsns[0],

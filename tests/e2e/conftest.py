@@ -11,4 +11,4 @@ from verifier.config import Config
 @pytest.fixture
 def built() -> Service:
     """Give a service that is wired but not started."""
-    return Service(Config.of(primary_dsn="postgresql:///nowhere"))
+    return Service(Config.of(primary_dsn="postgresql:///nowhere", auth="off"))

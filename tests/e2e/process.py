@@ -13,7 +13,7 @@ from typing import IO
 
 import msgspec
 
-from tests.support import Database, wait_replayed
+from tests.support import Database, variables, wait_replayed
 from verifier.database.migrate import migrate
 
 
@@ -85,10 +85,9 @@ async def starting(
     settings: Mapping[str, object], *options: str, log: IO[bytes] | None = None
 ) -> AsyncIterator[Process]:
     """``verifier serve`` with just these settings."""
-    environ = os.environ | {f"VERIFIER_{name.upper()}": str(settings[name]) for name in settings}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "serve", "--port", "0", *options),
-        env=environ,
+        env=os.environ | variables(**settings),
         stdout=asyncio.subprocess.PIPE,
         stderr=log,
     )

@@ -109,7 +109,8 @@ async def running(
     config = Config.of(
         primary_dsn=database.primary_dsn,
         replica_dsns=database.replica_dsns,
-        **{"expose_ledger": "on", "drain_accept": 0, "standing_delay": 10} | settings,
+        **{"auth": "off", "expose_ledger": "on", "drain_accept": 0, "standing_delay": 10}
+        | settings,
     )
     async with (
         service.Service(config, clocks).serving("127.0.0.1", 0) as url,

@@ -18,17 +18,21 @@ MIB = 1 << 20
 
 
 @asynccontextmanager
-async def connected(process: Process, count: int, *said: bytes) -> AsyncIterator[None]:
+async def connected(
+    process: Process, count: int, *said: bytes
+) -> AsyncIterator[list[socket.socket]]:
     """So many connections that have said something, or nothing, and wait."""
     loop = asyncio.get_running_loop()
+    clients = []
     async with AsyncExitStack() as stack:
         for _ in range(count):
             client = stack.enter_context(closing(socket.socket()))
+            clients.append(client)
             client.setblocking(False)
             await loop.sock_connect(client, ("127.0.0.1", process.port))
             for piece in said:
                 await loop.sock_sendall(client, piece)
-        yield
+        yield clients
 
 
 @asynccontextmanager
@@ -59,7 +63,10 @@ async def test_c18_silent_connections_keep_nobody_out() -> None:
 async def test_c18_who_is_turned_away_gets_to_know_it() -> None:
     """The 503 arrives although the request that was sent meanwhile is not read."""
     large = raw.request("/v1/verify", b" " * 20_000)
-    async with started({"max_connections": 16}) as process, connected(process, 16, LIVE):
+    async with started({"max_connections": 16}) as process, connected(process, 16, LIVE) as clients:
+        # One of which nothing was read yet would make room.
+        for client in clients:
+            assert await asyncio.get_running_loop().sock_recv(client, 1)
         for _ in range(100):
             assert raw.statuses(await raw.said(process.port, large)) == [503]
 

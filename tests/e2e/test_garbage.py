@@ -67,7 +67,9 @@ def connections() -> int:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def port() -> AsyncIterator[int]:
     """That of a service without a database in this process."""
-    config = Config.of(primary_dsn="postgresql://127.0.0.1:1/nowhere", expose_ledger="on")
+    config = Config.of(
+        primary_dsn="postgresql://127.0.0.1:1/nowhere", expose_ledger="on", auth="off"
+    )
     async with Service(config).serving("127.0.0.1", 0) as url:
         yield int(url.rpartition(":")[2])
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tests.e2e.support import NDJSON, Service, running
-from tests.support import Database
+from tests.support import Database, variables
 from verifier.database.migrate import migrate
 from verifier.synthetic import example
 from verifier.wire import schemas
@@ -129,8 +129,7 @@ async def test_d21_the_ledger_is_exposed_beyond_loopback_only_when_told(
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "serve", "--port", "0"),
         *("--host", host, "--workers", workers),
-        env=os.environ
-        | {"VERIFIER_PRIMARY_DSN": database.primary_dsn, "VERIFIER_EXPOSE_LEDGER": setting},
+        env=os.environ | variables(primary_dsn=database.primary_dsn, expose_ledger=setting),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -16,7 +16,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e.process import Process, serving
-from tests.support import Database
+from tests.support import PEPPER, Database, made_key, variables
+from verifier.database.migrate import migrate
 
 ANSWERS = 'verifier_answers_total{endpoint="batch",verdict="invalid"}'
 DURATIONS = 'verifier_request_duration_seconds_count{endpoint="batch",outcome="answered"}'
@@ -192,12 +193,41 @@ async def test_e27_taken_metrics_port(database: Database) -> None:
         port = str(other.getsockname()[1])
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "verifier", "serve", "--port", "0", "--metrics-port", port),
-            env=os.environ | {"VERIFIER_PRIMARY_DSN": database.primary_dsn},
+            env=os.environ | variables(primary_dsn=database.primary_dsn),
             stderr=asyncio.subprocess.PIPE,
         )
         async with asyncio.timeout(30):
             _, said = await process.communicate()
     assert process.returncode == 2
-    lines = said.decode().splitlines()
+    # Beside the warning that no keys are asked for.
+    lines = [line for line in said.decode().splitlines() if "VERIFIER_AUTH=off" not in line]
     assert len(lines) == 1
     assert lines[0].startswith(f"verifier: cannot serve metrics on 127.0.0.1 port {port}: ")
+
+
+async def test_operators_need_no_key_on_a_port_of_their_own(database: Database) -> None:
+    """VERIFIER_ADMIN_PORT has metrics and health without a key, and nothing else."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    await migrate(database.primary_dsn)
+    await made_key(database.primary_dsn)
+    settings = {"auth": "on", "key_peppers": PEPPER, "admin_port": port}
+    async with serving(database, **settings) as service, aiohttp.ClientSession() as session:
+        admin = f"http://127.0.0.1:{port}"
+        shown = {}
+        for url in (service.url, admin):
+            for path in ("/metrics", "/livez", "/readyz", "/startupz", "/v1/freshness"):
+                async with session.get(f"{url}{path}") as response:
+                    shown[url, path] = response.status
+        for pid in service.workers():
+            os.kill(pid, signal.SIGSTOP)
+        async with session.get(f"{admin}/readyz") as response:
+            frozen = response.status, await response.json()
+        for pid in service.workers():
+            os.kill(pid, signal.SIGCONT)
+    assert [shown[service.url, path] for path in ("/metrics", "/v1/freshness")] == [401, 401]
+    health = ("/metrics", "/livez", "/readyz", "/startupz")
+    assert [shown[admin, path] for path in health] == [200] * 4
+    assert shown[admin, "/v1/freshness"] == 404
+    assert frozen == (503, {"reasons": ["no_answer"]})

@@ -16,17 +16,9 @@ import pytest
 
 from tests.cli.support import until
 from tests.e2e.process import NOWHERE, serving, starting
-from tests.support import Database
+from tests.support import Database, variables
 from verifier.database.migrate import migrate
 from verifier.synthetic import example
-
-
-def environ(database: Database) -> dict[str, str]:
-    """The settings that name the databases."""
-    return os.environ | {
-        "VERIFIER_PRIMARY_DSN": database.primary_dsn,
-        "VERIFIER_REPLICA_DSNS": ",".join(database.replica_dsns),
-    }
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
@@ -53,7 +45,7 @@ async def test_taken_port(database: Database, workers: str) -> None:
         result = await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "verifier", "serve", "--port", port, "--workers", workers],
-            env=environ(database) | {"VERIFIER_LOG_LEVEL": "error"},
+            env=os.environ | variables(primary_dsn=database.primary_dsn, log_level="error"),
             capture_output=True,
             text=True,
             timeout=30,

@@ -383,8 +383,11 @@ async def test_exception_in_a_handler(
     async def fail(request: web.Request) -> web.Response:
         raise LookupError(await request.text())
 
-    def with_fault(*given: Any) -> list[Route]:
-        return [*all_routes(*given), Route("POST", "/fault", "fault", fail, Operation("", {}))]
+    def with_fault(*given: Any, **how: Any) -> list[Route]:
+        return [
+            *all_routes(*given, **how),
+            Route("POST", "/fault", "fault", fail, Operation("", {})),
+        ]
 
     monkeypatch.setattr("verifier.app.service.all_routes", with_fault)
     async with running(database) as service:

@@ -20,7 +20,8 @@ import pytest
 
 from tests.cli.support import runs, until
 from tests.embedded.support import servers_in
-from tests.support import require_haproxy, require_tool
+from tests.support import require_haproxy, require_tool, variables
+from verifier.cli import demo_keys
 from verifier.cli.demo import MARK, SEED
 from verifier.synthetic import example
 from verifier.synthetic.ledger import generate
@@ -44,6 +45,7 @@ class Up:
             self.process = subprocess.Popen(
                 [*UP, *(f"--{name}={value}" for name, value in options.items()), *more],
                 cwd=Path(__file__).parents[2],
+                env=os.environ | variables(auth="on"),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
@@ -121,6 +123,16 @@ def up(data: Path, rows: int = ROWS, *more: str) -> Iterator[Up]:
         service.process.stdout.close()
 
 
+def key(data: Path, file: str) -> dict[str, str]:
+    """The header with one of the demo's keys."""
+    return {"Authorization": f"Bearer {(data / file).read_text().strip()}"}
+
+
+def asking(data: Path) -> aiohttp.ClientSession:
+    """A client that may ask."""
+    return aiohttp.ClientSession(headers=key(data, demo_keys.ASK))
+
+
 async def ask_all(url: str, data: Path, rows: int = ROWS) -> dict[str, int]:
     """Ask about each invoice of the demo ledger: how many of each verdict."""
     until_day = date.fromisoformat(json.loads((data / MARK).read_text())["until"])
@@ -131,7 +143,7 @@ async def ask_all(url: str, data: Path, rows: int = ROWS) -> dict[str, int]:
         questions.append(json.dumps({name: invoice[name] for name in asked if invoice[name]}))
     body = BytesIO("\n".join(questions).encode())
     async with (
-        aiohttp.ClientSession() as session,
+        asking(data) as session,
         session.post(f"{url}/v1/verify/stream", data=body) as response,
     ):
         *_, last = [json.loads(line) async for line in response.content]
@@ -141,24 +153,24 @@ async def ask_all(url: str, data: Path, rows: int = ROWS) -> dict[str, int]:
     return {verdict: count for verdict, count in summary.items() if count}
 
 
-async def verdict(url: str) -> str:
+async def verdict(url: str, data: Path) -> str:
     """The answer to the example's question, over a connection of its own."""
     async with (
-        aiohttp.ClientSession() as session,
+        asking(data) as session,
         session.post(f"{url}/v1/verify", data=example.QUESTION) as response,
     ):
         return str((await response.json(content_type=None))["verdict"])
 
 
-async def feed(url: str, number: str, within: float = 10.0) -> str:
+async def feed(url: str, data: Path, number: str, within: float = 10.0) -> str:
     """Feed the example with another number until it is taken; the answer to a question after it."""
     line = example.LINE.replace(b"26119000000012345678", number.encode())
     question = example.QUESTION.replace("26119000000012345678", number)
-    ndjson = {"Content-Type": "application/x-ndjson"}
+    ndjson, feeder = {"Content-Type": "application/x-ndjson"}, key(data, demo_keys.FEED)
     ledger = f"{url}/v1/ledger/invoices"
-    async with aiohttp.ClientSession() as session, asyncio.timeout(within):
+    async with asking(data) as session, asyncio.timeout(within):
         while True:
-            async with session.post(ledger, data=line, headers=ndjson) as response:
+            async with session.post(ledger, data=line, headers=ndjson | feeder) as response:
                 fed = await response.json(content_type=None)
             if response.status == 200:
                 break
@@ -182,7 +194,7 @@ async def test_first_start(data: Path) -> None:
     with up(data) as service:
         url = await service.ready()
         printed = service.log.read_text().partition("try: ")[2].splitlines()[0]
-        assert printed == example.curl(url)
+        assert printed == example.curl(url, data / demo_keys.ASK)
         answer = await asyncio.to_thread(subprocess.check_output, printed, shell=True)
         assert json.loads(answer)["verdict"] == "match"
         assert await ask_all(url, data) == {"match": ROWS + 1}
@@ -207,7 +219,7 @@ async def test_second_start_is_quick_and_survives_kills(data: Path) -> None:
             lambda: len(service.workers()) == len(before) and victim not in service.workers()
         )
         if len(before) > 1:
-            assert await verdict(url) == "match"
+            assert await verdict(url, service.data) == "match"
         assert await ask_all(url, data) == {"match": ROWS + 1}
         # As the power switch would: nobody is told.
         assert await service.end(signal.SIGKILL, within=10) == -signal.SIGKILL
@@ -221,10 +233,10 @@ async def test_behind_a_balancer(data: Path) -> None:
         assert await ask_all(url, data) == {"match": ROWS + 1}
         os.kill(service.workers()[0], signal.SIGKILL)
         for _ in range(50):
-            assert await verdict(url) == "match"
+            assert await verdict(url, service.data) == "match"
         async with aiohttp.ClientSession() as session, session.get(f"{url}/balancerz") as response:
             assert response.status == 200
-        async with aiohttp.ClientSession() as session:
+        async with asking(service.data) as session:
             lines = asyncio.Event()
 
             async def stream() -> AsyncIterator[bytes]:
@@ -255,11 +267,11 @@ async def test_killed_servers_are_started_again(
         url = await service.ready()
         service.kill("primary")
         # Nobody has asked before, so memory does not know it.
-        assert await verdict(url) == "match"
-        assert await feed(url, "26119000000012345001") == "match"
+        assert await verdict(url, service.data) == "match"
+        assert await feed(url, service.data, "26119000000012345001") == "match"
         killed = service.kill("replica-1")
         assert await ask_all(url, data) == {"match": ROWS + 1}
-        assert await feed(url, "26119000000012345002") == "match"
+        assert await feed(url, service.data, "26119000000012345002") == "match"
         await until(lambda: service.postmaster("replica-1") not in {0, killed})
         assert await service.end(signal.SIGTERM, within=20) == 0
         assert servers_in(data) == []
@@ -303,6 +315,7 @@ async def test_directory_in_use(data: Path) -> None:
         second = await asyncio.to_thread(
             subprocess.run,
             [*UP, "--data", str(data), "--port", "0"],
+            env=os.environ | variables(),
             capture_output=True,
             text=True,
         )
@@ -312,9 +325,10 @@ async def test_directory_in_use(data: Path) -> None:
         third = await asyncio.to_thread(
             subprocess.run,
             [*UP, "--port", url.rpartition(":")[2]],
+            env=os.environ | variables(),
             capture_output=True,
             text=True,
         )
         assert third.returncode == 2
         assert "in use" in third.stderr
-        assert await verdict(url) == "match"
+        assert await verdict(url, service.data) == "match"

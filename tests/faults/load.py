@@ -83,6 +83,8 @@ class Load:
         self.taken: list[float] = []
         self.writing = True
         self.earlier_tokens = False
+        # For a service that asks for keys; all that the load does needs a scope of it.
+        self.key = ""
         self.requests_each = _REQUESTS_EACH
         self._random = Random(1)
         self._references = count()
@@ -140,14 +142,14 @@ class Load:
             token = self._random.choice(self._tokens or [""])
         reference = next(self._references)
         tally = self._began(1, moment)
-        data = request("POST", "/v1/verify", asked.asking(reference), token)
+        data = request("POST", "/v1/verify", asked.asking(reference), token, self.key)
         self._loop.send(data, moment, partial(self._one, tally, moment, asked, reference, at_least))
 
     def _ask_many(self, moment: float) -> None:
         asked = [(self._pick(), next(self._references)) for _ in range(self.rates.batch)]
         tally = self._began(len(asked), moment)
         body = b",".join([item.asking(reference) for item, reference in asked])
-        data = request("POST", "/v1/verify/batch", b'{"invoices":[%b]}' % body)
+        data = request("POST", "/v1/verify/batch", b'{"invoices":[%b]}' % body, key=self.key)
         self._loop.send(data, moment, partial(self._many, tally, moment, asked))
 
     def _began(self, questions: int, moment: float) -> Tally:
@@ -250,7 +252,7 @@ class Load:
             write = self.items.next_write(item)
             state = item.history.send(write.shown, monotonic())
             self._recent.append(item)
-            data = request(write.method, write.path, write.body)
+            data = request(write.method, write.path, write.body, key=self.key)
             self._write(item, state, data, moment)
 
     def _write(self, item: Item, state: State, data: bytes, moment: float) -> None:

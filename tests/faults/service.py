@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tests.support import variables
 from verifier import lifeline
 
 _LISTEN = "0A"
@@ -25,8 +26,7 @@ class Service:
         environ = {
             name: value for name, value in os.environ.items() if not name.startswith("VERIFIER_")
         }
-        settings = {"drain_accept": 0} | dict(settings)
-        environ |= {f"VERIFIER_{name.upper()}": str(value) for name, value in settings.items()}
+        environ |= variables(**{"drain_accept": 0} | dict(settings))
         with log.open("ab") as said:
             self._process = subprocess.Popen(
                 [

@@ -195,13 +195,16 @@ async def test_queries_conflict_with_recovery(
 
 
 @asynccontextmanager
-async def feeds_stalled(replicas: Sequence[Server]) -> AsyncIterator[None]:
-    """The processes that tell of changes stand still, however often they are replaced.
+async def feeds_stalled(
+    servers: Sequence[Server], table: str = "ledger_change", pause: float = 0.05
+) -> AsyncIterator[None]:
+    """The processes that tell of changes in a table stand still, however often they are replaced.
 
-    Look-ups go on. In between they get on for a moment, so that the readers do not just give up.
+    Look-ups go on. In between they get on for a moment, so that the readers do not just give up;
+    unless this ``pause`` is 0.
     """
     stopped: set[int] = set()
-    stalling = asyncio.create_task(stall(replicas, stopped))
+    stalling = asyncio.create_task(stall(servers, stopped, FEEDS.format(table=table), pause))
     try:
         yield
     finally:
@@ -209,20 +212,21 @@ async def feeds_stalled(replicas: Sequence[Server]) -> AsyncIterator[None]:
         resume(stopped)
 
 
-async def stall(replicas: Sequence[Server], stopped: set[int]) -> None:
+async def stall(servers: Sequence[Server], stopped: set[int], feeds: str, pause: float) -> None:
     """Stop those processes for most of the time."""
-    connections = [await asyncpg.connect(replica.dsn) for replica in replicas]
+    connections = [await asyncpg.connect(server.dsn) for server in servers]
     try:
         while True:
             until = time.monotonic() + 0.8
             while time.monotonic() < until:
                 for connection in connections:
-                    for (pid,) in await connection.fetch(FEEDS):
+                    for (pid,) in await connection.fetch(feeds):
                         stopped.add(pid)
                         send([pid], signal.SIGSTOP)
                 await asyncio.sleep(0.02)
-            resume(stopped)
-            await asyncio.sleep(0.05)
+            if pause:
+                resume(stopped)
+                await asyncio.sleep(pause)
     finally:
         for connection in connections:
             connection.terminate()
@@ -237,7 +241,7 @@ def resume(stopped: set[int]) -> None:
 # Whoever has last asked for changes, and does nothing now.
 FEEDS = """
 SELECT pid FROM pg_stat_activity
-WHERE application_name = 'verifier-read' AND query LIKE '%ledger_change%' AND state = 'idle'
+WHERE application_name = 'verifier-read' AND query LIKE '%{table}%' AND state = 'idle'
 """
 
 

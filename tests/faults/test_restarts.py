@@ -27,10 +27,10 @@ PATIENT = {"standing_delay": 10.0}
 
 
 @contextmanager
-def balanced(ground: Ground, folder: Path) -> Iterator[Service]:
+def balanced(ground: Ground, folder: Path, **settings: object) -> Iterator[Service]:
     """A service behind HAProxy: its port is the balancer's."""
     with (
-        ground.service("--port-each", drain_accept=2, **PATIENT) as service,
+        ground.service("--port-each", drain_accept=2, **PATIENT | settings) as service,
         Reservation("127.0.0.1", 0) as address,
         Reservation("127.0.0.1", 0) as statistics,
     ):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import aiohttp
 
 
-def request(method: str, path: str, body: bytes, token: str = "") -> bytes:
-    """A request as it goes over the wire."""
+def request(method: str, path: str, body: bytes, token: str = "", key: str = "") -> bytes:
+    """A request as it goes over the wire; without a ``key`` none is asked for."""
     lines = method == "POST" and path.startswith("/v1/ledger/")
     media = "application/x-ndjson" if lines else "application/json"
     extra = f"Consistency-Token: {token}\r\n" if token else ""
+    extra += f"Authorization: Bearer {key}\r\n" if key else ""
     return (
         f"{method} {path} HTTP/1.1\r\nHost: faults\r\nContent-Type: {media}\r\n"
         f"{extra}Content-Length: {len(body)}\r\n\r\n"

@@ -19,7 +19,7 @@ def summary(pytestconfig: pytest.Config) -> list[str]:
 @pytest.fixture
 def built() -> Service:
     """Give a service that is wired but not started."""
-    return Service(Config.of(primary_dsn="postgresql:///nowhere"))
+    return Service(Config.of(primary_dsn="postgresql:///nowhere", auth="off"))
 
 
 def pytest_terminal_summary(

@@ -19,6 +19,7 @@ _FORMS = {
     "code": re.compile("|".join([*PROBLEMS, "too_many_connections"])),
     "error": re.compile("[A-Za-z.]+"),
     "database": re.compile(r"primary|replica-\d"),
+    "setting": re.compile("VERIFIER_AUTH=off"),
     "role": re.compile("primary|replica"),
 }
 

@@ -58,7 +58,7 @@ async def answering(said: bytes) -> AsyncIterator[int]:
 @pytest.fixture
 def documented(built: Service) -> Documented:
     """Compile what the service says of itself."""
-    return Documented(msgspec.json.decode(msgspec.json.encode(document(built.routes))))
+    return Documented(msgspec.json.decode(msgspec.json.encode(document(built.routes, keyed=False))))
 
 
 @pytest.fixture

@@ -164,7 +164,10 @@ def installed() -> Iterator[None]:
 async def front(installed: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Front]:
     """Run all three; a database is not needed to refuse questions."""
     config = Config.of(
-        primary_dsn="postgresql://127.0.0.1:1/nowhere", expose_ledger="on", drain_accept=0
+        primary_dsn="postgresql://127.0.0.1:1/nowhere",
+        expose_ledger="on",
+        auth="off",
+        drain_accept=0,
     )
     folder: Path = tmp_path_factory.mktemp("balancer")
     async with Service(config).serving("127.0.0.1", 0) as url:

@@ -15,6 +15,7 @@ import pytest
 
 from tests.e2e.process import started
 from tests.invoice.lines import CODES, example
+from tests.support import variables
 from verifier.invoice.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +51,7 @@ async def migrated(dsn: str) -> None:
     """Bring a database up to date with the copy."""
     program = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "verifier", "migrate"),
-        env=os.environ | {"VERIFIER_PRIMARY_DSN": dsn},
+        env=os.environ | variables(primary_dsn=dsn),
     )
     async with asyncio.timeout(60):
         assert await program.wait() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 from aiohttp import web
@@ -20,7 +21,7 @@ class Health:
     """The health routes.
 
     ``serving`` says if any database answers, ``trusted`` if one shows a state within the
-    staleness bound, ``status`` describes them.
+    staleness bound, ``status`` describes them; ``auth`` is whether callers need a key.
     """
 
     def __init__(
@@ -29,22 +30,24 @@ class Health:
         serving: Callable[[], bool],
         trusted: Callable[[], bool],
         status: Callable[[], Status],
+        auth: Literal["on", "off"],
     ) -> None:
         self._exposition = exposition
         self._serving = serving
         self._trusted = trusted
         self._status = status
+        self._auth = auth
         self.started = False
         self.draining = False
 
     def routes(self) -> list[Route]:
         """The routes of health and numbers."""
         return [
-            Route("GET", "/v1/freshness", "freshness", self.freshness, FRESHNESS),
+            Route("GET", "/v1/freshness", "freshness", self.freshness, FRESHNESS, "verify"),
             Route("GET", "/livez", "livez", self.livez, LIVEZ),
             Route("GET", "/readyz", "readyz", self.readyz, READYZ),
             Route("GET", "/startupz", "startupz", self.startupz, STARTUPZ),
-            Route("GET", "/metrics", "metrics", self.metrics, METRICS),
+            Route("GET", "/metrics", "metrics", self.metrics, METRICS, "metrics"),
         ]
 
     async def livez(self, _: web.Request) -> web.Response:
@@ -67,7 +70,9 @@ class Health:
             )
             if holds
         ]
-        return _state(not reasons, "ready", reasons)
+        return _state(
+            not reasons, "ready", reasons, **({} if self._auth == "on" else {"auth": "off"})
+        )
 
     async def metrics(self, _: web.Request) -> web.Response:
         """All metrics of all workers in the Prometheus text format. Raises Unavailable."""
@@ -103,8 +108,8 @@ def _report(status: Status) -> schemas.FreshnessReport:
     return schemas.FreshnessReport(trusted=status.trusted, regions=regions, databases=databases)
 
 
-def _state(holds: bool, name: str, reasons: list[str] | None = None) -> web.Response:
-    body = msgspec.json.encode({name: holds, **({"reasons": reasons} if reasons else {})})
+def _state(holds: bool, name: str, reasons: list[str] | None = None, **more: str) -> web.Response:
+    body = msgspec.json.encode({name: holds, **({"reasons": reasons} if reasons else {}), **more})
     return web.Response(status=200 if holds else 503, body=body, headers=JSON)
 
 

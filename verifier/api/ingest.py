@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from aiohttp import ClientPayloadError, web
 
+from verifier.access.audit import Act, noting
+from verifier.access.keys import Scope
 from verifier.api.server import problems
 from verifier.api.server.body import Bodies, receiving
-from verifier.api.server.guard import JSON_TYPES, NDJSON_TYPES
+from verifier.api.server.guard import JSON_TYPES, NDJSON_TYPES, caller_of
 from verifier.api.server.respond import JSON
-from verifier.api.server.route import Cost, Handler, Route, Scope
+from verifier.api.server.route import Cost, Handler, Route
 from verifier.api.server.shapes import (
     LANGUAGE,
     NDJSON,
@@ -30,7 +32,7 @@ from verifier.errors import BadRequest
 from verifier.invoice.codes import REGIONS
 from verifier.invoice.watermarks import FIELD, out_of_range
 from verifier.ledger.ingest.chunks import Blocks, IngestResult
-from verifier.ledger.ingest.writer import Writer
+from verifier.ledger.ingest.writer import Note, Writer
 from verifier.metrics import Metrics
 from verifier.wire import members, schemas
 from verifier.wire.lines import Line
@@ -54,7 +56,10 @@ _watermark = msgspec.json.Decoder(_Watermark)
 
 
 class Ingest:
-    """The routes that write the ledger; ``wall`` tells the time in seconds since the epoch."""
+    """The routes that write the ledger; ``wall`` tells the time in seconds since the epoch.
+
+    With the ``secrets`` of the audit log, what is written is in it. Without keys there are none.
+    """
 
     def __init__(
         self,
@@ -64,7 +69,9 @@ class Ingest:
         bounds: Requests,
         metrics: Metrics,
         wall: Callable[[], float],
+        secrets: Sequence[bytes],
     ) -> None:
+        self._secrets = secrets
         self._writer = writer
         self._bodies = bodies
         self._wall = wall
@@ -116,7 +123,8 @@ class Ingest:
                 f"{FIELD}: {moment.isoformat()}; expected {error.expected}",
                 members=members.errors_json([error], 0, problems.language(request)),
             )
-        moved = await self._writer.set_watermark(region, moment)
+        note = self._note(request, "ledger.watermark", region)
+        moved = await self._writer.set_watermark(region, moment, note)
         shown = {
             "region": region,
             "complete_until": members.iso(moment.timestamp()),
@@ -126,14 +134,18 @@ class Ingest:
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
 
     async def _take_in(
-        self, request: web.Request, name: str, apply: Callable[[Blocks], Awaitable[IngestResult]]
+        self,
+        request: web.Request,
+        name: str,
+        apply: Callable[[Blocks, Note | None], Awaitable[IngestResult]],
     ) -> web.Response:
         bounds = self._bounds
+        note = self._note(request, f"ledger.{name}", "")
         with self._slots.take():
             receive = receiving(request.content, bounds.idle_timeout)
             async with aclosing(blocks_of_lines(receive, bounds.max_line)) as blocks:
                 try:
-                    fed = await apply(blocks)
+                    fed = await apply(blocks, note)
                 except ClientPayloadError as error:
                     raise BadRequest("bad_request", str(error)) from error
             token = self._tokens.issue(fed.position)
@@ -155,6 +167,20 @@ class Ingest:
             detail = f"lines rejected: {fed.rejected_count}; expected at least one good line"
             raise BadRequest("nothing_accepted", detail, members=shown)
         return web.Response(body=msgspec.json.encode(shown), headers=JSON)
+
+    def _note(self, request: web.Request, action: str, subject: str) -> Note | None:
+        """What notes in the audit log who feeds; None where nobody is known."""
+        caller = caller_of(request)
+        if caller is None:
+            return None
+        act = Act(
+            at=datetime.fromtimestamp(self._wall(), UTC),
+            actor=f"{caller.tenant.name}/{caller.label}",
+            action=action,
+            subject=subject,
+            address=request.remote or "",
+        )
+        return noting(self._secrets[0], act)
 
 
 def _moment(body: bytes) -> datetime:

@@ -9,29 +9,37 @@ import msgspec
 from aiohttp import web
 
 import verifier
+from verifier.api.server.guard import API_KEY
 from verifier.api.server.respond import JSON
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import BY_SERVER, Content, Operation, Parameter
+from verifier.api.server.shapes import BY_KEY, BY_LIMIT, BY_SERVER, Content, Operation, Parameter
 from verifier.invoice.claim import ALSO
 from verifier.wire.tokens import HEADER as TOKEN
 
 _RETRY_AFTER = {"Retry-After": {"schema": {"type": "integer"}, "description": "Seconds"}}
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "ivk_live_…"},
+    "key": {"type": "apiKey", "in": "header", "name": str(API_KEY)},
+}
 _REF = "#/components/schemas/{name}"
 
 
-def route(others: Sequence[Route]) -> Route:
-    """The route of the document of the other routes and of itself."""
+def route(others: Sequence[Route], *, keyed: bool) -> Route:
+    """The route of the document of the other routes and of itself; ``keyed`` if keys are needed."""
 
     async def openapi(_: web.Request) -> web.Response:
         return web.Response(body=body, headers=JSON)
 
     itself = Route("GET", "/openapi.json", "openapi", openapi, OPERATION)
-    body = msgspec.json.encode(document([*others, itself]))
+    body = msgspec.json.encode(document([*others, itself], keyed=keyed))
     return itself
 
 
-def document(routes: Sequence[Route]) -> dict[str, Any]:
-    """The OpenAPI document of some routes as a JSON-serialisable mapping."""
+def document(routes: Sequence[Route], *, keyed: bool) -> dict[str, Any]:
+    """The OpenAPI document of some routes as a JSON-serialisable mapping.
+
+    ``keyed`` says whether callers need a key.
+    """
     types = dict.fromkeys(type_ for each in routes for type_ in _types(each.operation))
     shapes, components = msgspec.json.schema_components(list(types), ref_template=_REF)
     _take_also(components)
@@ -41,7 +49,7 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         method = each.method.lower()
         paths.setdefault(each.path, {})[method] = {
             "operationId": f"{method}_{each.path.strip('/').replace('/', '_').replace('.', '_')}",
-            **_operation(each.operation, schemas),
+            **_operation(each, schemas, keyed=keyed),
         }
     return {
         "openapi": "3.1.0",
@@ -53,7 +61,10 @@ def document(routes: Sequence[Route]) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "paths": paths,
-        "components": {"schemas": components},
+        "components": {
+            "schemas": components,
+            **({"securitySchemes": _SCHEMES} if keyed else {}),
+        },
     }
 
 
@@ -77,8 +88,15 @@ def _types(operation: Operation) -> Iterable[Any]:
         yield from content.type if isinstance(content.type, tuple) else (content.type,)
 
 
-def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
+def _operation(route: Route, schemas: dict[Any, Any], *, keyed: bool) -> dict[str, Any]:
+    operation = route.operation
+    by_others = dict(BY_SERVER)
     said: dict[str, Any] = {"summary": operation.summary}
+    if keyed and route.scope is not None:
+        said["security"] = [{name: []} for name in _SCHEMES]
+        by_others |= BY_KEY
+        if route.scope == "verify" and route.cost != "nothing":
+            by_others |= BY_LIMIT
     if operation.description:
         said["description"] = operation.description
     if operation.parameters:
@@ -86,15 +104,17 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
     if operation.body is not None:
         said["requestBody"] = {"required": True, **_content(operation.body, schemas)}
     said["responses"] = {
-        str(status): _response(status, operation.responses.get(status), schemas)
-        for status in sorted({*operation.responses, *BY_SERVER})
+        str(status): _response(operation.responses.get(status), by_others.get(status), schemas)
+        for status in sorted({*operation.responses, *by_others})
     }
     return said
 
 
-def _response(status: int, own: Content | None, schemas: dict[Any, Any]) -> dict[str, Any]:
-    """What an operation says with a status, what the server does, or either."""
-    both = [content for content in (own, BY_SERVER.get(status)) if content is not None]
+def _response(
+    own: Content | None, by_others: Content | None, schemas: dict[Any, Any]
+) -> dict[str, Any]:
+    """What an operation says with a status, what those before it do, or either."""
+    both = [content for content in (own, by_others) if content is not None]
     return {
         "description": " ".join(dict.fromkeys(each.description for each in both)),
         # The operation's own shape where both have the same media type.

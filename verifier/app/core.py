@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import structlog
 
+from verifier.app.access import Access
 from verifier.clocks import Clocks
 from verifier.config import Config
 from verifier.engine.admission import Admission
@@ -32,6 +33,7 @@ class Core:
 
     def __init__(self, config: Config, clocks: Clocks, metrics: Metrics) -> None:
         self.metrics = metrics
+        self.access = access = Access(config, clocks, metrics)
         self._change_log = config.change_log
         freshness = Freshness(config.staleness.max_staleness, _brownout(config))
         memory = Memory(_sizes(config), clocks.steady, metrics)
@@ -42,7 +44,9 @@ class Core:
             clocks,
             memory,
             freshness.oldest,
+            access.beside,
         )
+        access.exchange_with(self.fleet.timelines)
         lookup = Lookup(self.fleet, config.databases, metrics, clocks.steady)
         self.writer = Writer(
             config.databases, config.ingest, config.requests.max_line, self.fleet.timelines
@@ -55,7 +59,9 @@ class Core:
         concurrency = Concurrency(slots, clocks.steady, lambda: admission.late)
         limits = _limits(config, slots)
         self._loader = Loader(fetch_many, limits, clocks.steady, metrics, concurrency)
-        self.verifier = Verifier(self._loader, lookup.fetch_at, memory, freshness, clocks)
+        self.verifier = Verifier(
+            self._loader, lookup.fetch_at, memory, freshness, clocks, access.tried
+        )
         self._tasks: list[asyncio.Task[None]] = []
         metrics.loader_waiting.labels("single").set_function(lambda: self._loader.waiting[0])
         metrics.loader_waiting.labels("bulk").set_function(lambda: self._loader.waiting[1])
@@ -66,6 +72,7 @@ class Core:
     async def start(self) -> None:
         """Return when a database can answer, or after a bound: readiness tells."""
         await self.fleet.start()
+        await self.access.start()
         self.admission.start(asyncio.get_running_loop())
         self._tasks = [asyncio.create_task(self._prune()), asyncio.create_task(self._watch_loop())]
 
@@ -77,6 +84,7 @@ class Core:
             with suppress(asyncio.CancelledError):
                 await task
         await self._loader.close()
+        await self.access.close()
         await self.writer.close()
         await self.fleet.close()
 

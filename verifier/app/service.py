@@ -14,12 +14,15 @@ import structlog
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
+from verifier.access.audit import audit_secrets
+from verifier.access.keys import peppers_of
 from verifier.api.health import Health
 from verifier.api.ingest import Ingest
 from verifier.api.routes import all_routes
 from verifier.api.server.body import Bodies
 from verifier.api.server.boundary import Boundary
 from verifier.api.server.crowd import Crowd
+from verifier.api.server.denials import Denials
 from verifier.api.server.desk import Desk
 from verifier.api.server.guard import Guard
 from verifier.api.server.readers import Readers
@@ -28,8 +31,10 @@ from verifier.api.server.respond import Responder
 from verifier.api.server.rounds import Rounds
 from verifier.api.server.router import application, handlers_of, shorten
 from verifier.api.server.server import Runner, affordable_connections
+from verifier.api.usage import OwnUsage
 from verifier.api.verify.bulk import Resources
 from verifier.api.verify.stream import Streams
+from verifier.api.verify.veil import Veil
 from verifier.app.core import Core
 from verifier.clocks import Clocks, system_clocks
 from verifier.config import Config
@@ -77,6 +82,7 @@ class Service:
         readers = Readers(config.answers, metrics)
         bodies = Bodies(config.requests)
         turns = Turns(core.admission.calm)
+        self._responder = Responder(clocks.wall, readers, turns, config.answers.write_buffer)
         resources = Resources(
             verifier=core.verifier,
             admission=core.admission,
@@ -85,17 +91,27 @@ class Service:
             tokens=tokens,
             bodies=bodies,
             turns=turns,
-            responder=Responder(clocks.wall, readers, turns, config.answers.write_buffer),
+            responder=self._responder,
             readers=readers,
             requests=config.requests,
             answers=config.answers,
+            veil=Veil(config.access.veil, clocks.steady),
             metrics=metrics,
+            usage=core.access.usage,
+            noticing=core.access.noticing,
         )
         self._streams = Streams(resources)
-        self._health = Health(exposition, fleet.serving, fleet.trusted, fleet.status)
-        ingest = Ingest(core.writer, bodies, tokens, config.requests, metrics, clocks.wall)
-        self.routes = all_routes(resources, self._streams, ingest, self._health)
-        boundary = Boundary(metrics, readers, Guard(config.access))
+        auth = config.access.auth
+        self._health = Health(exposition, fleet.serving, fleet.trusted, fleet.status, auth)
+        keyed = core.access.keyring is not None
+        secrets = audit_secrets(peppers_of(config.access.key_peppers)) if keyed else ()
+        ingest = Ingest(core.writer, bodies, tokens, config.requests, metrics, clocks.wall, secrets)
+        reports = core.access.reports
+        usage = None if reports is None else OwnUsage(reports, clocks.wall, metrics)
+        self.routes = all_routes(resources, self._streams, ingest, usage, self._health)
+        self._guard = Guard(config.access, core.access.keyring)
+        used = core.access.usage.note if config.access.auth == "on" else None
+        boundary = Boundary(metrics, readers, self._guard, used)
         self._handlers = handlers_of(self.routes, boundary)
         self.application = application(self._handlers, boundary, config.requests.max_batch_body)
         lines = Lines(config.logs.refusal_lines, clocks.steady)
@@ -123,7 +139,10 @@ class Service:
         most = affordable_connections(bounds.max_connections)
         crowd = Crowd(most, bounds, self._refusals)
         self._metrics.connections.set_function(lambda: len(crowd))
-        desk = Desk(self.routes, bounds, Rounds(self._clocks.steady, self._core.admission.waited))
+        rounds = Rounds(self._clocks.steady, self._core.admission.waited)
+        steady = self._clocks.steady
+        denials = Denials(self._responder, self._metrics, bounds, steady)
+        desk = Desk(self.routes, bounds, rounds, self._guard, denials)
         self._runner = runner = Runner(self.application, self._refusals, crowd, desk, bounds)
         await runner.setup()
         assert runner.server is not None

@@ -22,8 +22,11 @@ TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
 
 _SEND_BYTES = 1 << 16
 _RETRIED = frozenset({429, 500, 502, 503, 504})
+_DENIED = frozenset({401, 403})
 # A service that wants us to wait longer is down: we ask again, and then say so.
 _LONGEST_WAIT = 30.0
+# A limit that is full for longer is no matter of a minute: to wait for it is not ours to decide.
+_LONGEST_LIMIT = 120.0
 _FIRST_WAIT = 0.25
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
@@ -35,8 +38,14 @@ class GaveUp(VerifierError):
     code = "gave_up"
 
 
+class Denied(VerifierError):
+    """The service does not let us ask, and would not for any other question: says what to do."""
+
+    code = "denied"
+
+
 class _Cut(Exception):
-    """A stream that did not reach its end; ``retry_after`` is in seconds."""
+    """A stream that did not reach its end; ``retry_after`` is in seconds, as long as we heed it."""
 
     def __init__(self, why: str, retry_after: float = 0.0) -> None:
         super().__init__(why)
@@ -48,7 +57,8 @@ class Asker:
 
     What was cut off and what was ``unavailable`` is asked again, until ``attempts`` streams in
     a row have brought nothing new; anything new starts the count again. ``why`` says what was
-    wrong last.
+    wrong last. ``limited`` is called when the service says that we ask too much (429), with the
+    seconds that it wants us to wait.
     """
 
     def __init__(
@@ -56,13 +66,19 @@ class Asker:
         session: aiohttp.ClientSession,
         url: str,
         *,
+        key: str | None = None,
         attempts: int = ATTEMPTS,
+        limited: Callable[[float], None] = lambda _: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random,
     ) -> None:
         self._session = session
         self._url = url.rstrip("/") + "/v1/verify/stream"
+        self._headers = {"Content-Type": "application/x-ndjson"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
         self._attempts = attempts
+        self._limited = limited
         self._sleep = sleep
         self._jitter = jitter
         self._fruitless = 0
@@ -75,7 +91,7 @@ class Asker:
 
         None stands for a question that got no answer at all; a question that could not be
         checked keeps its ``unavailable``. ``answered`` is called at each final answer.
-        Raises GaveUp when the service refuses to be asked like this.
+        Raises GaveUp when the service refuses to be asked like this, Denied when it refuses us.
         """
         results: list[Answer | None] = [None] * len(chunk.lines)
         waiting = list(range(len(chunk.lines)))
@@ -86,7 +102,7 @@ class Asker:
             if not waiting or self._fruitless >= self._attempts:
                 break
             ours = backoff(self._fruitless + 1, _FIRST_WAIT, _LONGEST_WAIT, self._jitter())
-            await self._sleep(max(min(pause, _LONGEST_WAIT), ours))
+            await self._sleep(max(pause, ours))
         return results
 
     async def _round(
@@ -112,7 +128,8 @@ class Asker:
                 if answer["verdict"] == "unavailable":
                     self.why = "the service could not check them"
                     left.append(position)
-                    pause = max(pause, float(answer.get("retry_after") or 0))
+                    told = float(answer.get("retry_after") or 0)
+                    pause = max(pause, min(told, _LONGEST_WAIT))
                 else:
                     answered()
         except _Cut as cut:
@@ -127,7 +144,7 @@ class Asker:
             async with self._session.post(
                 self._url,
                 data=_blocks(lines),
-                headers={"Content-Type": "application/x-ndjson"},
+                headers=self._headers,
                 timeout=TIMEOUT,
                 read_bufsize=1 << 18,
             ) as response:
@@ -149,15 +166,32 @@ class Asker:
         raise _Cut("the stream was cut")
 
     async def _refused(self, response: aiohttp.ClientResponse) -> None:
-        """Raise _Cut or GaveUp for an answer that is no stream."""
+        """Raise _Cut, GaveUp or Denied for an answer that is no stream."""
         if response.status == 200:
             return
-        text = (await response.content.read(4096)).decode(errors="replace").strip()
-        why = f"{self._url} answered {response.status} {response.reason}: {text}"
+        said = (await response.content.read(4096)).decode(errors="replace").strip()
+        why = f"{self._url} answered {response.status} {response.reason}: {said}"
+        if response.status in _DENIED:
+            raise Denied(f"{why}; {self._remedy(response.status)}")
         if response.status not in _RETRIED:
             raise GaveUp(why)
-        after = response.headers.get("Retry-After", "")
-        raise _Cut(why, float(after) if after.isdecimal() else 0.0)
+        text = response.headers.get("Retry-After", "")
+        after = float(text) if text.isdecimal() else 0.0
+        if response.status != 429:
+            raise _Cut(why, min(after, _LONGEST_WAIT))
+        if after > _LONGEST_LIMIT:
+            raise GaveUp(f"{why}; it wants to be asked again in {after:,.0f} s")
+        self._limited(after)
+        raise _Cut(why, after)
+
+    def _remedy(self, status: int) -> str:
+        """What to do about a 401 or 403."""
+        if "Authorization" not in self._headers:
+            return "it was asked without a key: --key FILE or VERIFIER_KEY gives one"
+        shows = "`verifier keys list`, on the service's side, shows"
+        if status == 401:
+            return f"{shows} which keys there are: is that of --key or VERIFIER_KEY among them?"
+        return f"{shows} what the key of --key or VERIFIER_KEY may do"
 
 
 async def _blocks(lines: Sequence[bytes]) -> AsyncIterator[bytes]:

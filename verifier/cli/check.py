@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from verifier.cli.asking import ATTEMPTS, Answer, Asker, GaveUp
+from verifier.cli.asking import ATTEMPTS, Answer, Asker, Denied, GaveUp
+from verifier.cli.credentials import KeyFile, take_key
 from verifier.cli.lines import STDIN, chunks, created, opened
 from verifier.cli.progress import LineProgress
 
@@ -50,6 +52,7 @@ def check(
     url: Annotated[
         str, typer.Option(metavar="URL", help="Where the service is.")
     ] = "http://127.0.0.1:8080",
+    key: KeyFile = None,
     attempts: Annotated[
         int,
         typer.Option(
@@ -60,9 +63,11 @@ def check(
     """Ask a running service about each line of FILE.
 
     Shows progress and a summary by verdict. What was cut off or could not be checked is asked
-    again. The exit code is 0 only when every line was checked: 1 when the service could not
-    check some of them, or some are no valid questions.
+    again, and a limit that is full is waited for. The exit code is 0 only when every line was
+    checked: 1 when the service could not check some of them, or some are no valid questions, and
+    2 when it does not accept the key.
     """
+    bearer = take_key(key, os.environ, lambda text: typer.echo(f"verifier: {text}", err=True))
     with ExitStack() as stack:
         source, size = stack.enter_context(opened(file))
         sink: BinaryIO | None = None
@@ -72,21 +77,25 @@ def check(
             sink = stack.enter_context(created(out))
         progress = stack.enter_context(LineProgress("checking", size))
         counts: Counter[str] = Counter()
-        why = ""
+        waits: list[float] = []
+        why, code = "", 1
         try:
-            asker = partial(Asker, url=url, attempts=attempts)
+            asker = partial(Asker, url=url, key=bearer, attempts=attempts, limited=waits.append)
             why, rest = asyncio.run(_ask(source, sink, asker, counts, progress))
             # What is left of a pipe may be endless.
             if rest and size is not None:
                 counts["unanswered"] += sum(len(chunk.lines) for chunk in chunks(source))
         except GaveUp as error:
             why = str(error)
-    _summary(counts, Console(stderr=out == STDIN))
+        except Denied as error:
+            why, code = str(error), 2
+    _summary(counts, waits, Console(stderr=out == STDIN))
     left = [f"{counts[name]:,} {name}" for name in _UNCHECKED if counts[name]]
     if why or left:
-        text = f"not all lines were checked: {', '.join(left) or 'none was asked'}"
+        unasked = "the rest was not asked" if counts else "none was asked"
+        text = f"not all lines were checked: {', '.join(left) or unasked}"
         typer.echo(f"verifier: {text}" + (f"; {why}" if why else ""), err=True)
-        raise typer.Exit(1)
+        raise typer.Exit(code)
 
 
 async def _ask(
@@ -121,7 +130,7 @@ def _until_gap(answers: list[Answer | None]) -> list[Answer]:
     return given
 
 
-def _summary(counts: Counter[str], console: Console) -> None:
+def _summary(counts: Counter[str], waits: Sequence[float], console: Console) -> None:
     table = Table(box=None, show_header=False)
     table.add_column()
     table.add_column(justify="right")
@@ -129,4 +138,6 @@ def _summary(counts: Counter[str], console: Console) -> None:
         if counts[name]:
             table.add_row(name, f"{counts[name]:,}")
     table.add_row("lines", f"{counts.total():,}")
+    if waits:
+        table.add_row("rate_limited", f"{len(waits):,} times, {sum(waits):,.0f} s")
     console.print(table)

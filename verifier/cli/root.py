@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from verifier import __version__
-from verifier.cli import ledger
+from verifier.cli import audit, keys, ledger, tenants
 from verifier.cli.check import check
 from verifier.cli.ledger_import import import_ledger
 from verifier.cli.migrate import migrate
@@ -49,6 +49,9 @@ app.command()(migrate)
 ledger.app.command("import")(import_ledger)
 app.add_typer(ledger.app, name="ledger")
 app.command()(check)
+app.add_typer(keys.app, name="keys")
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(audit.app, name="audit")
 
 
 def run() -> None:

@@ -15,14 +15,17 @@ from typing import Annotated
 import structlog
 import typer
 
+from verifier.access.keys import peppers_of
+from verifier.access.store import Store
 from verifier.cli import logs, signals
 from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
 from verifier.cli.settings import env_file_of, for_host, with_primary
 from verifier.cli.supervisor import Policy, Settings, Supervisor
-from verifier.config import PREFIX
+from verifier.config import PREFIX, Config
 from verifier.database import demand
-from verifier.errors import ConfigError
+from verifier.database.primary import Primary
+from verifier.errors import ConfigError, Unavailable
 from verifier.metrics.exposition import Exposition
 
 log = structlog.get_logger()
@@ -59,7 +62,8 @@ def serve(
             metavar="PORT",
             min=0,
             max=65535,
-            help="Port of its own for /metrics, which answers whatever the workers do.",
+            help="Port of its own for /metrics, /livez, /readyz and /startupz, where nobody needs "
+            "a key; VERIFIER_ADMIN_PORT, unless said.",
         ),
     ] = None,
     env_file: Annotated[
@@ -88,10 +92,16 @@ def serve(
 
     config = with_primary(environ())
     logs.configure(config.logs.log_level)
-    if for_host(config, host).access.expose_ledger == "off":
-        log.warning("ledger not exposed", host=host, expected=f"{PREFIX}EXPOSE_LEDGER=on")
-    asyncio.run(demand.warn(config.databases, config.ingest, workers))
-    if workers == 1 and metrics_port is None:
+    if config.access.auth == "off":
+        warn_open()
+        if for_host(config, host).access.expose_ledger == "off":
+            log.warning("ledger not exposed", host=host, expected=f"{PREFIX}EXPOSE_LEDGER=on")
+    else:
+        asyncio.run(_check_keys(config))
+    keyed = config.access.auth == "on"
+    asyncio.run(demand.warn(config.databases, config.ingest, workers, keyed=keyed))
+    admin_port = metrics_port if metrics_port is not None else config.access.admin_port or None
+    if workers == 1 and admin_port is None:
         from verifier.cli import worker
 
         alone = nullcontext(Exposition())
@@ -105,14 +115,43 @@ def serve(
             stop = stack.enter_context(signals.catching(reloads=True))
             addresses = reserved(stack, host, port, workers if port_each else 1)
             gatherer = Gatherer(config.numbers.scrape_wait)
-            if metrics_port is not None:
+            urls = [each.url for each in addresses]
+            if admin_port is not None:
                 from verifier.cli.exposing import exposing
 
-                await stack.enter_async_context(exposing(host, metrics_port, gatherer.text))
+                exposed = exposing(host, admin_port, gatherer.text, urls)
+                await stack.enter_async_context(exposed)
             supervisor = supervise(addresses, workers, gatherer, environ)
-            await supervisor.run(stop, lambda: say_ready(*(each.url for each in addresses)))
+            await supervisor.run(stop, lambda: say_ready(*urls))
 
     asyncio.run(until_stopped())
+
+
+async def _check_keys(config: Config) -> None:
+    """ConfigError when nobody could ask anything. A primary that is away may come."""
+    peppers_of(config.access.key_peppers)
+    primary = Primary(config.databases, config.ingest)
+    try:
+        if await Store(primary, ()).has_live_keys():
+            return
+    except Unavailable as error:
+        log.warning("keys not looked at", reason=error.reason)
+        return
+    finally:
+        await primary.close()
+    raise ConfigError(
+        "there is no key, so nobody could ask. Make one (verifier tenants create TENANT, verifier "
+        f"keys create TENANT NAME), or say {PREFIX}AUTH=off, and then whoever reaches the port may "
+        "ask and feed"
+    )
+
+
+def warn_open() -> None:
+    """Say loudly that nobody needs a key."""
+    log.warning(
+        "no keys needed: whoever reaches the port may ask, and feed",
+        setting=f"{PREFIX}AUTH=off",
+    )
 
 
 def reserved(stack: AsyncExitStack, host: str, port: int, count: int) -> list[Reservation]:

@@ -13,11 +13,11 @@ from typing import Annotated
 
 import typer
 
-from verifier.cli import demo, logs, signals
+from verifier.cli import demo, demo_keys, logs, signals
 from verifier.cli.balancer import Balancer, program
 from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
-from verifier.cli.serve import Port, reserved, say_ready, supervise
+from verifier.cli.serve import Port, reserved, say_ready, supervise, warn_open
 from verifier.cli.supervisor import Supervisor
 from verifier.config import PREFIX, Config
 from verifier.database import demand
@@ -32,7 +32,7 @@ _HOST = "127.0.0.1"
 
 # Most connections that each server admits: 256 workers with the settings' defaults. Each that is
 # open is a process of PostgreSQL with a few megabytes of its own.
-_CONNECTIONS_MAX = 2000
+_CONNECTIONS_MAX = 2100
 
 
 def up(
@@ -111,14 +111,28 @@ async def _up(
         await stop.unless(migrate(cluster.primary.dsn))
         given = config.replaced(primary_dsn=cluster.primary.dsn)
         await stop.unless(demo.fill(given, data, rows, _say))
+        if needs_keys := config.access.auth == "on":
+            peppers = {f"{PREFIX}KEY_PEPPERS": demo_keys.pepper(data)}
+            given = given.replaced(key_peppers=tuple(peppers.values()))
+            await stop.unless(demo_keys.ensure(given, data))
+        else:
+            peppers = {}
+            warn_open()
         environ = {
             **_environ(cluster, data),
+            **peppers,
             # Alone nobody looks at /readyz. A balancer still has what waits in its queues.
             f"{PREFIX}DRAIN_ACCEPT": "1" if balancer else "0",
         }
 
         def ready() -> None:
-            _say(f"try: {example.curl(address.url)}")
+            key = data / demo_keys.ASK if needs_keys else None
+            if key is not None:
+                _say(
+                    f"keys: export VERIFIER_PRIMARY_DSN='{cluster.primary.dsn}' "
+                    f"VERIFIER_KEY_PEPPERS=$(cat {data / demo_keys.PEPPER}); verifier keys list"
+                )
+            _say(f"try: {example.curl(address.url, key)}")
             say_ready(address.url)
 
         gatherer = Gatherer(config.numbers.scrape_wait)
@@ -167,7 +181,10 @@ async def _behind(
 
 def _connections(config: Config, workers: int, replicas: int) -> int:
     """How many each server has to admit; ConfigError when that is more than one should."""
-    taken = [demand.of_primary(config.databases, config.ingest, workers, alone=not replicas)]
+    keyed = config.access.auth == "on"
+    taken = [
+        demand.of_primary(config.databases, config.ingest, workers, alone=not replicas, keyed=keyed)
+    ]
     if replicas:
         taken.append(demand.of_replica(config.databases, workers))
     most = max(taken, key=lambda each: each.connections)

@@ -46,6 +46,9 @@ __all__ = [
 
 PREFIX = "VERIFIER_"
 
+# What callers have of ours (`check`, load tests), not the service.
+_CALLERS = (f"{PREFIX}KEY", f"{PREFIX}KEY_FILE")
+
 # Kubernetes gives every pod such variables for a Service that is called "verifier".
 _KUBERNETES = (f"{PREFIX}SERVICE_", f"{PREFIX}PORT")
 
@@ -106,6 +109,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         values: dict[str, Any] = {}
         for variable, text in environ.items():
             if not variable.startswith(PREFIX) or variable.startswith(_KUBERNETES):
+                continue
+            if variable in _CALLERS:
                 continue
             name = variable.removeprefix(PREFIX).lower()
             if name not in _FIELDS:

@@ -496,16 +496,73 @@ class Access(Section, frozen=True, kw_only=True):
     """Who may ask."""
 
     auth: Annotated[
-        # To accept "on" and not keep anyone out would be worse than to refuse it.
-        Literal["off"],
-        _bound("Whether callers need an API key. Only `off` exists in this version."),
-    ] = "off"
+        Literal["on", "off"],
+        _bound(
+            "Whether callers need an API key. `off` is for a network of which everybody may ask "
+            "and, where the ledger is exposed, feed."
+        ),
+    ] = "on"
+    key_peppers: Annotated[
+        tuple[str, ...],
+        _bound(
+            "Comma-separated secrets of at least 32 characters, the same for all workers and for "
+            "`verifier keys`: keys are kept under the first, and found under each. Needed unless "
+            "`VERIFIER_AUTH` is `off`."
+        ),
+    ] = ()
+    keys_kept: Annotated[
+        float,
+        _bound(
+            "Seconds for which known keys hold while no database tells of changes; a key that is "
+            "revoked meanwhile holds as long.",
+            gt=0,
+            le=3600,
+        ),
+    ] = 60.0
+    admin_port: Annotated[
+        int,
+        _bound(
+            "Port of its own for `/metrics`, `/livez`, `/readyz` and `/startupz`, where nobody "
+            "needs a key; 0: none. `verifier serve` then runs a supervisor.",
+            ge=0,
+            le=65535,
+        ),
+    ] = 0
+    veil: Annotated[
+        float,
+        _bound(
+            "Who has no scope `explain` gets what is no match a multiple of so many seconds after "
+            "the question, so that time does not tell whether the invoice is there. More than a "
+            "look-up on the primary takes.",
+            gt=0,
+            le=1,
+        ),
+    ] = 0.025
+    exchange_interval: Annotated[
+        float,
+        _bound(
+            "How often a worker writes what it counts by tenant and key to the primary, when there "
+            "is anything; one that dies loses what it counted since.",
+            ge=0.1,
+            le=2,
+        ),
+    ] = 1.0
+    failed_attempts: Annotated[
+        int,
+        _bound(
+            "Questions about one invoice that may differ from it in a day, whoever asks; from then "
+            "on such a question is answered as if there were no such invoice. Who has it right "
+            "gets his match, so limits and what is noticed of guessers are what slows down who "
+            "tries all check codes. By default ten people may mistype twice.",
+            ge=1,
+        ),
+    ] = 20
     expose_ledger: Annotated[
         Literal["on", "off"],
         _bound(
-            "Whether `/v1/ledger/*` answers on a host that others can reach. On a loopback "
-            "address it always does. Without keys, whoever reaches it can write to the ledger: "
-            "`on` is for a network that only feeders can reach."
+            "Whether `/v1/ledger/*` answers on a host that others can reach while `VERIFIER_AUTH` "
+            "is `off`. On a loopback address, and with keys, it always does. Without keys, whoever "
+            "reaches it can write to the ledger: `on` is for a network that only feeders can reach."
         ),
     ] = "off"
 

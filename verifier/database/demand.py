@@ -20,6 +20,9 @@ log = structlog.get_logger()
 # The connection over which a server's state is asked and its change log followed.
 _WATCH = 1
 
+# The connection over which what a worker counts is written, where keys are asked for.
+_EXCHANGE = 1
+
 # A worker's successor connects before the server has noticed that the worker is gone.
 _REPLACED = 1
 
@@ -42,20 +45,26 @@ class Demand(msgspec.Struct, frozen=True):
     sum: str
 
 
-def of_primary(config: Databases, ingest: Ingest, workers: int, *, alone: bool) -> Demand:
-    """What so many workers take of the primary; ``alone`` when there are no replicas."""
+def of_primary(
+    config: Databases, ingest: Ingest, workers: int, *, alone: bool, keyed: bool
+) -> Demand:
+    """What so many workers take of the primary.
+
+    ``alone`` when there are no replicas, ``keyed`` when callers need keys.
+    """
     look_ups = config.read_connections if alone else config.primary_connections
-    return _demand(workers, look_ups, ingest.write_connections)
+    return _demand(workers, look_ups, ingest.write_connections, _EXCHANGE if keyed else 0)
 
 
 def of_replica(config: Databases, workers: int) -> Demand:
     """What so many workers take of each replica."""
-    return _demand(workers, config.read_connections, 0)
+    return _demand(workers, config.read_connections, 0, 0)
 
 
-def _demand(workers: int, look_ups: int, writing: int) -> Demand:
-    connections = (workers + _REPLACED) * (look_ups + writing + _WATCH) + SPARE
+def _demand(workers: int, look_ups: int, writing: int, counting: int) -> Demand:
+    connections = (workers + _REPLACED) * (look_ups + writing + counting + _WATCH) + SPARE
     share = f" + {writing} writing" if writing else ""
+    share += f" + {counting} counting" if counting else ""
     return Demand(
         connections,
         f"({workers} workers + {_REPLACED} being replaced) "
@@ -63,13 +72,13 @@ def _demand(workers: int, look_ups: int, writing: int) -> Demand:
     )
 
 
-async def warn(config: Databases, ingest: Ingest, workers: int) -> None:
+async def warn(config: Databases, ingest: Ingest, workers: int, *, keyed: bool) -> None:
     """Log a warning for each server that admits fewer connections than the workers may take.
 
     Takes at most connect_timeout + query_timeout. A server that cannot be asked is left to the
     workers, who say so themselves.
     """
-    primary = of_primary(config, ingest, workers, alone=not config.replica_dsns)
+    primary = of_primary(config, ingest, workers, alone=not config.replica_dsns, keyed=keyed)
     replica = of_replica(config, workers)
     asked = [("primary", config.primary_dsn, primary)]
     for number, dsn in enumerate(config.replica_dsns, 1):

@@ -26,12 +26,17 @@ from verifier.state import Position
 class Primary:
     """Up to ``Ingest.write_connections`` connections to the primary; of one event loop.
 
-    ``setup`` is SQL that each new connection runs first. ``timelines`` are what the servers have
-    shown to the watch beside this; without one, the replicas are asked before the first connection.
+    ``setup`` is SQL, if any, that each new connection runs first. ``timelines`` are what the
+    servers have shown to the watch beside this; without one, the replicas are asked before the
+    first connection.
     """
 
     def __init__(
-        self, config: Databases, ingest: Ingest, setup: str, timelines: Timelines | None = None
+        self,
+        config: Databases,
+        ingest: Ingest,
+        setup: str = "",
+        timelines: Timelines | None = None,
     ) -> None:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
@@ -103,7 +108,8 @@ class Primary:
             self._cluster = found.cluster
             self._timelines.noticed(found.cluster, found.timeline)
             self._refuse_outdated(found.timeline)
-            await found.connection.execute(self._setup)
+            if self._setup:
+                await found.connection.execute(self._setup)
         return found.connection
 
     async def _idle_connection(self) -> asyncpg.Connection | None:

@@ -22,13 +22,15 @@ class Terms(msgspec.Struct, frozen=True, gc=False):
 
     ``oldest`` is the oldest state that ``Freshness`` allows for a question that ``started`` then,
     ``at_least`` a position that the state must include. No read begins after ``deadline``; without
-    one, the bounds of the loader and of the look-up hold alone.
+    one, the bounds of the loader and of the look-up hold alone. A ``discreet`` answer does not tell
+    an invoice that says something else from one that is not there.
     """
 
     started: float
     oldest: float
     at_least: Position | None = None
     deadline: float = inf
+    discreet: bool = False
 
     def allow(self, reading: Reading) -> bool:
         """Whether the state is new enough."""

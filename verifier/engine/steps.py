@@ -5,7 +5,7 @@ Nothing here waits. Most items get their answer in the first step, without being
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -44,9 +44,13 @@ class Steps:
     """What one item needs, in the order of its methods.
 
     ``clocks.steady`` is the clock of ``Reading.as_of``; ``clocks.wall`` says what day it is.
+    ``tried`` hears of each mismatch by its key, and says whether there were too many.
     """
 
-    def __init__(self, memory: Memory, freshness: Freshness, clocks: Clocks) -> None:
+    def __init__(
+        self, memory: Memory, freshness: Freshness, clocks: Clocks, tried: Callable[[str], bool]
+    ) -> None:
+        self._tried = tried
         self._memory = memory
         self._freshness = freshness
         self._clock = clocks.steady
@@ -54,7 +58,7 @@ class Steps:
         self._window = window_at(clocks.wall())
         self._window_holds_until = 0.0
 
-    def begin(self, at_least: Position | None, deadline: float) -> Terms:
+    def begin(self, at_least: Position | None, deadline: float, *, discreet: bool = False) -> Terms:
         """The terms of a question that starts now; with it the days that are in scope."""
         started = self._clock()
         if started >= self._window_holds_until:
@@ -63,7 +67,7 @@ class Steps:
             if not self._window.since <= now < self._window.until:
                 self._window = window_at(now)
             self._window_holds_until = started + min(_WINDOW_HOLDS, self._window.until - now)
-        return Terms(started, self._freshness.oldest(started), at_least, deadline)
+        return Terms(started, self._freshness.oldest(started), at_least, deadline, discreet)
 
     def recall_one(self, item: Item, terms: Terms) -> Match | str | None:
         """The match of one item from memory, or the key that the ledger has to be read for.
@@ -115,7 +119,7 @@ class Steps:
             return claim
         # A record holds as of the newest reading. An absence is as old as its own reading, and so
         # must be the watermark by which it is judged.
-        return _judge(claim, finding, reading or finding.reading, "cache")
+        return self._judge(claim, finding, reading or finding.reading, "cache", terms)
 
     def conclude(
         self, unread: Unread, item: Item, outcome: Outcome, joined: bool, terms: Terms
@@ -141,7 +145,7 @@ class Steps:
         if not isinstance(outcome, Unavailable):
             if outcome.reading.is_fresh(terms.oldest):
                 # As of the state that was read: memory may have applied a later change since.
-                return _judge(claim, outcome, outcome.reading, source)
+                return self._judge(claim, outcome, outcome.reading, source, terms)
             outcome = _STALE
         return self._without_ledger(claim, outcome, terms)
 
@@ -159,7 +163,8 @@ class Steps:
         # A state from before the token's position is no answer, not even a stale one.
         kept = None if terms.at_least else self._memory.kept(claim.key)
         if kept is not None and self._freshness.tolerates(kept, terms.started):
-            answer = _judge(claim, kept, kept.reading.current or kept.reading, "cache")
+            reading = kept.reading.current or kept.reading
+            answer = self._judge(claim, kept, reading, "cache", terms)
             answer.stale = True
             return answer
         return Judgement(
@@ -171,11 +176,20 @@ class Steps:
             retry_after=error.retry_after,
         )
 
-
-def _judge(claim: Claim, finding: Finding, reading: Reading, source: str) -> Judgement:
-    watermark = complete_until(reading.watermarks.get(claim.region), reading.moment)
-    record = finding if isinstance(finding, Record) else None
-    answer = judge(claim, record, watermark)
-    answer.reading = reading
-    answer.source = source or reading.source
-    return answer
+    def _judge(
+        self, claim: Claim, finding: Finding, reading: Reading, source: str, terms: Terms
+    ) -> Judgement:
+        watermark = complete_until(reading.watermarks.get(claim.region), reading.moment)
+        record = finding if isinstance(finding, Record) else None
+        answer = judge(claim, record, watermark)
+        if answer.verdict == "mismatch":
+            if self._tried(claim.key) or terms.discreet:
+                answer = judge(claim, None, watermark)
+                # What is not there was asked of the primary.
+                source = "primary"
+            answer.said = claim.fingerprint()
+        if not terms.discreet or answer.verdict == "match":
+            # Where an answer comes from, and as of when, would tell whether a record is there.
+            answer.reading = reading
+            answer.source = source or reading.source
+        return answer

@@ -87,7 +87,9 @@ class Verifier:
     """Answers questions; one per event loop.
 
     ``clocks.steady`` is the clock of ``Reading.as_of``. ``fetch_at`` bypasses the loader, for
-    questions that name a position.
+    questions that name a position. ``tried`` hears of each mismatch by its key, and says whether
+    there were too many: then, as for ``discreet`` questions, it is answered as if there were no
+    such invoice.
     """
 
     def __init__(
@@ -97,11 +99,12 @@ class Verifier:
         memory: Memory,
         freshness: Freshness,
         clocks: Clocks,
+        tried: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._loader = loader
         self._fetch_at = fetch_at
         self._clock = clocks.steady
-        self._steps = Steps(memory, freshness, clocks)
+        self._steps = Steps(memory, freshness, clocks, tried)
 
     async def verify(
         self,
@@ -110,6 +113,7 @@ class Verifier:
         at_least: Position | None = None,
         deadline: float = inf,
         laps: Laps | None = None,
+        discreet: bool = False,
     ) -> Answer:
         """The answer to one question; with ``at_least`` it rests on a state that includes it.
 
@@ -117,7 +121,7 @@ class Verifier:
         ``load`` and ``judge``, as far as there are any.
         """
         steps = self._steps
-        terms = steps.begin(at_least, deadline)
+        terms = steps.begin(at_least, deadline, discreet=discreet)
         one = steps.recall_one(item, terms) or steps.look_closer(item, terms)
         if laps is not None:
             laps.end("memory")
@@ -141,6 +145,7 @@ class Verifier:
         told: Callable[[Asked], object],
         *,
         deadline: float = inf,
+        discreet: bool = False,
     ) -> Answer | None:
         """The same for a caller that is no task: the answer, if nothing has to be read for it.
 
@@ -148,7 +153,7 @@ class Verifier:
         its read returns.
         """
         steps = self._steps
-        terms = steps.begin(None, deadline)
+        terms = steps.begin(None, deadline, discreet=discreet)
         one = steps.recall_one(item, terms) or steps.look_closer(item, terms)
         if isinstance(one, Answer):
             return one
@@ -168,6 +173,7 @@ class Verifier:
         at_least: Position | None = None,
         deadline: float = inf,
         duplicates: bool = False,
+        discreet: bool = False,
         pace: Pace,
     ) -> AsyncGenerator[Block]:
         """The answers to many questions, in their order, each block as soon as it is there.
@@ -184,7 +190,7 @@ class Verifier:
             size = HINTED_PER_BLOCK if hinted else ITEMS_PER_BLOCK
             await pace.give_way()
             # Each load is a question of its own: the first one may have taken long.
-            terms = self._steps.begin(at_least, deadline)
+            terms = self._steps.begin(at_least, deadline, discreet=discreet)
             async for block in self._verify_part(part, keys, size, terms, pace):
                 yield block if seen is None else seen.hint(block)
 

@@ -87,6 +87,11 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     reference: str | None
     hints: tuple[Hint, ...]
 
+    def fingerprint(self) -> int:
+        """A hash of what is said of the invoice beside which one it is; never 0."""
+        said = (self.date, self.kind, self.amount, self.total, self.check_code)
+        return hash((said, self.seller_tax_id, self.buyer_tax_id)) or 1
+
 
 class Invalid(msgspec.Struct, frozen=True, gc=False):
     """A malformed question or line: its bad fields, sorted by field, and how many more it has."""

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from datetime import timezone as Timezone
 from math import ceil
 from sys import intern
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import msgspec
 
@@ -32,14 +32,7 @@ from verifier.invoice.watermarks import OLDEST
 from verifier.state import Reading
 
 VerdictName = Literal["match", "mismatch", "not_found", "pending", "invalid", "unavailable"]
-VERDICTS: tuple[VerdictName, ...] = (
-    "match",
-    "mismatch",
-    "not_found",
-    "pending",
-    "invalid",
-    "unavailable",
-)
+VERDICTS: tuple[VerdictName, ...] = get_args(VerdictName)
 
 # China has kept one zone without daylight saving since 1991, and no invoice in scope is older.
 SHANGHAI = Timezone(timedelta(hours=8))
@@ -83,9 +76,9 @@ class Judgement(msgspec.Struct, gc=False):
     """An answer with one of the six verdicts and all that may go with it.
 
     ``key`` is empty for a malformed question. ``reading`` is the state that the answer rests on, if
-    any, and ``source`` says how this caller came by it: ``cache``, ``joined``, ``replica`` or
-    ``primary``. ``reason`` says why the question could not be checked; ``retry_after`` is in
-    seconds. ``more_errors`` is how many there are beside ``errors``.
+    any, and ``source`` is ``cache``, ``joined``, ``replica`` or ``primary``. ``reason`` says why it
+    could not be checked; ``retry_after`` is in seconds. There are ``more_errors`` beside
+    ``errors``. ``said`` is the claim's fingerprint if it differs.
     """
 
     verdict: VerdictName
@@ -101,6 +94,7 @@ class Judgement(msgspec.Struct, gc=False):
     stale: bool = False
     retry_after: int = 0
     reason: str = ""
+    said: int = 0
 
     def hinted(self, *hints: Hint) -> Judgement:
         """The same with more hints."""

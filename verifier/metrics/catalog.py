@@ -160,9 +160,21 @@ class Metrics:
             "How late the event loop runs a timer.",
             (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
         )
+        self.suspicions = Tally(
+            registry,
+            "verifier_suspicions",
+            "Keys that asked as guessers do, and are held back: sequential, random, guessing.",
+            ("kind",),
+        )
+        self.exchanges = Tally(
+            registry,
+            "verifier_exchanges",
+            "Exchanges of what a worker counts with the primary: written, or why not.",
+            ("outcome",),
+        )
         self.in_progress = Gauge(
             "verifier_requests_in_progress",
-            "Batches, streams and feeds under way.",
+            "Batches, streams, feeds and reports of usage under way.",
             ("endpoint",),
             registry=registry,
         )

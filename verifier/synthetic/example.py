@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 # Generated numbers have at most 7 as their fifth digit, so no generated row is this invoice.
 # Its date is in scope until 2031 (the last 5 years, domain.md §2).
 LINE = (
@@ -16,6 +18,7 @@ LINE = (
 QUESTION = '{"number": "26119000000012345678", "date": "2026-03-01", "total": "113.00"}'
 
 
-def curl(url: str) -> str:
-    """A command line that asks the service at ``url`` about it."""
-    return f"curl -s {url}/v1/verify -H 'Content-Type: application/json' -d '{QUESTION}'"
+def curl(url: str, key_file: Path | None) -> str:
+    """A command line that asks the service at ``url`` about it, with the key of a file if any."""
+    key = "" if key_file is None else f' -H "Authorization: Bearer $(cat {key_file})"'
+    return f"curl -s {url}/v1/verify{key} -H 'Content-Type: application/json' -d '{QUESTION}'"

@@ -21,6 +21,14 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "malformed_timeout": (400, "超时时间无效", "The timeout is no number of milliseconds"),
     "content_encoding": (415, "不接受压缩的请求", "Compressed requests are refused"),
     "unsupported_media_type": (415, "不接受这种内容类型", "The media type is not taken here"),
+    "malformed_period": (400, "日期范围无效", "The period is not one of days"),
+    "no_key": (401, "缺少 API 密钥", "An API key is needed"),
+    "wrong_key": (401, "API 密钥无效", "The API key is not one of ours"),
+    "expired_key": (401, "API 密钥已过期", "The API key has expired"),
+    "revoked_key": (401, "API 密钥已撤销", "The API key was revoked"),
+    "wrong_scope": (403, "API 密钥权限不足", "The API key is not good for this"),
+    "quota_exceeded": (429, "超出限额", "The limit is used up"),
+    "abnormal_usage": (429, "查询异常，已限速", "Held back for how it was asked"),
     "cross_site": (403, "拒绝跨站请求", "Requests by other sites' pages are refused"),
     "ledger_not_exposed": (403, "账簿接口未开放", "The ledger is not exposed on this host"),
     "nothing_accepted": (422, "没有一行被接受", "No line was accepted"),
@@ -35,6 +43,12 @@ PROBLEMS: dict[str, tuple[int, str, str]] = {
     "header_timeout": (408, "接收请求头超时", "The head of the request did not arrive in time"),
     "expectation_failed": (417, "不支持的 Expect", "The expectation cannot be met"),
     "internal": (500, "内部错误", "Internal error"),
+}
+
+# Types that others have given a name; all others are our own.
+_TYPES = {
+    "quota_exceeded": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    "abnormal_usage": "https://iana.org/assignments/http-problem-types#abnormal-usage-detected",
 }
 
 CONTENT_TYPE = "application/problem+json"
@@ -54,7 +68,7 @@ def document(code: str, language: Language, detail: str, members: Mapping[str, A
     status, chinese, english = PROBLEMS[code]
     return msgspec.json.encode(
         {
-            "type": f"urn:verifier:problem:{code}",
+            "type": _TYPES.get(code, f"urn:verifier:problem:{code}"),
             "title": chinese if language == "zh" else english,
             "status": status,
             "code": code,

@@ -13,6 +13,7 @@ from msgspec import Meta
 from verifier.invoice.kinds import KINDS, STATUSES
 from verifier.invoice.names import MAX_ERRORS, MAX_LISTED
 from verifier.invoice.record import MAX_SHOWN
+from verifier.invoice.verdict import VERDICTS
 
 Kind = Annotated[str, Meta(extra_json_schema={"enum": list(KINDS)})]
 Status = Annotated[str, Meta(extra_json_schema={"enum": list(STATUSES)})]
@@ -141,10 +142,17 @@ class Mismatch(_Item, tag_field="verdict", tag="mismatch"):
     freshness: Freshness
 
 
-class NotFound(_Item, tag_field="verdict", tag="not_found"):
-    """查无此票: the ledger is complete for that region and date, and it is not there."""
+# Absent for a key without `explain`: it would tell whether the invoice is there.
+_Told = Freshness | msgspec.UnsetType
 
-    freshness: Freshness
+
+class NotFound(_Item, tag_field="verdict", tag="not_found"):
+    """查无此票: the ledger is complete for that region and date, and it is not there.
+
+    To a key without the scope `explain`: there is no invoice that says so.
+    """
+
+    freshness: _Told = msgspec.UNSET
 
 
 RetryAfter = Annotated[int, Meta(ge=1, description="Seconds")]
@@ -153,8 +161,8 @@ RetryAfter = Annotated[int, Meta(ge=1, description="Seconds")]
 class Pending(_Item, tag_field="verdict", tag="pending"):
     """未同步: not there, but the ledger is not yet complete for that region and date."""
 
-    freshness: Freshness
     retry_after: RetryAfter
+    freshness: _Told = msgspec.UNSET
 
 
 class Invalid(_Item, tag_field="verdict", tag="invalid"):
@@ -169,6 +177,27 @@ class Unavailable(_Item, tag_field="verdict", tag="unavailable"):
 
     reason: str
     retry_after: RetryAfter
+
+
+class Limit(_Strict):
+    """One limit, and what this worker has left of it."""
+
+    policy: Literal["key", "tenant"]
+    rate: Annotated[float, Meta(gt=0, description="Units a second; a question is one")]
+    burst: Annotated[int, Meta(ge=0, description="Units that may come at once")]
+    remaining: Annotated[int, Meta(ge=0)]
+    reset: Annotated[float, Meta(ge=0, description="Seconds until all is there again")]
+
+
+class Limits(_Strict):
+    """What a caller may do."""
+
+    tenant: str
+    key: Annotated[str, Meta(description="The label of the key")]
+    scopes: list[str]
+    expires_at: str | None
+    held_back: Annotated[bool, Meta(description="For questions like those of who guesses")]
+    limits: list[Limit]
 
 
 Answer = Match | Mismatch | NotFound | Pending
@@ -208,7 +237,9 @@ class StreamEnd(_Strict):
 
     summary: Summary
     complete: bool
-    reason: Literal["broken_body", "closing", "idle_timeout"] | msgspec.UnsetType = msgspec.UNSET
+    reason: Literal["broken_body", "closing", "idle_timeout", "revoked_key"] | msgspec.UnsetType = (
+        msgspec.UNSET
+    )
 
 
 class Problem(msgspec.Struct, kw_only=True):
@@ -256,6 +287,32 @@ class NothingAccepted(Problem, kw_only=True):
     rejected: list[Rejected]
     rejected_count: int
     token: str
+
+
+class UsageDay(_Strict):
+    """How many questions an endpoint answered so on a day."""
+
+    day: Date
+    endpoint: Annotated[str, Meta(description="verify, batch or stream")]
+    verdict: Annotated[str, Meta(extra_json_schema={"enum": list(VERDICTS)})]
+    questions: Annotated[int, Meta(ge=1)]
+
+
+class Usage(_Strict):
+    """What a tenant has asked, by day, endpoint and verdict; refused requests are not counted."""
+
+    tenant: str
+    first: Annotated[Date, Meta(description="The first day")] = msgspec.field(name="from")
+    last: Annotated[Date, Meta(description="The last day")] = msgspec.field(name="to")
+    days: list[UsageDay]
+    total: int
+    as_of: Annotated[
+        Moment | None,
+        Meta(
+            description="When a process of the service last wrote what it had counted; what others "
+            "counted in the seconds before may be missing"
+        ),
+    ]
 
 
 class Watermark(_Strict):

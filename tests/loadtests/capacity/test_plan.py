@@ -111,7 +111,7 @@ def test_connections_are_those_that_workers_take() -> None:
     """21 workers and one that is being replaced, 4 look-ups and one that watches, 12 spare."""
     found = plan(MODEL, WANTED, CONFIG)
     assert found.to_replica.connections == 22 * 5 + 12
-    assert found.to_primary.connections == 22 * 7 + 12
+    assert found.to_primary.connections == 22 * 8 + 12
 
 
 def test_memory_by_hand() -> None:

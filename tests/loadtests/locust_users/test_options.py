@@ -29,7 +29,7 @@ def chosen(**typed: str) -> Choices:
 
 def test_nothing_has_to_be_chosen() -> None:
     """Without options it is the scenario's own load, on a ledger that was made today."""
-    assert chosen() == Choices(200_000, 1, None, "", 1.0, None, None, None)
+    assert chosen() == Choices(200_000, 1, None, 1.0, None, None, None)
 
 
 def test_everything_can_be_chosen() -> None:
@@ -38,7 +38,6 @@ def test_everything_can_be_chosen() -> None:
         rows="20000",
         ledger_seed="7",
         until="2026-11-15",
-        key="secret",
         rate_factor="0.25",
         mix="match=90, not_found=10",
         duration=" 30 ",
@@ -47,7 +46,6 @@ def test_everything_can_be_chosen() -> None:
         20_000,
         7,
         date(2026, 11, 15),
-        "secret",
         0.25,
         {"match": 90, "not_found": 10},
         30,
@@ -62,7 +60,6 @@ def test_everything_can_be_chosen() -> None:
         ("rows", "999", "--rows: expected a whole number of at least 1,000, got '999'"),
         ("ledger_seed", "1.5", "--ledger-seed: expected a whole number, got '1.5'"),
         ("until", "yesterday", "--until: expected a day like 2026-11-15, got 'yesterday'"),
-        ("key", "gehe\nim", "--key: expected a key of printable ASCII"),
         ("rate_factor", "0", "--rate-factor: expected a number of at least 0.001, got '0'"),
         ("rate_factor", "nan", "--rate-factor: expected a number of at least 0.001, got 'nan'"),
         ("mix", "match=lots", "--mix: match: expected a whole number, got 'lots'"),

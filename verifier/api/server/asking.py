@@ -160,8 +160,9 @@ class Asking(RequestHandler):
         # A client that does not read waits as any other does.
         if transport is None or transport.get_write_buffer_size():
             return False
+        length, language, at_once, caller, _, is_denied = head
         try:
-            answer = head.at_once(data[-head.length :], head.language, self.answer_later)
+            answer = at_once(data[-length:], caller, language, self.answer_later)
         except BadRequest:
             return False
         self.count_taken()
@@ -170,6 +171,8 @@ class Asking(RequestHandler):
             self._request_in_progress = True
         else:
             transport.write(answer)
+            if is_denied:
+                self._desk.denials.told(transport)
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             rounds = self._rounds
             rounds.answered = answered = rounds.answered + 1

@@ -12,9 +12,10 @@ from time import perf_counter
 
 from aiohttp import ClientPayloadError, web
 
+from verifier.access.callers import Caller
 from verifier.api.server import problems
 from verifier.api.server.body import compressed
-from verifier.api.server.guard import Guard
+from verifier.api.server.guard import Guard, caller_of
 from verifier.api.server.readers import CLIENT_GONE, Cut, Readers, SlowReader, is_gone
 from verifier.api.server.route import Handler, Route
 from verifier.errors import BadRequest, Unavailable
@@ -26,12 +27,22 @@ _OUTCOMES = {200: "answered", 422: "invalid", 503: "unavailable", CLIENT_GONE: "
 
 
 class Boundary:
-    """Goes around the handlers of routes."""
+    """Goes around the handlers of routes.
 
-    def __init__(self, metrics: Metrics, readers: Readers, guard: Guard) -> None:
+    ``used`` hears of callers whose requests were not refused; None without keys.
+    """
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        readers: Readers,
+        guard: Guard,
+        used: Callable[[Caller | None], None] | None = None,
+    ) -> None:
         self._metrics = metrics
         self._readers = readers
         self._guard = guard
+        self._used = used
 
     def around(self, route: Route) -> Handler:
         """The handler of a route, with all that it may raise on purpose turned into responses.
@@ -41,6 +52,7 @@ class Boundary:
         """
         handler, written = route.handler, self._readers.written
         check = self._guard.check_of(route)
+        used = self._used if route.scope is not None else None
         outcomes = _Outcomes(self._distribution_of(route))
         cut = outcomes[CLIENT_GONE]
 
@@ -52,6 +64,8 @@ class Boundary:
                     if check is not None:
                         check(request)
                     response = await handler(request)
+                    if used is not None:
+                        used(caller_of(request))
                 except (BadRequest, Unavailable) as error:
                     response = self._refused(request, route, error)
                 except (ConnectionError, ClientPayloadError) as error:

@@ -1,11 +1,14 @@
-"""Who may send what to the ledger, until keys exist (D21): no web page, no form, no other host."""
+"""Who may send what: the key that a request needs, and what the ledger's routes take."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
 
 from aiohttp import hdrs, web
+from multidict import CIMultiDictProxy, istr
 
+from verifier.access.callers import Caller
+from verifier.access.keyring import Keyring, unauthorized
 from verifier.api.server.body import refuse_compressed
 from verifier.api.server.route import Route
 from verifier.config import PREFIX, Access
@@ -22,30 +25,56 @@ NDJSON_TYPES = frozenset(
     }
 )
 
+API_KEY = istr("X-API-Key")
+# The fields, in small letters, that may hold a key.
+KEY_FIELDS = frozenset({hdrs.AUTHORIZATION.lower(), API_KEY.lower()})
 
 # The scopes that write to the ledger.
 _GUARDED = ("ingest", "watermark")
 
+# Where a request has its caller for its handler.
+_CALLER = web.RequestKey("caller", Caller)
+
+_EXPECTED = "expected `Authorization: Bearer KEY` or `X-API-Key: KEY`"
+
 
 class Guard:
-    """Refuses what the ledger's routes do not take, before anything of it is read."""
+    """Refuses who may not ask, and what the ledger's routes do not take, before a body is read.
 
-    def __init__(self, access: Access) -> None:
+    Without a ``keyring`` everybody may ask.
+    """
+
+    def __init__(self, access: Access, keyring: Keyring | None) -> None:
         self._exposed = access.expose_ledger == "on"
+        self._keyring = keyring
 
     def check_of(self, route: Route) -> Callable[[web.Request], None] | None:
-        """The check of a route's requests, which raises BadRequest; None when it has none."""
-        media = route.media
-        if route.scope not in _GUARDED or media is None:
+        """The check of a route's requests; None when it has none.
+
+        It raises BadRequest, and Unavailable when nothing is known of a key.
+        """
+        scope, media, keyring = route.scope, route.media, self._keyring
+        guarded = scope in _GUARDED and media is not None
+        if scope is None or (keyring is None and not guarded):
             return None
 
         def check(request: web.Request) -> None:
-            self._check(request, media)
+            if keyring is not None:
+                request[_CALLER] = keyring.admit(key_of(request.headers), scope)
+            if guarded:
+                assert media is not None
+                self._check_feed(request, media)
 
         return check
 
-    def _check(self, request: web.Request, media: Set[str]) -> None:
-        if not self._exposed:
+    def caller_at_desk(self, headers: CIMultiDictProxy[str], route: Route) -> Caller | None:
+        """Who asks at the front desk; None without keys. Raises as the check does."""
+        if self._keyring is None or route.scope is None:
+            return None
+        return self._keyring.admit(key_of(headers), route.scope)
+
+    def _check_feed(self, request: web.Request, media: Set[str]) -> None:
+        if self._keyring is None and not self._exposed:
             raise BadRequest(
                 "ledger_not_exposed", f"expected {PREFIX}EXPOSE_LEDGER=on on a host like this one"
             )
@@ -58,6 +87,27 @@ class Guard:
                 "unsupported_media_type",
                 f"Content-Type: expected {' or '.join(sorted(media))}, got {given}",
             )
+
+
+def caller_of(request: web.Request) -> Caller | None:
+    """Who makes a request that was checked; None without keys."""
+    return request.get(_CALLER)
+
+
+def key_of(headers: CIMultiDictProxy[str]) -> str:
+    """The key that a request brings. BadRequest when it brings none, or several."""
+    given = headers.getall(hdrs.AUTHORIZATION, ())
+    keys = {text.strip() for text in headers.getall(API_KEY, ())}
+    for text in given:
+        scheme, _, key = text.strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise unauthorized("no_key", f"Authorization: {_EXPECTED}, got another scheme")
+        keys.add(key.strip())
+    if not keys:
+        raise unauthorized("no_key", _EXPECTED)
+    if len(keys) > 1:
+        raise unauthorized("no_key", f"{_EXPECTED}, got several keys")
+    return keys.pop()
 
 
 def cross_site(headers: Mapping[str, str]) -> bool:

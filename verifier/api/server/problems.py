@@ -41,12 +41,17 @@ def ready(
     return web.Response(status=PROBLEMS[code][0], body=body, headers=sent)
 
 
+def of_request(error: BadRequest, language: Language) -> bytes:
+    """The document of a request that cannot be answered."""
+    return document(error.code, language, error.detail, error.members or {})
+
+
 def of_error(request: web.BaseRequest, error: BadRequest | Unavailable) -> web.Response:
     """The response for a request that fails as a whole."""
     if isinstance(error, Unavailable):
         body = unavailable(language(request), error.reason, error.retry_after)
         return ready("unavailable", body, retry_after=error.retry_after)
-    return response(request, error.code, error.detail, members=error.members, headers=error.headers)
+    return ready(error.code, of_request(error, language(request)), headers=error.headers)
 
 
 _HTTP_CODES = {

@@ -16,7 +16,10 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import SERVER_SOFTWARE
 
+from verifier.access.callers import Caller
+from verifier.api.server import problems
 from verifier.api.server.readers import Done, Readers, transport_of
+from verifier.errors import BadRequest
 from verifier.pacing import Turns
 from verifier.wire.messages import Language
 from verifier.wire.problems import CONTENT_TYPE, PROBLEMS, unavailable
@@ -72,27 +75,53 @@ class Responder:
         self._refusals: dict[tuple[Language, int], bytes] = {}
 
     def json(
-        self, request: web.BaseRequest, body: bytes, headers: Mapping[str, str] | None = None
+        self,
+        request: web.BaseRequest,
+        body: bytes,
+        headers: Mapping[str, str] | None = None,
+        caller: Caller | None = None,
     ) -> web.StreamResponse:
-        """A 200 with the answer to a single question; ``headers`` go with it."""
+        """A 200 with the answer to a caller's single question; ``headers`` go with it."""
         if headers or request.version != HttpVersion11 or not request.keep_alive:
-            return web.Response(body=body, headers={**JSON, **(headers or {})})
-        return _Ready(self.answer(body), self._readers)
+            fields = {} if caller is None else caller.fields()
+            return web.Response(body=body, headers={**JSON, **fields, **(headers or {})})
+        return _Ready(self.answer(body, caller), self._readers)
 
-    def answer(self, body: bytes) -> bytes:
+    def answer(self, body: bytes, caller: Caller | None) -> bytes:
         """The bytes of such a response, on a connection that stays open."""
+        if caller is not None:
+            head = self._head_now()
+            lines = caller.lines(self._second)
+            return b"%b%d\r\n%b\r\n%b" % (head, len(body), lines, body)
         return b"%b%d\r\n\r\n%b" % (self._head_now(), len(body), body)
 
-    def problem(self, code: str, body: bytes, retry_after: int) -> bytes:
+    def problem(
+        self,
+        code: str,
+        body: bytes,
+        *,
+        retry_after: int = 0,
+        headers: Mapping[str, str] | None = None,
+    ) -> bytes:
         """The bytes of a response with a problem document, as aiohttp writes them (problems.py)."""
         status = HTTPStatus(PROBLEMS[code][0])
         date = formatdate(int(self._clock()), usegmt=True)
-        retry = f"Retry-After: {retry_after}\r\n" if retry_after else ""
+        sent = dict(headers or {}) | ({"Retry-After": str(retry_after)} if retry_after else {})
+        more = "".join(f"{name}: {value}\r\n" for name, value in sent.items())
         return (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n{retry}"
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n{more}"
             f"Content-Length: {len(body)}\r\nDate: {date}\r\n"
             f"Server: {SERVER_SOFTWARE}\r\n\r\n"
         ).encode() + body
+
+    def second(self) -> int:
+        """The second of the Date header now."""
+        return int(self._clock())
+
+    def refusal(self, error: BadRequest, language: Language) -> bytes:
+        """The bytes of a response to a request that cannot be answered."""
+        body = problems.of_request(error, language)
+        return self.problem(error.code, body, headers=error.headers)
 
     def overloaded(self, language: Language, retry_after: int) -> bytes:
         """The bytes of a refusal for want of time, which are made once a second."""
@@ -100,20 +129,23 @@ class Responder:
         known = self._refusals.get((language, retry_after))
         if known is None:
             body = unavailable(language, "overloaded", retry_after)
-            known = self.problem("unavailable", body, retry_after)
+            known = self.problem("unavailable", body, retry_after=retry_after)
             self._refusals[language, retry_after] = known
         return known
 
     async def parts(
-        self, request: web.BaseRequest, route: str, parts: list[bytes]
+        self, request: web.BaseRequest, route: str, parts: list[bytes], caller: Caller | None
     ) -> web.StreamResponse:
-        """Write a 200 with a JSON body in parts; the list is emptied.
+        """Write a 200 with a JSON body in parts to a caller; the list is emptied.
 
         Each group is one system call, made when the client has read the one before. Raises
         SlowReader when it does not read in time, and ConnectionError when it is gone.
         """
         keep_alive = request.version == HttpVersion11 and request.keep_alive is True
-        ending = b"\r\n\r\n" if keep_alive else b"\r\nConnection: close\r\n\r\n"
+        ending = b"\r\n"
+        if caller is not None:
+            ending += caller.lines(int(self._clock()))
+        ending += b"\r\n" if keep_alive else b"Connection: close\r\n\r\n"
         await request.writer.write(b"%b%d%b" % (self._head_now(), sum(map(len, parts)), ending))
         parts.reverse()
         while parts:

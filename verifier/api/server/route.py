@@ -12,18 +12,19 @@ from typing import Literal
 import msgspec
 from aiohttp import web
 
+from verifier.access.callers import Caller
+from verifier.access.keys import Scope
 from verifier.api.server.shapes import Operation
 from verifier.wire.messages import Language
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-# Answers a body in a language where its bytes arrive (desk.py): the whole response; or None, and
-# later the callback gets what makes it. Raises BadRequest, before anything has been done, for what
-# is left to the handler.
-AtOnce = Callable[[bytes, Language, Callable[[Callable[[], bytes]], object]], bytes | None]
-
-# The permission that a caller needs; routes without one are open to everybody.
-Scope = Literal["verify", "ingest", "watermark"]
+# Answers the body of a caller, if there are keys, in a language where its bytes arrive (desk.py):
+# the whole response; or None, and later the callback gets what makes it. Raises BadRequest, before
+# anything has been done, for what is left to the handler.
+AtOnce = Callable[
+    [bytes, Caller | None, Language, Callable[[Callable[[], bytes]], object]], bytes | None
+]
 
 # What a request costs: one unit, or one for each of its items. Requests that cost nothing are not
 # timed.
@@ -33,7 +34,8 @@ Cost = Literal["nothing", "one", "items"]
 class Route(msgspec.Struct, frozen=True):
     """One endpoint.
 
-    ``name`` labels it in metrics. ``media`` are the media types that it accepts; None accepts any.
+    ``name`` labels it in metrics. ``scope`` is what a caller's key has to be good for; without one
+    the route is open to everybody. ``media`` are the media types that it accepts; None accepts any.
     ``handler`` may raise BadRequest, Unavailable and ConnectionError, which the boundary answers
     (boundary.py). ``at_once`` answers as the handler does, for requests without any of the fields
     that only that heeds (``heeds``, in small letters).

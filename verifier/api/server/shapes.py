@@ -28,10 +28,10 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A header, or a part of the path; the latter is required."""
+    """A header, a part of the query, or one of the path; the latter is required."""
 
     name: str
-    place: Literal["header", "path"]
+    place: Literal["header", "query", "path"]
     description: str
     pattern: str = ""
     choices: tuple[str, ...] = ()
@@ -70,6 +70,15 @@ UNREADABLE = {
     415: problem("The body is compressed."),
 }
 OVERLOADED = {503: refusal("Refused before any work: overload, or shutting down.")}
+
+# What is said to a request that needs a key, and to one that costs something.
+BY_KEY = {
+    401: problem("No key, or not a good one: not ours, expired or revoked."),
+    403: problem("The key has not the scope that is needed."),
+}
+BY_LIMIT = {
+    429: refusal("The key, or its tenant, has asked for more than its limit allows."),
+}
 
 # What the server itself may say to any request (docs/http.md), before it looks at whose it is.
 BY_SERVER = {

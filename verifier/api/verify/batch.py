@@ -7,12 +7,13 @@ from contextlib import ExitStack
 
 from aiohttp import web
 
-from verifier.api.server import problems
 from verifier.api.server.body import refuse_compressed
+from verifier.api.server.guard import caller_of
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, OVERLOADED, UNREADABLE, Content, Operation
 from verifier.api.server.slots import Slots
 from verifier.api.verify.bulk import Counts, Resources
+from verifier.api.verify.charging import charge
 from verifier.api.verify.parameters import TIMEOUT, TOKEN
 from verifier.api.verify.timeouts import timeout_of
 from verifier.invoice.claim import Item
@@ -20,7 +21,6 @@ from verifier.pacing import Pace
 from verifier.state import Position
 from verifier.wire import schemas
 from verifier.wire.batches import read_batch
-from verifier.wire.messages import Language
 from verifier.wire.questions import Batch
 
 
@@ -29,7 +29,7 @@ class Batches:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._counts = Counts(resources.metrics, "batch")
+        self._counts = Counts(resources.metrics, resources.usage, resources.noticing, "batch")
         self._slots = Slots("batch", resources.requests.max_batches, resources.metrics)
 
     def route(self) -> Route:
@@ -47,7 +47,12 @@ class Batches:
     async def batch(self, request: web.Request) -> web.StreamResponse:
         """Many questions in one body."""
         resources, bounds = self._resources, self._resources.requests
-        deadline = resources.clock() + timeout_of(request, bounds.batch_timeout)
+        caller = caller_of(request)
+        within = timeout_of(request, bounds.batch_timeout)
+        if resources.veil.of(caller) is not None:
+            # What is answered in a short time and what is not would tell what was read.
+            within = bounds.batch_timeout
+        deadline = resources.clock() + within
         refuse_compressed(request)
         # Before the body too: what is refused anyway need not be sent.
         with ExitStack() as stack:
@@ -62,21 +67,26 @@ class Batches:
             await pace.give_way()
             # Nothing of the question is needed while the client reads the answer.
             del body
+            charge(caller, len(items))
             at_least = resources.at_least(request)
-            language = problems.language(request)
-            blocks = await self._results(items, at_least, deadline, language)
+            blocks = await self._results(request, items, at_least, deadline)
             del items
-            return await resources.responder.parts(request, "batch", blocks)
+            return await resources.responder.parts(request, "batch", blocks, caller)
 
     async def _results(
-        self, items: Sequence[Item], at_least: Position | None, deadline: float, language: Language
+        self,
+        request: web.Request,
+        items: Sequence[Item],
+        at_least: Position | None,
+        deadline: float,
     ) -> list[bytes]:
         encode = self._resources.encoder.encode_results
         bulk = self._resources.bulk(
-            self._counts, language, at_least=at_least, encode=encode, deadline=deadline
+            self._counts, request, at_least=at_least, encode=encode, deadline=deadline
         )
         blocks = [b'{"results":[']
         blocks += [block async for block in bulk.answer(items, duplicates=True)]
+        await bulk.settle()
         blocks.append(b'],"summary":%b}' % bulk.summary())
         return blocks
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from time import perf_counter
 
 from aiohttp import web
 
+from verifier.access.callers import Caller
+from verifier.access.limits import Over
 from verifier.api.server import problems
+from verifier.api.server.guard import caller_of
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import LANGUAGE, UNREADABLE, Content, Operation, problem, refusal
 from verifier.api.verify import timeouts
 from verifier.api.verify.bulk import Counts, Resources
+from verifier.api.verify.charging import beyond, charge
 from verifier.api.verify.parameters import SERVER_TIMING, TIMEOUT, TIMING, TOKEN
+from verifier.api.verify.veil import Veiled
 from verifier.engine.laps import Laps
 from verifier.engine.verifier import Asked
 from verifier.errors import BadRequest, Unavailable
-from verifier.invoice.claim import Question
+from verifier.invoice.claim import Item, Question
 from verifier.invoice.verdict import Answer, Judgement, Match
 from verifier.wire import schemas
 from verifier.wire.messages import Language
@@ -33,13 +39,13 @@ class Single:
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
         metrics = resources.metrics
-        self._counts = Counts(metrics, "verify")
+        self._counts = Counts(metrics, resources.usage, resources.noticing, "verify")
         self._by_desk, self._by_aiohttp = metrics.ways.cell("desk"), metrics.ways.cell("aiohttp")
         # As the boundary counts and times them.
         self._refused = metrics.http_errors.cell("verify", "unavailable")
-        self._answered, self._invalid, self._unavailable = (
+        self._answered, self._invalid, self._unavailable, self._limited = (
             metrics.requests.cell("verify", outcome)
-            for outcome in ("answered", "invalid", "unavailable")
+            for outcome in ("answered", "invalid", "unavailable", "refused")
         )
 
     def route(self) -> Route:
@@ -58,33 +64,49 @@ class Single:
 
     async def verify(self, request: web.Request) -> web.StreamResponse:
         """One question."""
-        resources = self._resources
+        resources, caller = self._resources, caller_of(request)
+        charge(caller, 1)
         if not resources.admission.admits():
             self._counts.offered.refuse()
+            if caller is not None:
+                caller.give_back(1)
             raise resources.admission.refusal()
         self._counts.offered.take_in()
         began = resources.clock()
         within = timeouts.timeout_of(request, resources.requests.single_timeout)
-        laps = Laps(perf_counter) if SERVER_TIMING in request.headers else None
+        veil = resources.veil.of(caller)
+        # Which steps there were would tell what the veil hides.
+        timed = veil is None and SERVER_TIMING in request.headers
+        laps = Laps(perf_counter) if timed else None
         body = await resources.bodies.read(request, resources.requests.max_body)
         item = decode_question(body)
         if laps is not None:
             laps.end("parse")
         deadline = began + within
-        asking = resources.verifier.verify(
-            item, at_least=resources.at_least(request), deadline=deadline, laps=laps
+        asking: Awaitable[Answer] = resources.verifier.verify(
+            item,
+            at_least=resources.at_least(request),
+            deadline=deadline,
+            laps=laps,
+            discreet=veil is not None,
         )
+        if veil is not None:
+            asking = _under(veil, asking)
         if timeouts.HEADER in request.headers:
+            # The veil as well: an answer that came in time under it would tell that nothing was
+            # read.
             asking = self._in_time(asking, deadline)
         answer = await asking
         self._counts.count(answer)
+        if caller is not None:
+            self._counts.count_for(caller, answer)
         self._by_aiohttp.count += 1
         body, problem = self._encoded(answer, problems.language(request))
         if problem is not None:
             return problems.ready(
                 problem.verdict, body, retry_after=problem.retry_after, headers=_timing(laps)
             )
-        return resources.responder.json(request, body, _timing(laps))
+        return resources.responder.json(request, body, _timing(laps), caller)
 
     async def _in_time(self, asking: Awaitable[Answer], deadline: float) -> Answer:
         """The answer, if it comes before a deadline: a read that is under way may take longer."""
@@ -95,7 +117,11 @@ class Single:
             raise Unavailable("timeout") from None
 
     def at_once(
-        self, body: bytes, language: Language, later: Callable[[Callable[[], bytes]], object]
+        self,
+        body: bytes,
+        caller: Caller | None,
+        language: Language,
+        later: Callable[[Callable[[], bytes]], object],
     ) -> bytes | None:
         """The response to a question of the front desk; None when ``later`` gets what makes it.
 
@@ -103,21 +129,70 @@ class Single:
         """
         started = perf_counter()
         resources = self._resources
+        if caller is not None and (over := caller.take_one()) is not None:
+            return self._beyond(caller, over, language, started)
         if not resources.admission.admits():
-            return self._when_full(body, language, started)
+            return self._when_full(body, caller, language, started)
+        try:
+            if len(body) > resources.requests.max_body:
+                # The handler says how large it may be.
+                raise BadRequest("body_too_large", "")
+            item = decode_question(body)
+        except BadRequest:
+            # The handler says why, and charges it.
+            if caller is not None:
+                caller.give_back(1)
+            raise
         self._counts.offered.take_in()
-        if len(body) > resources.requests.max_body:
-            raise BadRequest("body_too_large", f"expected at most {resources.requests.max_body}")
-        item = decode_question(body)
+        deadline = resources.clock() + resources.requests.single_timeout
+        if caller is not None and not caller.explains:
+            return self._veiled(item, deadline, caller, language, started, later)
 
         def told(asked: Asked) -> None:
-            later(lambda: self._response(asked.answer(), language, started))
+            later(lambda: self._response(asked.answer(), caller, language, started))
 
-        deadline = resources.clock() + resources.requests.single_timeout
         answer = resources.verifier.verify_soon(item, told, deadline=deadline)
-        return None if answer is None else self._response(answer, language, started)
+        return None if answer is None else self._response(answer, caller, language, started)
 
-    def _when_full(self, body: bytes, language: Language, started: float) -> bytes:
+    def _veiled(
+        self,
+        item: Item,
+        deadline: float,
+        caller: Caller,
+        language: Language,
+        started: float,
+        later: Callable[[Callable[[], bytes]], object],
+    ) -> bytes | None:
+        """The same for a caller who may not know whether an invoice is there."""
+        veil = self._resources.veil.of(caller)
+        assert veil is not None
+
+        def answered(answer: Answer) -> bytes | None:
+            if answer.verdict == "match":
+                return self._response(answer, caller, language, started)
+            make = partial(self._response, answer, caller, language, started)
+            asyncio.get_running_loop().call_later(veil.left(), later, make)
+            return None
+
+        def told(asked: Asked) -> None:
+            response = answered(asked.answer())
+            if response is not None:
+                later(lambda: response)
+
+        answer = self._resources.verifier.verify_soon(item, told, deadline=deadline, discreet=True)
+        return None if answer is None else answered(answer)
+
+    def _beyond(self, caller: Caller, over: Over, language: Language, started: float) -> bytes:
+        """That too little is left of a limit."""
+        error = beyond(caller, over)
+        self._resources.metrics.http_errors.add("verify", error.code)
+        refused = self._resources.responder.refusal(error, language)
+        self._limited.observe(perf_counter() - started)
+        return refused
+
+    def _when_full(
+        self, body: bytes, caller: Caller | None, language: Language, started: float
+    ) -> bytes:
         """A match that memory has, which costs little more than a refusal; or that."""
         resources = self._resources
         match = None
@@ -127,22 +202,28 @@ class Single:
                 match = resources.verifier.recall_match(decode_question(body))
         if match is not None:
             self._counts.offered.take_in()
-            return self._response(match, language, started)
+            return self._response(match, caller, language, started)
+        if caller is not None:
+            caller.give_back(1)
         self._refused.count += 1
         self._counts.offered.refuse()
         self._unavailable.observe(perf_counter() - started)
         return resources.responder.overloaded(language, resources.admission.retry_after)
 
-    def _response(self, answer: Answer, language: Language, started: float) -> bytes:
+    def _response(
+        self, answer: Answer, caller: Caller | None, language: Language, started: float
+    ) -> bytes:
         self._counts.count(answer)
+        if caller is not None:
+            self._counts.count_for(caller, answer)
         self._by_desk.count += 1
         responder, outcome = self._resources.responder, self._answered
         body, problem = self._encoded(answer, language)
         if problem is None:
-            response = responder.answer(body)
+            response = responder.answer(body, caller)
         else:
             outcome = self._invalid if problem.verdict == "invalid" else self._unavailable
-            response = responder.problem(problem.verdict, body, problem.retry_after)
+            response = responder.problem(problem.verdict, body, retry_after=problem.retry_after)
         outcome.observe(perf_counter() - started)
         return response
 
@@ -155,6 +236,13 @@ class Single:
             members = encoder.members(answer, language)
             return document(answer.verdict, language, _detail(answer), members), answer
         return encoder.encode(answer, language), None
+
+
+async def _under(veil: Veiled, asking: Awaitable[Answer]) -> Answer:
+    answer = await asking
+    if answer.verdict != "match":
+        await veil.wait()
+    return answer
 
 
 def _detail(answer: Judgement) -> str:

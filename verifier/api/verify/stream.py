@@ -13,8 +13,8 @@ from contextlib import ExitStack, aclosing
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
-from verifier.api.server import problems
 from verifier.api.server.body import refuse_compressed, some_of
+from verifier.api.server.guard import caller_of
 from verifier.api.server.route import Route
 from verifier.api.server.shapes import (
     LANGUAGE,
@@ -44,7 +44,7 @@ class Streams:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._counts = Counts(resources.metrics, "stream")
+        self._counts = Counts(resources.metrics, resources.usage, resources.noticing, "stream")
         self._slots = Slots("stream", resources.requests.max_streams, resources.metrics)
         self._waiting: set[_Patience] = set()
         self._draining = False
@@ -77,11 +77,12 @@ class Streams:
             with self._counts.offered.unless_refused(request):
                 self._resources.admission.check_bulk()
                 stack.enter_context(self._slots.take())
-            response = web.StreamResponse(headers=_HEADERS)
+            caller = caller_of(request)
+            fields = {} if caller is None else caller.fields()
+            response = web.StreamResponse(headers={**_HEADERS, **fields})
             await response.prepare(request)
-            language = problems.language(request)
             encode = self._resources.encoder.encode_lines
-            bulk = self._resources.bulk(self._counts, language, at_least=at_least, encode=encode)
+            bulk = self._resources.bulk(self._counts, request, at_least=at_least, encode=encode)
             stream = _Stream(request, response, bulk, self._resources)
             ended = await self._answer(stream)
             if ended:
@@ -101,6 +102,8 @@ class Streams:
                     await stream.answer(patience)
                 finally:
                     self._waiting.discard(patience)
+        except _Revoked:
+            return "revoked_key"
         except TimeoutError:
             return "closing" if self._draining else "idle_timeout"
         except RequestPayloadError as error:
@@ -137,6 +140,10 @@ class _Patience:
             self._timeout.reschedule(0)
 
 
+class _Revoked(Exception):
+    """The key of a stream under way does not hold any more."""
+
+
 class _Stream:
     """One stream: what it reads from and writes to."""
 
@@ -168,12 +175,25 @@ class _Stream:
                     items: Sequence[Item] = [too_long(max_line)]
                 else:
                     items = await read_lines(block, turns)
+                await self._paid(len(items))
                 async with aclosing(self._bulk.answer(items)) as answers:
                     async for encoded in answers:
+                        await self._bulk.settle()
                         patience.begin()
                         await self._write(encoded)
                         patience.pause()
                 patience.begin()
+
+    async def _paid(self, questions: int) -> None:
+        """Return when the limits admit so many: a stream is never refused in the middle."""
+        caller = caller_of(self._request)
+        if caller is not None and not caller.may("verify"):
+            raise _Revoked
+        over = None if caller is None else caller.take(questions)
+        while caller is not None and over is not None:
+            # Nothing else than time lets them in; meanwhile its client waits to send more.
+            await asyncio.sleep(over.seconds)
+            over = caller.take(questions)
 
     async def _write(self, block: bytes) -> None:
         self._writing = True

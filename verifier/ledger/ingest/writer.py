@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Mapping,
+)
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from itertools import count
 from typing import Any, TypeVar
+
+import asyncpg
 
 from verifier.config import Databases, Ingest
 from verifier.database.primary import Primary
@@ -29,6 +38,9 @@ from verifier.ledger.ingest.chunks import (
 from verifier.ledger.ingest.merge import TEMPORARY_TABLES, Merge
 
 C = TypeVar("C", InvoiceChunk, StatusChunk)
+
+# Notes what was done, with its facts, in the transaction that does it; the last thing there.
+Note = Callable[[asyncpg.Connection, Mapping[str, Any]], Awaitable[None]]
 
 # How often a short transaction begins again when others are in its way. Each time it has waited for
 # one of them, and some have got on; beyond, what it waits for is no ingest.
@@ -53,7 +65,8 @@ class Writer:
     ``Ingest.write_timeout``, ``old_timeline`` when a failover has left that primary behind). After
     ``no_database``, ``timeout`` and ``old_timeline`` what was sent may or may not have been
     committed; sending it again does no harm. ``timelines`` are what the servers have shown to a
-    watch beside this, if there is one. ConfigError without a primary.
+    watch beside this, if there is one. A ``note`` is committed with what is written, or neither is.
+    ConfigError without a primary.
     """
 
     def __init__(
@@ -70,7 +83,7 @@ class Writer:
         """Drop the connections that are not in use; what is under way ends by itself."""
         await self._primary.close()
 
-    async def ingest(self, blocks: Blocks) -> IngestResult:
+    async def ingest(self, blocks: Blocks, note: Note | None = None) -> IngestResult:
         """Bring invoices into the ledger, all in one transaction.
 
         Memory is bounded however many lines there are. Nothing is sent to the primary before the
@@ -78,15 +91,17 @@ class Writer:
         """
         rejections = Rejections()
         chunks = invoice_chunks(blocks, rejections, self._max_line)
-        return await self._merge(chunks, Merge.invoices, rejections)
+        return await self._merge(chunks, Merge.invoices, rejections, note)
 
-    async def set_status(self, blocks: Blocks) -> IngestResult:
+    async def set_status(self, blocks: Blocks, note: Note | None = None) -> IngestResult:
         """Give invoices another status, all in one transaction; unknown invoices are rejected."""
         rejections = Rejections()
         chunks = status_chunks(blocks, rejections, self._max_line)
-        return await self._merge(chunks, Merge.statuses, rejections)
+        return await self._merge(chunks, Merge.statuses, rejections, note)
 
-    async def set_watermark(self, region: str, complete_until: datetime) -> WatermarkResult:
+    async def set_watermark(
+        self, region: str, complete_until: datetime, note: Note | None = None
+    ) -> WatermarkResult:
         """The ledger holds all that a region, four digits, issued before a moment.
 
         The moment is one that ``invoice.watermarks.out_of_range`` does not object to.
@@ -96,6 +111,9 @@ class Writer:
                 moved_back = await transaction.connection.fetchval(
                     _SET_WATERMARK, region, complete_until
                 )
+                if note is not None:
+                    facts = {"complete_until": complete_until, "moved_back": moved_back}
+                    await note(transaction.connection, facts)
             return WatermarkResult(moved_back, await self._primary.commit(transaction))
 
     async def prune(self, kept: float) -> int:
@@ -114,25 +132,27 @@ class Writer:
         chunks: AsyncGenerator[C, None],
         apply: Callable[[Merge, C], Coroutine[Any, Any, None]],
         rejections: Rejections,
+        note: Note | None,
     ) -> IngestResult:
         async with self._bounded(), aclosing(chunks):
             # The last chunk is the only one that is not full.
             chunk = await anext(chunks)
             if not chunk.full:
-                return await self._at_once(chunk, apply, rejections)
+                return await self._at_once(chunk, apply, rejections, note)
             async with self._long, self._primary.transaction() as transaction:
                 merge = Merge(transaction.connection)
                 await transaction.put(merge.turn.begin_long())
                 await transaction.put(apply(merge, chunk))
                 async for more in chunks:
                     await transaction.put(apply(merge, more))
-                return await self._committed(transaction, merge, rejections)
+                return await self._committed(transaction, merge, rejections, note)
 
     async def _at_once(
         self,
         chunk: C,
         apply: Callable[[Merge, C], Coroutine[Any, Any, None]],
         rejections: Rejections,
+        note: Note | None,
     ) -> IngestResult:
         """Apply the only chunk, which is still there when the transaction has to begin again."""
         async with self._primary.transaction() as transaction:
@@ -140,7 +160,7 @@ class Writer:
             for tries in count(1):
                 try:
                     await transaction.put(apply(merge, chunk))
-                    return await self._committed(transaction, merge, rejections)
+                    return await self._committed(transaction, merge, rejections, note)
                 except Unavailable as error:
                     if error.reason != "conflict" or tries == _TRIES:
                         raise
@@ -150,10 +170,12 @@ class Writer:
         raise AssertionError("unreachable")
 
     async def _committed(
-        self, transaction: Transaction, merge: Merge, rejections: Rejections
+        self, transaction: Transaction, merge: Merge, rejections: Rejections, note: Note | None
     ) -> IngestResult:
         """What became of the lines, once all that was merged is committed."""
         await transaction.put(merge.link())
+        if note is not None:
+            await transaction.put(_noted(note, transaction.connection, merge, rejections))
         position = await self._primary.commit(transaction)
         for line in merge.unknown:
             rejections.add(line, UNKNOWN_INVOICE)
@@ -173,3 +195,15 @@ class Writer:
                 # It comes from the source of the lines.
                 raise
             raise Unavailable("timeout") from error
+
+
+async def _noted(
+    note: Note, connection: asyncpg.Connection, merge: Merge, rejections: Rejections
+) -> None:
+    """Note the counts, which are known once all is merged."""
+    facts = {
+        "accepted": merge.accepted,
+        "unchanged": merge.unchanged,
+        "rejected": rejections.count + len(merge.unknown),
+    }
+    await note(connection, facts)

@@ -22,7 +22,7 @@ from verifier.ledger.lookup.observer import Observer
 from verifier.ledger.lookup.readings import Readings
 from verifier.ledger.lookup.status import Status, lag_of, report
 from verifier.ledger.lookup.targets import Target
-from verifier.ledger.lookup.watch import Watch
+from verifier.ledger.lookup.watch import Beside, Watch
 from verifier.metrics import Metrics
 from verifier.state import Position, Reading
 
@@ -33,7 +33,7 @@ class Fleet:
     ``memory`` hears of changes; ``oldest`` says which state a question that starts at a moment (of
     the steady clock) may rest on. ``change_log`` bounds what is followed. ``slots`` is how many
     look-ups may usefully run at once. ``timelines`` are what the servers have shown; a writer
-    beside this shares them.
+    beside this shares them. ``beside`` makes what else is followed on each database.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class Fleet:
         clocks: Clocks,
         memory: Changes,
         oldest: Callable[[float], float],
+        beside: Callable[[], Beside | None] = lambda: None,
     ) -> None:
         if not config.primary_dsn:
             raise ConfigError("VERIFIER_PRIMARY_DSN is not set; expected the DSN of the primary")
@@ -54,6 +55,7 @@ class Fleet:
         self._clock = clocks.steady
         self._memory = memory
         self._oldest = oldest
+        self._beside = beside
         count = len(config.replica_dsns)
         self.slots = max(1, count) * config.read_connections
         names = [f"replica-{number}" for number in range(1, count + 1)]
@@ -175,7 +177,8 @@ class Fleet:
         channels = Channels(name, observer.another, size, config.connect_timeout, self._wake)
         readings = Readings(role, self._memory, clocks, config.query_timeout, self._change_log)
         target = Target(name, role, channels, self)
-        return Watch(target, observer, readings, config, clocks.steady)
+        beside = self._beside()
+        return Watch(target, observer, readings, config, clocks.steady, beside=beside)
 
     def _take(self, wish: Wish) -> Grant | None:
         oldest = self._oldest(self._clock())

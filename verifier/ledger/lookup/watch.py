@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from random import random
+from typing import Protocol
 
 import asyncpg
 import structlog
@@ -25,10 +26,23 @@ from verifier.ledger.lookup.targets import Target
 log = structlog.get_logger()
 
 
+class Beside(Protocol):
+    """What else is followed on a database, over the connection of its watch."""
+
+    async def follow(
+        self, connection: asyncpg.Connection, *, anew: bool, timeline: int, as_of: float
+    ) -> None:
+        """Hear of what has changed since the last look, or of everything ``anew``.
+
+        ``as_of`` (steady clock) is how new the state is at least. Raises what the database raises.
+        """
+
+
 class Watch:
     """Looks at a target's server every ``Databases.probe_interval``, less often while it is gone.
 
-    ``clock`` is the steady one. ``observer`` and ``readings`` are this watch's alone.
+    ``clock`` is the steady one. ``observer``, ``readings`` and what is followed ``beside`` them are
+    this watch's alone.
     """
 
     def __init__(
@@ -39,6 +53,8 @@ class Watch:
         config: Databases,
         clock: Callable[[], float],
         jitter: Callable[[], float] = random,
+        *,
+        beside: Beside | None = None,
     ) -> None:
         self.target = target
         self._observer = observer
@@ -46,6 +62,7 @@ class Watch:
         self._config = config
         self._clock = clock
         self._jitter = jitter
+        self._beside = beside
         self._watching: asyncio.Task[None] | None = None
 
     @property
@@ -109,6 +126,13 @@ class Watch:
             # The position first: what has passed it is visible to the look that comes after.
             if not await readings.follow(observer.connection, anew=sight.anew):
                 log.warning("change log not followed whole", database=self.target.name)
+            if self._beside is not None:
+                await self._beside.follow(
+                    observer.connection,
+                    anew=sight.anew,
+                    timeline=sight.probe.timeline,
+                    as_of=sight.as_of,
+                )
             undo.pop_all()
         reading = readings.publish(sight)
         self.target.found(sight, reading, observer.identity, readings.open_for)
