@@ -106,12 +106,32 @@ async def test_what_is_not_complete_yet_is_no_guess(tenants: Tenants) -> None:
     assert not watched.noticing.has_news()
 
 
+def far_apart(second: int, number: int) -> str:
+    """A number that has no neighbour among the others."""
+    return f"2611{(second * 20 + number) * 7919:016d}"
+
+
 async def test_a_mismatch_that_is_told_as_absent_is_not_new(tenants: Tenants) -> None:
-    """What differs counts as that, whatever is told of it: a wrong column is no enumeration."""
+    """Of who may know: what differs counts as that, and a wrong column is no enumeration."""
     watched, caller = Watched(), tenants.callers["acme"]
+    caller.explains = True
     for second in range(60):
         watched.clock.now += 1.0
         for number in range(20):
-            key = f"2611{(second * 20 + number) * 7919:016d}"
-            watched.noticing.missed(caller, 0, (Judgement("not_found", key, said=7),))
+            told = Judgement("not_found", far_apart(second, number), said=7)
+            watched.noticing.missed(caller, 0, (told,))
     assert not watched.noticing.has_news()
+
+
+@pytest.mark.parametrize("one_number", [False, True], ids=["many numbers", "one number"])
+async def test_who_may_not_know_is_held_back_alike(tenants: Tenants, one_number: bool) -> None:
+    """The veil gives both answers a fingerprint, so that being held back tells nothing, either."""
+    watched, caller = Watched(), tenants.callers["acme"]
+    caller.explains = False
+    for second in range(60):
+        watched.clock.now += 1.0
+        for number in range(20):
+            key = far_apart(0, 0) if one_number else far_apart(second, number)
+            told = Judgement("not_found", key, said=second * 20 + number + 1)
+            watched.noticing.missed(caller, 0, (told,))
+    assert watched.noticing.has_news()

@@ -230,3 +230,29 @@ async def test_the_program_has_the_commands(operator: Operator, database: Databa
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr.startswith("verifier: acme has a live key erp")
     assert names_no_key(result.stderr, key)
+
+
+async def test_another_pepper_is_refused(operator: Operator, database: Database) -> None:
+    """A key made under it would never be good, and the audit log would not verify."""
+    await new_key(operator)
+    other = Operator(database, key_peppers="another-pepper-of-these-tests-that-is-long")
+    said = await other.keys("create", "acme", "other")
+    assert (said.code, said.out) == (2, "")
+    assert "under another pepper" in said.err
+    both = Operator(database, key_peppers=f"another-pepper-of-these-tests-that-is-long,{PEPPER}")
+    assert (await both.keys("create", "acme", "other")).code == 0
+    assert (await other.keys("create", "acme", "third")).code == 0
+
+
+async def test_a_key_in_the_place_of_one_that_is_held_back_is_too(
+    operator: Operator, database: Database
+) -> None:
+    """Else a guesser would only have to rotate."""
+    key = await new_key(operator)
+    async with connected(database.primary_dsn) as connection:
+        await connection.execute(
+            "UPDATE access_key SET tight_rate = 5, tight_until = now() + interval '1 hour'"
+        )
+        await operator.keys("rotate", label_of(key))
+        held = "SELECT count(*) FROM access_key WHERE tight_until > now()"
+        assert await connection.fetchval(held) == 2

@@ -1,6 +1,7 @@
 """Who may ask, and how much.
 
 keys         what a key looks like, and what is kept of it
+peppers      under which ones a ledger's keys are
 callers      who asks, by a key; keyring: all that a worker knows, and whether one is good
 following    how a worker hears of changes to keys and tenants
 rates        a bucket of units; sharing: one limit held by many workers; limits: all that there are

@@ -68,8 +68,8 @@ class Caller:
     """Who asks, by a key.
 
     ``until`` is when that ends, in seconds since the epoch: 0 when it was revoked; ``ends`` is the
-    same by the steady clock. ``share`` is of
-    the key's own limit, if it has one; ``is_tight`` says that this is for how it asked.
+    same by the steady clock. ``share`` is of the key's own limit, if it has one; ``is_tight`` says
+    that this is for how it asked.
     """
 
     __slots__ = (
@@ -105,7 +105,7 @@ class Caller:
         self.is_tight = False
         self.trail = Trail()
         self.version = _NONE
-        # Header fields on what is left, also as lines of a head, and until when they are told.
+        # Header fields on what is left, also as lines of a head, and the second of which they tell.
         self._fields: Mapping[str, str] = {}
         self._lines = b""
         self._told = -1

@@ -128,12 +128,12 @@ class Exchange:
         if self._task is None:
             return
         self._over.set()
-        await asyncio.wait({self._task}, timeout=_LAST)
+        done, _ = await asyncio.wait({self._task}, timeout=_LAST)
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
         self._task = None
-        if self._has_news():
+        if not done or self._failures or self._in_doubt:
             log.warning("what was counted last may be lost")
 
     async def exchange(self) -> None:

@@ -13,9 +13,12 @@ import asyncio
 
 import asyncpg
 import msgspec
+import structlog
 
-from verifier.access.callers import KeyState, TenantState
+from verifier.access.callers import KeyState, TenantState, Version
 from verifier.access.keyring import Keyring
+
+log = structlog.get_logger()
 
 # Without rows there is one row with the horizon alone.
 _LOOK = """
@@ -53,6 +56,14 @@ LEFT JOIN LATERAL (
 _AT_ONCE = 200
 
 
+class _Row(msgspec.Struct, frozen=True):
+    """What any row has."""
+
+    id: int
+    tenant: int = 0
+    digest: str | None = None
+
+
 class Following:
     """Follows the keys on one database. ``seconds`` bounds the query."""
 
@@ -79,14 +90,26 @@ class Following:
                 break
             if place % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
-            if topic == "tenant":
-                tenant = msgspec.json.decode(state, type=TenantState)
-                self._keyring.put_tenant(tenant, (timeline, changed))
-            else:
-                key = msgspec.json.decode(state, type=KeyState)
-                self._keyring.put_key(key, (timeline, changed))
+            self._put(topic, state, (timeline, changed))
         ended = rows[0][0]
         self._seen.update(changed for _, topic, changed, _ in rows if topic is not None)
         self._seen = {xid for xid in self._seen if xid >= ended}
         self._ended = ended
         self._keyring.shown(as_of)
+
+    def _put(self, topic: str, state: str, version: Version) -> None:
+        """Tell the keyring of a row; one that cannot be read must not end the watch."""
+        try:
+            if topic == "tenant":
+                tenant = msgspec.json.decode(state, type=TenantState)
+                self._keyring.put_tenant(tenant, version)
+            else:
+                self._keyring.put_key(msgspec.json.decode(state, type=KeyState), version)
+        # Numbers that no limit can have, too.
+        except (ValueError, OverflowError) as error:
+            row = msgspec.json.decode(state, type=_Row)
+            log.error("row not understood", table=topic, row=row.id, error=str(error))
+            if row.digest is not None:
+                # Whatever it may do, it is not known: so nothing.
+                nothing = KeyState(row.id, row.tenant, row.digest, frozenset(), revoked=True)
+                self._keyring.put_key(nothing, version)

@@ -64,14 +64,18 @@ class Noticing:
         for answer in others:
             if answer.said:
                 differing.append((answer.key, answer.said))
-            elif answer.verdict == "not_found":
+            # Who may not know which of the two it is must not tell it by being held back.
+            if answer.verdict == "not_found" and not (answer.said and caller.explains):
                 absent.append(answer.key)
         trail = caller.trail
         if not (absent or differing):
             trail.asked += matched
             return
         now = self._clock()
-        trail.missed(matched + len(absent) + len(differing), absent, differing, now)
+        asked = matched + max(len(absent), len(differing))
+        if caller.explains:
+            asked = matched + len(absent) + len(differing)
+        trail.missed(asked, absent, differing, now)
         suspicion = trail.suspect(now)
         if suspicion is not None and not caller.is_tight and caller not in self._aside:
             self._suspect(caller, suspicion)

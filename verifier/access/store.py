@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import asyncpg
 
-from verifier.access import rows
+from verifier.access import peppers, rows
 from verifier.access.audit import Act, append, audit_secrets
 from verifier.access.keys import Mode, Scope, digest, label, make
 from verifier.access.rows import EventRow, KeyRow, Limit, TenantRow
@@ -30,12 +30,18 @@ RETURNING id
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}", re.ASCII)
 _LABEL = re.compile(r"[0-9a-f]{4,8}", re.ASCII)
 
+# A key in the place of one that is held back is, too.
+_HELD_BACK = """
+UPDATE access_key AS k SET tight_rate = o.tight_rate, tight_until = o.tight_until
+FROM access_key AS o WHERE k.digest = $1 AND encode(o.digest, 'hex') ^@ $2
+"""
+
 # Two at most, so that a rotation is one and not a second key for somebody else.
 _MOST_LIVE = 2
 
 
 class Store:
-    """The tenants and keys of one primary, kept under the first of some ``peppers``.
+    """The tenants and keys of one primary, kept under the first of the ``given`` peppers.
 
     What ``actor``, from ``address``, does is in the audit log, for which a pepper is needed.
 
@@ -46,14 +52,14 @@ class Store:
     def __init__(
         self,
         primary: Primary,
-        peppers: Sequence[bytes],
+        given: Sequence[bytes],
         actor: str = "",
         address: str = "",
         *,
         choose: Callable[[str], str] = secrets.choice,
     ) -> None:
         self._primary = primary
-        self._peppers = peppers
+        self._peppers = given
         self._actor = actor
         self._address = address
         self._choose = choose
@@ -150,6 +156,7 @@ class Store:
             await self._insert(
                 connection, new, old.tenant, old.name, old.mode, old.scopes, old.limit, expires_at
             )
+            await connection.execute(_HELD_BACK, self._digest(new), old.label)
             await self._note(connection, "key.rotate", old.label, until=now + overlap)
         return new, old
 
@@ -195,8 +202,9 @@ class Store:
             return await self._one(connection, which)
 
     async def has_live_keys(self) -> bool:
-        """Whether any key holds."""
+        """Whether any key holds. ConfigError when keys are under other peppers."""
         async with self._act() as connection:
+            await peppers.check(connection, self._peppers)
             return bool(
                 await connection.fetchval(
                     "SELECT EXISTS (SELECT FROM access_key WHERE revoked_at IS NULL "
@@ -215,6 +223,7 @@ class Store:
         self, connection: asyncpg.Connection, action: str, subject: str, **detail: object
     ) -> None:
         """Have it in the audit log, with the act itself; the last thing of a transaction."""
+        await peppers.note(connection, self._peppers)
         secret = audit_secrets(self._peppers)[0]
         act = Act(
             at=datetime.now(UTC),
@@ -251,7 +260,8 @@ class Store:
 
     async def _one(self, connection: asyncpg.Connection, which: str) -> KeyRow:
         if not _LABEL.fullmatch(which):
-            raise ConfigError(f"{which!r}: expected 4 to 8 digits of a label, as 03af9c")
+            # Not quoted: it may be a key.
+            raise ConfigError("expected 4 to 8 digits of a label, as 03af9c in `keys list`")
         found = await rows.keys(connection, None, which)
         if len(found) != 1:
             many = "several keys have labels that begin so" if found else "no key has that label"

@@ -69,7 +69,9 @@ def verify(
 
 @app.command("list")
 def list_entries(
-    after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="Only what comes after it.")] = 0,
+    after: Annotated[
+        int, typer.Option(min=0, max=(1 << 63) - 1, metavar="SEQ", help="Only what comes after it.")
+    ] = 0,
     limit: Annotated[int, typer.Option(min=1, max=_MOST, help="How many entries.")] = 100,
     as_json: Annotated[
         bool, typer.Option("--json", help="An object a line, with the MAC of each entry.")

@@ -101,10 +101,10 @@ def show(which: Which) -> None:
         "last used": moment(row.used_at),
         "expires": moment(row.expires_at),
         "revoked": moment(row.revoked_at),
-        "held back": moment(row.tight_until),
+        "held back until": moment(row.tight_until),
     }
     for fact, value in facts.items():
-        typer.echo(f"{fact:10} {value}")
+        typer.echo(f"{fact:15} {value}")
 
 
 @app.command()

@@ -129,10 +129,10 @@ def serve(
 
 async def _check_keys(config: Config) -> None:
     """ConfigError when nobody could ask anything. A primary that is away may come."""
-    peppers_of(config.access.key_peppers)
+    peppers = peppers_of(config.access.key_peppers)
     primary = Primary(config.databases, config.ingest)
     try:
-        if await Store(primary, ()).has_live_keys():
+        if await Store(primary, peppers).has_live_keys():
             return
     except Unavailable as error:
         log.warning("keys not looked at", reason=error.reason)
@@ -140,9 +140,9 @@ async def _check_keys(config: Config) -> None:
     finally:
         await primary.close()
     raise ConfigError(
-        "there is no key, so nobody could ask. Make one (verifier tenants create TENANT, verifier "
-        f"keys create TENANT NAME), or say {PREFIX}AUTH=off, and then whoever reaches the port may "
-        "ask and feed"
+        "there is no live key, so nobody could ask. Make one (verifier tenants create TENANT, "
+        f"verifier keys create TENANT NAME), or say {PREFIX}AUTH=off, and then whoever reaches the "
+        "port may ask and feed"
     )
 
 

@@ -12,6 +12,7 @@ from pwd import getpwuid
 from socket import gethostname
 from typing import Annotated, TypeVar
 
+import asyncpg
 import typer
 
 from verifier.access.keys import peppers_of
@@ -76,6 +77,8 @@ def with_store(act: Callable[[Store], Awaitable[T]], *, reads: bool = False) -> 
         else:
             said = f"the primary cannot be used: {error.reason}"
         raise VerifierError(said) from error
+    except asyncpg.PostgresError as error:
+        raise VerifierError(f"the primary refuses that: {error}") from error
 
 
 def _user() -> str:

@@ -172,7 +172,8 @@ class Steps:
             claim.key,
             claim.reference,
             hints=claim.hints,
-            reason=error.reason,
+            # Which database was missed would tell whether it is there.
+            reason="unchecked" if terms.discreet else error.reason,
             retry_after=error.retry_after,
         )
 
@@ -187,6 +188,9 @@ class Steps:
                 answer = judge(claim, None, watermark)
                 # What is not there was asked of the primary.
                 source = "primary"
+            answer.said = claim.fingerprint()
+        elif terms.discreet and record is None:
+            # Else how it is noticed (access/noticing.py) would tell that it is not there.
             answer.said = claim.fingerprint()
         if not terms.discreet or answer.verdict == "match":
             # Where an answer comes from, and as of when, would tell whether a record is there.

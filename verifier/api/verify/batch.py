@@ -67,8 +67,8 @@ class Batches:
             await pace.give_way()
             # Nothing of the question is needed while the client reads the answer.
             del body
-            charge(caller, len(items))
             at_least = resources.at_least(request)
+            charge(caller, len(items))
             blocks = await self._results(request, items, at_least, deadline)
             del items
             return await resources.responder.parts(request, "batch", blocks, caller)

@@ -82,6 +82,9 @@ class Single:
         item = decode_question(body)
         if laps is not None:
             laps.end("parse")
+        if veil is not None:
+            # What is answered in a short time and what is not would tell what was read.
+            within = resources.requests.single_timeout
         deadline = began + within
         asking: Awaitable[Answer] = resources.verifier.verify(
             item,
@@ -92,9 +95,7 @@ class Single:
         )
         if veil is not None:
             asking = _under(veil, asking)
-        if timeouts.HEADER in request.headers:
-            # The veil as well: an answer that came in time under it would tell that nothing was
-            # read.
+        elif timeouts.HEADER in request.headers:
             asking = self._in_time(asking, deadline)
         answer = await asking
         self._counts.count(answer)

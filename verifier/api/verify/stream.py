@@ -13,6 +13,7 @@ from contextlib import ExitStack, aclosing
 from aiohttp import web
 from aiohttp.web_protocol import RequestPayloadError
 
+from verifier.access.limits import Over
 from verifier.api.server.body import refuse_compressed, some_of
 from verifier.api.server.guard import caller_of
 from verifier.api.server.route import Route
@@ -140,6 +141,10 @@ class _Patience:
             self._timeout.reschedule(0)
 
 
+# Seconds after which a stream that waits for its limit looks at that, and at its key, again.
+_LOOK = 1.0
+
+
 class _Revoked(Exception):
     """The key of a stream under way does not hold any more."""
 
@@ -187,13 +192,14 @@ class _Stream:
     async def _paid(self, questions: int) -> None:
         """Return when the limits admit so many: a stream is never refused in the middle."""
         caller = caller_of(self._request)
-        if caller is not None and not caller.may("verify"):
-            raise _Revoked
-        over = None if caller is None else caller.take(questions)
+        over: Over | None = Over("key", 0.0)
         while caller is not None and over is not None:
-            # Nothing else than time lets them in; meanwhile its client waits to send more.
-            await asyncio.sleep(over.seconds)
+            if not caller.may("verify"):
+                raise _Revoked
             over = caller.take(questions)
+            if over is not None:
+                # Time lets them in, or another limit; meanwhile its client waits to send more.
+                await asyncio.sleep(min(over.seconds, _LOOK))
 
     async def _write(self, block: bytes) -> None:
         self._writing = True

@@ -17,9 +17,11 @@ CREATE TABLE tenant (
     CONSTRAINT tenant_pkey PRIMARY KEY (id),
     CONSTRAINT tenant_name_key UNIQUE (name),
     CONSTRAINT tenant_name_form CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
-    -- NaN is more than infinity. JSON has neither, and what followers cannot read ends their watch.
+    -- As the commands have it, and as header fields can say it. NaN is more than any number.
     CONSTRAINT tenant_limit CHECK (
-        (rate IS NULL) = (burst IS NULL) AND rate > 0 AND rate < 'infinity' AND burst > 0
+        (rate IS NULL) = (burst IS NULL)
+        AND rate BETWEEN 0.001 AND 1e9
+        AND burst BETWEEN 1 AND 1000000000
     )
 );
 
@@ -46,12 +48,17 @@ CREATE TABLE access_key (
     CONSTRAINT access_key_mode CHECK (mode IN ('live', 'test')),
     CONSTRAINT access_key_digest_size CHECK (length(digest) = 32),
     CONSTRAINT access_key_scopes CHECK (
-        scopes <> '{}'
+        scopes <> '{}' AND array_ndims(scopes) = 1
         AND scopes <@ '{verify,explain,ingest,watermark,metrics,admin}'
     ),
-    CONSTRAINT access_key_expires_at CHECK (isfinite(expires_at)),
+    CONSTRAINT access_key_expires_at CHECK (
+        expires_at BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'
+    ),
+    CONSTRAINT access_key_revoked_at CHECK (isfinite(revoked_at)),
     CONSTRAINT access_key_limit CHECK (
-        (rate IS NULL) = (burst IS NULL) AND rate > 0 AND rate < 'infinity' AND burst > 0
+        (rate IS NULL) = (burst IS NULL)
+        AND rate BETWEEN 0.001 AND 1e9
+        AND burst BETWEEN 1 AND 1000000000
     )
 );
 

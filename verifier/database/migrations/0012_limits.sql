@@ -17,7 +17,13 @@ CREATE UNLOGGED TABLE limit_demand (
 -- Until when, and to how many units a second, a key is held back that asked as guessers do.
 ALTER TABLE access_key
 ADD COLUMN tight_rate double precision,
-ADD COLUMN tight_until timestamptz;
+ADD COLUMN tight_until timestamptz,
+-- squawk-ignore constraint-missing-not-valid
+ADD CONSTRAINT access_key_tight CHECK ( -- of a table that nobody has used yet
+    (tight_rate IS NULL) = (tight_until IS NULL)
+    AND tight_rate BETWEEN 0.001 AND 1e9
+    AND tight_until BETWEEN '2000-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'
+);
 
 -- What was noticed of tenants, for operators: kept for 90 days.
 CREATE TABLE access_event (
