@@ -368,7 +368,7 @@ Change = Callable[[Rows, int, int], Rows]
 
 
 @settings(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -198,7 +198,7 @@ def test_faults_in_any_order_change_no_sum(database: Database) -> None:
             await bench.real.close()
             assert await total(database) == 1 + sum(n for n, _ in steps)
 
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=20, deadline=None)
         @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from(FATES)), max_size=6))
         def check(steps: list[tuple[int, Fate]]) -> None:
             runner.run(play(steps))

@@ -348,7 +348,7 @@ def test_whatever_the_order_the_last_look_knows_the_table(database: Database) ->
                 looks = Counter(xid for look in each.spy.looks for xid in set(look))
                 assert set(looks.values()) <= {1}
 
-        @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(st.lists(STEPS, min_size=12, max_size=40))
         def holds(steps: list[Step]) -> None:
             runner.run(example(steps))

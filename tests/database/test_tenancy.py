@@ -150,7 +150,7 @@ def test_tenants_never_have_each_others_rows(usage: Database) -> None:
 
     with asyncio.Runner() as runner:
 
-        @settings(max_examples=60, deadline=None)
+        @settings(max_examples=25, deadline=None)
         @given(st.lists(_steps, max_size=15))
         def check(steps: list[Step]) -> None:
             runner.run(check_all(steps))

@@ -24,7 +24,7 @@ from verifier.database.migrate import migrate
 
 # How many questions of each kind are timed, and how sure the difference has to be to be one: noise
 # alone passes for one less than once in a thousand runs.
-SAMPLES = 250
+SAMPLES = 150
 SURE = 1e-4
 
 # Numbers of the ledger, and beyond.
