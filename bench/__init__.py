@@ -11,7 +11,7 @@ Where to look::
     peers/      what a user would pick instead
     test_*      one hot path a file, for pytest-benchmark and for counts
     counts      instructions of each hot path (cachegrind); requests: of whole servers
-    enumeration whom the detector of guessing callers suspects, and whom it must not
+    enumeration whom the detector of guessing callers suspects; askers: callers, honest and others
     compare     two revisions in turns: counts, and times with their confidence intervals
     prove       shows that compare catches 10 % and nothing else
     profile     flame graphs (py-spy)

@@ -23,13 +23,12 @@ from loadtests.revisions import ROOT
 from loadtests.slowing import slowed
 from loadtests.watching import Parts
 from verifier.access.keys import SCOPES, make
-from verifier.access.store import Store
-from verifier.cli import demo
+from verifier.access.store import opened
+from verifier.cli import demo, demo_keys
 from verifier.cli.balancer import Balancer
 from verifier.config import Config
 from verifier.database import demand
 from verifier.database.migrate import migrate
-from verifier.database.primary import Primary
 from verifier.embedded import Cluster
 from verifier.embedded import Server as Database
 from verifier.invoice.verdict import SHANGHAI
@@ -137,7 +136,7 @@ def own(
         servers = (cluster.primary, *cluster.replicas)
         key, asked = None, dict[str, str]()
         if keyed:
-            key, asked = _await(_keyed(config.replaced(primary_dsn=cluster.primary.dsn)))
+            key, asked = _await(_keyed(config.replaced(primary_dsn=cluster.primary.dsn), folder))
         environ = {
             "VERIFIER_PRIMARY_DSN": any_of(servers) if turned else cluster.primary.dsn,
             "VERIFIER_REPLICA_DSNS": ",".join(
@@ -177,15 +176,12 @@ def own(
         )
 
 
-async def _keyed(config: Config) -> tuple[str, dict[str, str]]:
+async def _keyed(config: Config, folder: Path) -> tuple[str, dict[str, str]]:
     """A new key that may do everything, and the settings of a service that asks for it."""
-    pepper, key = secrets.token_hex(32), make("test", secrets.choice)
-    primary = Primary(config.databases, config.ingest)
-    try:
-        store = Store(primary, (pepper.encode(),), "loadtests")
+    # The ledger is kept for the next run, and so is the pepper that its keys are under.
+    pepper, key = demo_keys.pepper(folder), make("test", secrets.choice)
+    async with opened(config, (pepper.encode(),), "loadtests") as store:
         await store.ensure_key("loadtests", "load", key, "test", SCOPES)
-    finally:
-        await primary.close()
     return key, {
         "VERIFIER_AUTH": "on",
         "VERIFIER_KEY_PEPPERS": pepper,

@@ -17,10 +17,9 @@ import pytest
 
 from verifier.access.keys import Scope
 from verifier.access.limits import Shares
-from verifier.access.store import Store
+from verifier.access.store import opened
 from verifier.cli.balancer import program
-from verifier.config import Config, Ingest
-from verifier.database.primary import Primary
+from verifier.config import Config
 from verifier.database.timelines import Timelines
 from verifier.errors import ConfigError
 from verifier.ledger.ingest.writer import Writer
@@ -135,14 +134,10 @@ PEPPER = "a pepper of tests that is long enough"
 
 async def made_key(dsn: str, scopes: Sequence[Scope] = ("verify", "explain")) -> str:
     """A new key of a tenant of its own, on a primary whose schema is up to date."""
-    primary = Primary(Config.of(primary_dsn=dsn).databases, Ingest())
-    store = Store(primary, (PEPPER.encode(),))
     tenant = f"tenant-{token_hex(4)}"
-    try:
+    async with opened(Config.of(primary_dsn=dsn), (PEPPER.encode(),)) as store:
         await store.create_tenant(tenant, None)
         return await store.create_key(tenant, "test", "test", scopes)
-    finally:
-        await primary.close()
 
 
 def no_shares() -> Shares:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.enumeration import (
+from bench.askers import (
     ATTACKS,
     HONEST,
     OTHERS,

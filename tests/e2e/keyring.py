@@ -11,9 +11,8 @@ from typing import Any
 from tests.e2e.support import Service
 from tests.support import Database
 from verifier.access.keys import Scope, digest, label
-from verifier.access.store import Store
+from verifier.access.store import Store, opened
 from verifier.config import Config
-from verifier.database.primary import Primary
 
 PEPPER = "pepper-of-the-end-to-end-tests-1"
 
@@ -35,11 +34,8 @@ def bearer(key: str) -> dict[str, str]:
 async def store_of(database: Database) -> AsyncIterator[Store]:
     """The keys of a database."""
     config = Config.of(primary_dsn=database.primary_dsn)
-    primary = Primary(config.databases, config.ingest)
-    try:
-        yield Store(primary, (PEPPER.encode(),))
-    finally:
-        await primary.close()
+    async with opened(config, (PEPPER.encode(),)) as store:
+        yield store
 
 
 async def new_key(

@@ -17,6 +17,7 @@ from verifier.access import peppers, rows
 from verifier.access.audit import Act, append, audit_secrets
 from verifier.access.keys import Mode, Scope, digest, label, make
 from verifier.access.rows import EventRow, KeyRow, Limit, TenantRow
+from verifier.config import Config
 from verifier.database.primary import Primary
 from verifier.database.transactions import translated
 from verifier.errors import ConfigError
@@ -38,6 +39,18 @@ FROM access_key AS o WHERE k.digest = $1 AND encode(o.digest, 'hex') ^@ $2
 
 # Two at most, so that a rotation is one and not a second key for somebody else.
 _MOST_LIVE = 2
+
+
+@asynccontextmanager
+async def opened(
+    config: Config, given: Sequence[bytes], actor: str = "", address: str = ""
+) -> AsyncIterator[Store]:
+    """The store of the primary of some settings, for as long as the context lasts."""
+    primary = Primary(config.databases, config.ingest)
+    try:
+        yield Store(primary, given, actor, address)
+    finally:
+        await primary.close()
 
 
 class Store:
@@ -205,12 +218,7 @@ class Store:
         """Whether any key holds. ConfigError when keys are under other peppers."""
         async with self._act() as connection:
             await peppers.check(connection, self._peppers)
-            return bool(
-                await connection.fetchval(
-                    "SELECT EXISTS (SELECT FROM access_key WHERE revoked_at IS NULL "
-                    "AND (expires_at IS NULL OR expires_at > now()))"
-                )
-            )
+            return any(row.live for row in await rows.keys(connection, None, None))
 
     @asynccontextmanager
     async def _act(self) -> AsyncIterator[asyncpg.Connection]:

@@ -12,7 +12,7 @@ import verifier
 from verifier.api.server.guard import API_KEY
 from verifier.api.server.respond import JSON
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import BY_KEY, BY_LIMIT, BY_SERVER, Content, Operation, Parameter
+from verifier.api.server.shapes import BY_KEY, BY_SERVER, Content, Operation, Parameter
 from verifier.invoice.claim import ALSO
 from verifier.wire.tokens import HEADER as TOKEN
 
@@ -95,8 +95,6 @@ def _operation(route: Route, schemas: dict[Any, Any], *, keyed: bool) -> dict[st
     if keyed and route.scope is not None:
         said["security"] = [{name: []} for name in _SCHEMES]
         by_others |= BY_KEY
-        if route.scope == "verify" and route.cost != "nothing":
-            by_others |= BY_LIMIT
     if operation.description:
         said["description"] = operation.description
     if operation.parameters:

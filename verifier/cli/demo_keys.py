@@ -10,9 +10,8 @@ import secrets
 from pathlib import Path
 
 from verifier.access.keys import Scope, is_key, make, peppers_of
-from verifier.access.store import Store
+from verifier.access.store import opened
 from verifier.config import Config
-from verifier.database.primary import Primary
 from verifier.errors import ClusterError
 
 TENANT = "demo"
@@ -33,17 +32,13 @@ def pepper(data: Path) -> str:
 
 async def ensure(config: Config, data: Path) -> None:
     """Have the demo's keys, in their files and on the primary. ClusterError names a bad file."""
-    primary = Primary(config.databases, config.ingest)
-    store = Store(primary, peppers_of(config.access.key_peppers), "verifier up")
-    try:
+    async with opened(config, peppers_of(config.access.key_peppers), "verifier up") as store:
         for file, scopes in _SCOPES.items():
             key = _kept(data / file, make("test", secrets.choice))
             if not is_key(key):
                 raise ClusterError(f"{data / file} holds no key; expected one, or no such file")
             name = file.removesuffix(".key")
             await store.ensure_key(TENANT, name, key, "test", scopes)
-    finally:
-        await primary.close()
 
 
 def _kept(file: Path, new: str) -> str:

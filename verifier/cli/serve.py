@@ -16,7 +16,7 @@ import structlog
 import typer
 
 from verifier.access.keys import peppers_of
-from verifier.access.store import Store
+from verifier.access.store import opened
 from verifier.cli import logs, signals
 from verifier.cli.gathering import Gatherer
 from verifier.cli.ports import Reservation
@@ -24,7 +24,6 @@ from verifier.cli.settings import env_file_of, for_host, with_primary
 from verifier.cli.supervisor import Policy, Settings, Supervisor
 from verifier.config import PREFIX, Config
 from verifier.database import demand
-from verifier.database.primary import Primary
 from verifier.errors import ConfigError, Unavailable
 from verifier.metrics.exposition import Exposition
 
@@ -130,15 +129,13 @@ def serve(
 async def _check_keys(config: Config) -> None:
     """ConfigError when nobody could ask anything. A primary that is away may come."""
     peppers = peppers_of(config.access.key_peppers)
-    primary = Primary(config.databases, config.ingest)
     try:
-        if await Store(primary, peppers).has_live_keys():
-            return
+        async with opened(config, peppers) as store:
+            if await store.has_live_keys():
+                return
     except Unavailable as error:
         log.warning("keys not looked at", reason=error.reason)
         return
-    finally:
-        await primary.close()
     raise ConfigError(
         "there is no live key, so nobody could ask. Make one (verifier tenants create TENANT, "
         f"verifier keys create TENANT NAME), or say {PREFIX}AUTH=off, and then whoever reaches the "

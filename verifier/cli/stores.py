@@ -17,9 +17,8 @@ import typer
 
 from verifier.access.keys import peppers_of
 from verifier.access.rows import Limit
-from verifier.access.store import Store
+from verifier.access.store import Store, opened
 from verifier.cli.settings import with_primary
-from verifier.database.primary import Primary
 from verifier.errors import Unavailable, VerifierError
 
 T = TypeVar("T")
@@ -63,11 +62,8 @@ def with_store(act: Callable[[Store], Awaitable[T]], *, reads: bool = False) -> 
     peppers = () if reads else peppers_of(config.access.key_peppers)
 
     async def run() -> T:
-        primary = Primary(config.databases, config.ingest)
-        try:
-            return await act(Store(primary, peppers, f"cli:{_user()}", gethostname()))
-        finally:
-            await primary.close()
+        async with opened(config, peppers, f"cli:{_user()}", gethostname()) as store:
+            return await act(store)
 
     try:
         return asyncio.run(run())

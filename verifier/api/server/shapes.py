@@ -69,15 +69,13 @@ UNREADABLE = {
     413: problem("The body is too large, or holds too many items."),
     415: problem("The body is compressed."),
 }
+LIMITED = {429: refusal("The key, or its tenant, has asked for more than its limit allows.")}
 OVERLOADED = {503: refusal("Refused before any work: overload, or shutting down.")}
 
-# What is said to a request that needs a key, and to one that costs something.
+# What is said to a request that needs a key.
 BY_KEY = {
     401: problem("No key, or not a good one: not ours, expired or revoked."),
     403: problem("The key has not the scope that is needed."),
-}
-BY_LIMIT = {
-    429: refusal("The key, or its tenant, has asked for more than its limit allows."),
 }
 
 # What the server itself may say to any request (docs/http.md), before it looks at whose it is.

@@ -10,7 +10,7 @@ from aiohttp import web
 from verifier.api.server.body import refuse_compressed
 from verifier.api.server.guard import caller_of
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import LANGUAGE, OVERLOADED, UNREADABLE, Content, Operation
+from verifier.api.server.shapes import LANGUAGE, LIMITED, OVERLOADED, UNREADABLE, Content, Operation
 from verifier.api.server.slots import Slots
 from verifier.api.verify.bulk import Counts, Resources
 from verifier.api.verify.charging import charge
@@ -98,6 +98,7 @@ OPERATION = Operation(
     responses={
         200: Content(schemas.BatchAnswer, "One result per item, in order."),
         **UNREADABLE,
+        **LIMITED,
         **OVERLOADED,
     },
 )

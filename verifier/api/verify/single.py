@@ -15,7 +15,15 @@ from verifier.access.limits import Over
 from verifier.api.server import problems
 from verifier.api.server.guard import caller_of
 from verifier.api.server.route import Route
-from verifier.api.server.shapes import LANGUAGE, UNREADABLE, Content, Operation, problem, refusal
+from verifier.api.server.shapes import (
+    LANGUAGE,
+    LIMITED,
+    UNREADABLE,
+    Content,
+    Operation,
+    problem,
+    refusal,
+)
 from verifier.api.verify import timeouts
 from verifier.api.verify.bulk import Counts, Resources
 from verifier.api.verify.charging import beyond, charge
@@ -270,5 +278,6 @@ OPERATION = Operation(
         422: problem("invalid: which field, why, and what was expected."),
         503: refusal("unavailable: could not be checked, or there was no time for it."),
         **UNREADABLE,
+        **LIMITED,
     },
 )
